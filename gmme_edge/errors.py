@@ -1,0 +1,115 @@
+"""Every error that the toolkit raises on purpose, and the exit code that a shell sees.
+
+    GmmeEdgeError
+    ├── UsageError                 2   options that contradict each other, an unknown name
+    ├── InputError                 3   a file or folder that cannot be used as it is
+    │   ├── AudioError                 … a recording
+    │   ├── DatasetError               … a data set's folder, table or split
+    │   ├── CheckpointError            … a checkpoint, or weights that do not fit the network
+    │   └── BundleError                … a bundle: schema, hash, missing file
+    ├── MissingDependencyError     4   an optional package, with the command that installs it
+    ├── ParityError                5   an exported graph that disagrees with its reference
+    ├── GateError                  6   a measured figure on the wrong side of a limit
+    └── PlatformError              7   this machine, board or library version cannot do it
+        └── EngineError                … an engine that does not fit this machine
+
+Each message says what was got, what was expected and how to fix it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class GmmeEdgeError(Exception):
+    """Base of the tree; `got`, `expected` and `fix` are joined into one message."""
+
+    exit_code = 1
+
+    def __init__(self, got: str, expected: str = "", fix: str = "") -> None:
+        self.got, self.expected, self.fix = got, expected, fix
+        parts = [got, f"Expected: {expected}" if expected else "", f"Fix: {fix}" if fix else ""]
+        super().__init__("\n".join(part for part in parts if part))
+
+
+class UsageError(GmmeEdgeError):
+    exit_code = 2
+
+
+class InputError(GmmeEdgeError):
+    exit_code = 3
+
+
+class AudioError(InputError):
+    pass
+
+
+class DatasetError(InputError):
+    pass
+
+
+class CheckpointError(InputError):
+    pass
+
+
+class BundleError(InputError):
+    pass
+
+
+class MissingDependencyError(GmmeEdgeError):
+    exit_code = 4
+
+
+class ParityError(GmmeEdgeError):
+    exit_code = 5
+
+
+class GateError(GmmeEdgeError):
+    exit_code = 6
+
+
+class PlatformError(GmmeEdgeError):
+    exit_code = 7
+
+
+class EngineError(PlatformError):
+    pass
+
+
+INTERRUPTED_EXIT_CODE = 130
+
+_EXTRA_OF_MODULE = {
+    "torch": "train",
+    "safetensors": "train",
+    "onnx": "export",
+    "onnxscript": "export",
+    "onnxruntime": "cpu",
+    "tensorrt": "tensorrt",
+    "tensorrt_rtx": "tensorrt-rtx",
+    "soundfile": "",
+    "soxr": "",
+}
+
+
+def require(module: str, purpose: str) -> ModuleType:
+    """Import `module`, or say which command installs it.
+
+    Args:
+        module: the import name, for example ``"tensorrt_rtx"``.
+        purpose: what it is needed for, as it completes "… is needed to …".
+
+    Raises:
+        MissingDependencyError: it is not installed, or is installed and cannot be loaded.
+    """
+    try:
+        return importlib.import_module(module)
+    except (ImportError, OSError) as error:
+        top = module.partition(".")[0]
+        absent = isinstance(error, ModuleNotFoundError) and error.name == top
+        extra = _EXTRA_OF_MODULE.get(top, "")
+        command = f'pip install "gmme-edge[{extra}]"' if extra else f"pip install {top}"
+        got = "is not installed" if absent else f"is installed but does not load ({error})"
+        raise MissingDependencyError(
+            f"{top} {got}.", f"{top} is needed to {purpose}.", command
+        ) from error

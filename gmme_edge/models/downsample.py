@@ -1,0 +1,107 @@
+"""The two kinds of stride-2 block: EAT's anti-alias convolution and GMME.
+
+Both take ``(B, F, T)`` and return ``(B, 2F, T/s)``.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gmme_edge.spec import Downsample
+
+
+class Blur(nn.Module):
+    """Fixed depthwise triangular low-pass, stride `stride` (arXiv 1904.11486).
+
+    Reflect padding, taps ``[1, 2, …, stride + 1, …, 2, 1]`` normalised to sum 1; a buffer, so
+    it counts as no parameter.
+    """
+
+    taps: Tensor
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        ramp = torch.arange(1, stride + 1, dtype=torch.float32)
+        taps = torch.cat([ramp, torch.tensor([stride + 1.0]), ramp.flip(0)])
+        self.register_buffer("taps", (taps / taps.sum()).repeat(channels, 1, 1))
+        self.channels, self.stride = channels, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded = F.pad(x, (self.stride, self.stride), mode="reflect")
+        return F.conv1d(padded, self.taps, stride=self.stride, groups=self.channels)
+
+
+class AADown(nn.Module):
+    """EAT's anti-alias down-sampling: conv c→2c (kernel stride + 1), BatchNorm, LeakyReLU, blur."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.pad = (stride + 1) // 2
+        self.conv = nn.Conv1d(channels, 2 * channels, stride + 1, bias=False)
+        self.norm = nn.BatchNorm1d(2 * channels)
+        self.blur = Blur(2 * channels, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded = F.pad(x, (self.pad, self.pad), mode="reflect")
+        y: Tensor = self.blur(F.leaky_relu(self.norm(self.conv(padded)), 0.2))
+        return y
+
+
+class SameConv2d(nn.Conv2d):
+    """Convolution whose zero padding keeps ceil(size / stride); even kernels pad one more after."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = (k - 1 for k in self.kernel_size)
+        pad = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+        return self._conv_forward(F.pad(x, pad), self.weight, self.bias)
+
+
+class GMME(nn.Module):
+    """Gated multi mini-patch extractor, stride 2 (Eq. 1–5 and Fig. 2 of the GMME paper).
+
+    Three convolutions look along frequency, along time and at a square neighbourhood; the first
+    two gate each other, the third is a shortcut; a 1×1 convolution then folds the halved
+    frequency axis into channels.
+
+    Kernel extents count 2×2 mini-patches (``gmme``: space-to-depth to 4 channels, K + 1 long, no
+    bias; reproduces the paper's parameter counts) or samples (``gmme-lite``: Eq. 1 read
+    literally). `docs/gmme.md` tells why there are two.
+
+    Shapes: ``(B, F, T)`` → ``(B, 2F, T/2)``; F and T even.
+    """
+
+    STRIDE = 2
+
+    def __init__(self, down: Downsample) -> None:
+        super().__init__()
+        s, channels = self.STRIDE, down.channels
+        self.patches = down.kind == "gmme"
+        n_in, stride, long = (s * s, 1, down.kernel + 1) if self.patches else (1, s, down.kernel)
+
+        def conv(n_out: int, kernel: tuple[int, int]) -> SameConv2d:
+            return SameConv2d(n_in, n_out, kernel, stride, bias=not self.patches)
+
+        self.conv_f = conv(channels, (long, 2 * s))
+        self.conv_t = conv(channels, (2 * s, long))
+        self.conv_g = conv(channels // 2, (2 * s, 2 * s))
+        self.act_f = nn.PReLU(channels)
+        self.act_t = nn.PReLU(channels)
+        self.act_g = nn.PReLU(channels // 2)
+        self.act_m = nn.PReLU(channels // 2)
+        self.phi = nn.Conv2d(channels // 2, 2 * s, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        image = x.unsqueeze(1)
+        if self.patches:
+            image = F.pixel_unshuffle(image, self.STRIDE)
+        gate_f, map_f = self.act_f(self.conv_f(image)).chunk(2, dim=1)
+        gate_t, map_t = self.act_t(self.conv_t(image)).chunk(2, dim=1)
+        gated = torch.sigmoid(gate_f) * torch.sigmoid(gate_t) * self.act_m(map_f * map_t)
+        y: Tensor = self.phi(self.act_g(self.conv_g(image)) + gated)
+        return y.flatten(1, 2)
+
+
+def build_downsample(down: Downsample, channels: int) -> nn.Module:
+    return AADown(channels, 2) if down.kind == "aa" else GMME(down)

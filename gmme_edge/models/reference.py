@@ -1,0 +1,99 @@
+"""State dicts of the EAT reference implementation, renamed to this project's modules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from gmme_edge.errors import CheckpointError
+from gmme_edge.models.eat import EAT
+from gmme_edge.spec import ModelSpec
+
+_RENAMES = (
+    (r"^module\.", ""),
+    (r"^start\.1\.", "stem.conv."),
+    (r"^start\.2\.", "stem.norm."),
+    (r"^down\.", "stage1."),
+    (r"^down2\.", "stage2."),
+    (r"\.down\.1\.", ".conv."),
+    (r"\.down\.2\.", ".norm."),
+    (r"\.down\.4\.filt$", ".blur.taps"),
+    (r"\.block_f\.0\.", ".point."),
+    (r"\.block_f\.1\.", ".point_norm."),
+    (r"\.block_t\.1\.", ".depth."),
+    (r"\.block_t\.2\.", ".depth_norm."),
+    (r"^tf\.cls_token$", "class_token"),
+    (r"^tf\.pos_embed$", "position"),
+    (r"^tf\.fc\.", "classify."),
+    (r"^tf\.transformer_enc\.norm\.", "norm."),
+    (r"^tf\.transformer_enc\.layers\.", "encoder."),
+    (r"\.self_attn\.in_proj_", ".qkv."),
+    (r"\.self_attn\.out_proj\.", ".out."),
+    (r"\.linear1\.", ".expand."),
+    (r"\.linear2\.", ".reduce."),
+)
+
+
+def rename_key(key: str) -> str:
+    for pattern, replacement in _RENAMES:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Tensors of a ``.safetensors`` file or of a torch file, which is loaded weights-only."""
+    if not path.is_file():
+        raise CheckpointError(f"{path} is no file.", "a state dict (.safetensors, .pt, .pth).")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} cannot be read: {type(error).__name__}: {str(error).splitlines()[0]}",
+            "a .safetensors file, or a torch file that holds tensors only (no pickled code runs).",
+        ) from error
+    for wrapper in ("state_dict", "model_state_dict", "model"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
+            loaded = loaded[wrapper]
+    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise CheckpointError(f"{path} holds no state dict.", "a mapping of names to tensors.")
+    return {str(key): value for key, value in loaded.items()}
+
+
+def load_reference_state(spec: ModelSpec, state: Mapping[str, Tensor]) -> EAT:
+    """Build `spec` and load a reference-implementation (or this project's) state dict into it.
+
+    Raises:
+        CheckpointError: a key is missing, unknown or of another shape; the first ones are named.
+    """
+    model = EAT(spec)
+    load_state(model, {rename_key(key): value for key, value in state.items()})
+    return model.eval()
+
+
+def load_state(model: EAT, state: Mapping[str, Tensor]) -> None:
+    """`load_state_dict`, with every mismatch named in one error."""
+    own = model.state_dict()
+    missing = [key for key in own if key not in state and "num_batches_tracked" not in key]
+    problems = [f"missing {key} {tuple(own[key].shape)}" for key in missing]
+    problems += [f"unknown {key} {tuple(state[key].shape)}" for key in state if key not in own]
+    problems += [
+        f"{key} has shape {tuple(state[key].shape)}, not {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    if problems:
+        more = f"\n  … and {len(problems) - 8} more" if len(problems) > 8 else ""
+        raise CheckpointError(
+            f"The weights do not fit {model.spec.name}:\n  " + "\n  ".join(problems[:8]) + more,
+            f"the keys and shapes of {model.spec.name} with {model.spec.n_classes} classes and "
+            f"factors {model.spec.factors}.",
+            "name the model, task or --classes that the weights were trained for.",
+        )
+    model.load_state_dict({**own, **state})
