@@ -36,7 +36,13 @@ class _Tally:
     macs: int = 0
 
     def conv(
-        self, n_in: int, n_out: int, kernel: int, positions: int, bias: bool = False, groups: int = 1
+        self,
+        n_in: int,
+        n_out: int,
+        kernel: int,
+        positions: int,
+        bias: bool = False,
+        groups: int = 1,
     ) -> None:
         weights = n_in * n_out * kernel // groups
         self.params += weights + n_out * bias

@@ -105,7 +105,12 @@ class ModelSpec:
     n_classes: int
 
     def __post_init__(self) -> None:
-        sizes = (self.sample_rate_hz, self.n_samples, self.n_classes, *asdict(self.backbone).values())
+        sizes = (
+            self.sample_rate_hz,
+            self.n_samples,
+            self.n_classes,
+            *asdict(self.backbone).values(),
+        )
         if not self.factors or any(f < 2 for f in self.factors) or any(size < 1 for size in sizes):
             raise UsageError(
                 f"{self.name}: a size is not positive, or factors {self.factors} are not all >= 2."
@@ -184,9 +189,7 @@ def parse_preset(name: str) -> tuple[Backbone, Downsample]:
     backbone, kind, kernel, channels = match.groups()
     if kind is None:
         return BACKBONES[backbone], Downsample("aa")
-    return BACKBONES[backbone], Downsample(
-        cast(DownsampleKind, kind), int(kernel), int(channels)
-    )
+    return BACKBONES[backbone], Downsample(cast(DownsampleKind, kind), int(kernel), int(channels))
 
 
 def preset(name: str, task: str | Task, n_classes: int | None = None) -> ModelSpec:

@@ -1,0 +1,199 @@
+"""The bundle: a folder with everything that a device needs, described by `manifest.json`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmme_edge.complexity import count
+from gmme_edge.errors import BundleError, InputError, UsageError
+from gmme_edge.files import read_json, sha256_of, write_json
+from gmme_edge.spec import ModelSpec
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+GOLDEN = "golden.npz"
+PRECISIONS = ("fp32", "fp16", "int8-ort", "int8-tensorrt")
+INPUT, OUTPUTS = "waveform", ("logits", "embedding")
+
+Role = Literal["model", "engine", "engine-sidecar", "golden"]
+
+
+@dataclass(frozen=True)
+class BundleFile:
+    """One file of a bundle; `path` is relative to it, with forward slashes.
+
+    `precision` is set for models and engines; `target` names what the graph was shaped for
+    (a model) or the engine's platform (an engine, for example ``tensorrt-rtx-sm89``).
+    """
+
+    path: str
+    role: Role
+    sha256: str
+    size_bytes: int
+    precision: str = ""
+    target: str = ""
+    opset: int = 0
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `manifest.json` holds, schema 1.
+
+    Attributes:
+        labels: class names in the order of the logits.
+        untrained: random weights, exported for a latency study.
+        files: every file of the bundle but the manifest.
+        parity: per precision, the figures of the exporter's check against torch.
+        accuracy: per precision, what `gmme-edge evaluate --record` wrote, if anything.
+        provenance: checkpoint and calibration-set hashes, tool versions, time.
+    """
+
+    model: ModelSpec
+    labels: tuple[str, ...]
+    untrained: bool = False
+    files: tuple[BundleFile, ...] = ()
+    parity: dict[str, dict[str, float]] = field(default_factory=dict)
+    accuracy: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        spec = self.model
+        return {
+            "schema": SCHEMA,
+            "model": spec.to_dict(),
+            "complexity": asdict(count(spec)),
+            "audio": {
+                "sample_rate_hz": spec.sample_rate_hz,
+                "n_samples": spec.n_samples,
+                "channels": 1,
+                "scaling": "inside the graph: 0.95 of full scale at the clip's peak",
+            },
+            "input": INPUT,
+            "outputs": list(OUTPUTS),
+            "labels": list(self.labels),
+            "untrained": self.untrained,
+            "files": [asdict(file) for file in self.files],
+            "parity": self.parity,
+            "accuracy": self.accuracy,
+            "provenance": self.provenance,
+        }
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Manifest:
+        try:
+            manifest = Manifest(
+                model=ModelSpec.from_dict(values["model"]),
+                labels=tuple(str(label) for label in values["labels"]),
+                untrained=bool(values["untrained"]),
+                files=tuple(BundleFile(**file) for file in values["files"]),
+                parity=dict(values["parity"]),
+                accuracy=dict(values["accuracy"]),
+                provenance=dict(values["provenance"]),
+            )
+        except (KeyError, TypeError, ValueError, InputError, UsageError) as error:
+            raise BundleError(
+                f"{MANIFEST} is damaged: {type(error).__name__}: {error}",
+                f"a manifest of schema {SCHEMA}.",
+                "export the bundle again.",
+            ) from error
+        for file in manifest.files:
+            pure = PurePosixPath(file.path)
+            if pure.is_absolute() or ".." in pure.parts or "\\" in file.path:
+                raise BundleError(
+                    f"{MANIFEST} names {file.path!r}.", "paths inside the bundle only."
+                )
+        if len(manifest.labels) != manifest.model.n_classes:
+            raise BundleError(
+                f"{MANIFEST} has {len(manifest.labels)} labels for "
+                f"{manifest.model.n_classes} classes.",
+                "one label per class.",
+            )
+        return manifest
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle's folder with its validated manifest."""
+
+    path: Path
+    manifest: Manifest
+
+    @staticmethod
+    def open(path: str | Path) -> Bundle:
+        """Read and validate the manifest; hashes are checked by `check_files` or on use.
+
+        Raises:
+            BundleError: no bundle, another schema, or a damaged manifest.
+        """
+        folder = Path(path)
+        if not (folder / MANIFEST).is_file():
+            raise BundleError(
+                f"{folder} is no bundle: it has no {MANIFEST}.",
+                "a folder that `gmme-edge export` wrote.",
+            )
+        values = read_json(folder / MANIFEST, "bundle manifest", SCHEMA, BundleError)
+        return Bundle(folder, Manifest.from_dict(values))
+
+    def save_manifest(self) -> None:
+        write_json(self.path / MANIFEST, self.manifest.to_dict())
+
+    def find(self, role: Role, precision: str, target: str = "") -> BundleFile:
+        """The file of a role and precision; raises `UsageError` naming what there is."""
+        for file in self.manifest.files:
+            if (file.role, file.precision) == (role, precision) and target in ("", file.target):
+                return file
+        present = ", ".join(self.precisions) or "none"
+        raise UsageError(
+            f"{self.path} has no {role} of precision {precision!r}"
+            + (f" for {target}." if target else "."),
+            f"one of the exported precisions: {present}.",
+            f"export again with --precision {precision.partition('-')[0]}.",
+        )
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        return tuple(f.precision for f in self.manifest.files if f.role == "model")
+
+    def checked_path(self, file: BundleFile) -> Path:
+        """The file's path, after its size and SHA-256 were found to be the manifest's.
+
+        Raises:
+            BundleError: missing, or changed since the export.
+        """
+        path = self.path / file.path
+        if not path.is_file():
+            raise BundleError(f"{path} is missing.", f"the file that {MANIFEST} lists.",
+                              "copy the bundle again, or export it again.")  # fmt: skip
+        if path.stat().st_size != file.size_bytes or sha256_of(path) != file.sha256:
+            raise BundleError(
+                f"{path} is not the file that was exported (its SHA-256 or size differs).",
+                f"SHA-256 {file.sha256}.",
+                "copy the bundle again, or export it again.",
+            )
+        return path
+
+    def check_files(self) -> None:
+        """`checked_path` for every file of the manifest."""
+        for file in self.manifest.files:
+            self.checked_path(file)
+
+    def golden(self) -> dict[str, NDArray[np.float32]]:
+        """``waveform`` (n, samples) with the reference's ``logits`` and ``embedding``."""
+        file = next((f for f in self.manifest.files if f.role == "golden"), None)
+        if file is None:
+            raise BundleError(f"{self.path} has no {GOLDEN}.", "golden vectors.")
+        with np.load(self.checked_path(file), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+
+
+def describe_file(
+    folder: Path, path: str, role: Role, precision: str = "", target: str = "", opset: int = 0
+) -> BundleFile:
+    """Hash a file that was just written into `folder`, for the manifest."""
+    full = folder / path
+    return BundleFile(path, role, sha256_of(full), full.stat().st_size, precision, target, opset)

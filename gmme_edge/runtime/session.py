@@ -1,0 +1,86 @@
+"""What a backend is: a waveform batch in, named outputs out."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmme_edge.errors import UsageError
+from gmme_edge.runtime.bundle import Bundle
+
+Outputs = dict[str, NDArray[np.float32]]
+
+BACKENDS = ("ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx")
+
+
+class Session(Protocol):
+    """One network on one engine, ready to run; not for use from several threads at once."""
+
+    backend: str
+    precision: str
+
+    def run(self, waveform: NDArray[np.float32]) -> Outputs:
+        """``(batch, samples)`` float32 → ``logits`` and, where exported, ``embedding``."""
+        ...
+
+    def close(self) -> None:
+        """Free the engine; the session cannot run afterwards."""
+        ...
+
+
+def open_session(
+    bundle: Bundle, backend: str = "ort-cpu", precision: str = "fp32", threads: int | None = None
+) -> Session:
+    """Open one precision of a bundle on a backend.
+
+    Args:
+        threads: CPU threads of one call; None lets the engine choose. GPU backends ignore it.
+
+    Raises:
+        UsageError: no such backend, or the bundle lacks this precision.
+        MissingDependencyError: the engine's library is not installed.
+        PlatformError: this machine cannot run it.
+    """
+    if backend not in BACKENDS:
+        raise UsageError(f"Unknown backend {backend!r}.", f"one of {', '.join(BACKENDS)}.")
+    if backend.startswith("ort-"):
+        from gmme_edge.runtime.onnxruntime import OnnxRuntimeSession
+
+        return OnnxRuntimeSession(bundle, backend, precision, threads)
+    from gmme_edge.runtime.tensorrt import TensorRTSession
+
+    return TensorRTSession(bundle, backend, precision)
+
+
+def check_batch(waveform: NDArray[np.float32], n_samples: int) -> NDArray[np.float32]:
+    """`waveform` as contiguous float32 ``(batch, n_samples)``.
+
+    Raises:
+        UsageError: another shape, or no clip at all.
+    """
+    if waveform.ndim != 2 or waveform.shape[1] != n_samples or len(waveform) == 0:
+        raise UsageError(
+            f"The session was given a batch of shape {waveform.shape}.",
+            f"(batch, {n_samples}), batch at least 1.",
+        )
+    return np.ascontiguousarray(waveform, dtype=np.float32)
+
+
+def why_unavailable(backend: str) -> str | None:
+    """Why `backend` cannot run on this machine; None where it can (used by `doctor`)."""
+    from gmme_edge.errors import GmmeEdgeError
+
+    try:
+        if backend.startswith("ort-"):
+            from gmme_edge.runtime.onnxruntime import check_provider
+
+            check_provider(backend)
+        else:
+            from gmme_edge.runtime.tensorrt import check_device
+
+            check_device(backend)
+    except GmmeEdgeError as error:
+        return str(error)
+    return None
