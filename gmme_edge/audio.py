@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.errors import AudioError, require
+from gmme_edge.truncation import is_cut
 
 Waveform = NDArray[np.float32]
 
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64"}
 )
+_UNKNOWN_FRAMES = 1 << 62  # libsndfile's answer for a FLAC stream that was written to a pipe
 
 
 def read_audio(path: Path, sample_rate_hz: int) -> Waveform:
@@ -26,20 +28,27 @@ def read_audio(path: Path, sample_rate_hz: int) -> Waveform:
         AudioError: missing, empty, truncated, not audio, or with NaN or infinite samples.
     """
     soundfile = require("soundfile", "decode audio files")
-    if not path.is_file():
-        raise AudioError(f"{path} does not exist or is no file.", "an audio file.")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path} is empty (0 bytes).", "an audio file.")
     try:
+        if not path.is_file():
+            raise AudioError(f"{path} does not exist or is no file.", "an audio file.")
+        if path.stat().st_size == 0:
+            raise AudioError(f"{path} is empty (0 bytes).", "an audio file.")
         with soundfile.SoundFile(path) as file:
             announced, rate_hz = file.frames, int(file.samplerate)
-            samples = file.read(dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError, ValueError, MemoryError) as error:
+            if announced >= _UNKNOWN_FRAMES:
+                raise AudioError(
+                    f"{path} does not say how many samples it holds.",
+                    "a file whose header was completed, not one written to a pipe.",
+                    f"rewrite it, for example with `ffmpeg -i {path.name} whole{path.suffix}`.",
+                )
+            samples = file.read(announced, dtype="float32", always_2d=True)
+        cut = len(samples) < announced or is_cut(path)
+    except (OSError, RuntimeError, ValueError, MemoryError) as error:
         raise AudioError(
             f"{path} cannot be decoded: {error}",
             "a format that libsndfile reads (WAV, FLAC, Ogg, MP3, …).",
         ) from error
-    if len(samples) < announced or _wav_is_cut(path):
+    if cut:
         raise AudioError(
             f"{path} is truncated: its header announces more audio than the file holds "
             f"({len(samples)} frames decoded).",
@@ -49,17 +58,6 @@ def read_audio(path: Path, sample_rate_hz: int) -> Waveform:
     if len(samples) == 0:
         raise AudioError(f"{path} holds no samples.", "at least one sample.")
     return resample(to_mono(samples, str(path)), rate_hz, sample_rate_hz)
-
-
-def _wav_is_cut(path: Path) -> bool:
-    """Whether a RIFF file is shorter than its header says; libsndfile then clips silently."""
-    with path.open("rb") as file:
-        header = file.read(8)
-    if header[:4] != b"RIFF" or len(header) < 8:
-        return False
-    announced = int.from_bytes(header[4:], "little")
-    streaming = announced in (0, 0xFFFFFFFF, 0x7FFFFFFF)  # sizes that pipes leave behind
-    return not streaming and path.stat().st_size < announced + 8 - (announced & 1)
 
 
 def to_mono(samples: NDArray[np.floating], name: str = "the waveform") -> Waveform:

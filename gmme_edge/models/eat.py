@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gmme_edge.audio import Waveform
 from gmme_edge.models.downsample import AADown, build_downsample
 from gmme_edge.spec import Backbone, ModelSpec
 
@@ -142,3 +146,16 @@ def _initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, 0.0, 0.02)
     if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear) and module.bias is not None:
         nn.init.zeros_(module.bias)
+
+
+def torch_predictor(model: EAT) -> Callable[[Waveform], Waveform]:
+    """A function of raw waveforms ``(B, N)`` to logits, with the exported graph's peak scaling."""
+    device = model.class_token.device
+
+    @torch.no_grad()
+    def predict(batch: Waveform) -> Waveform:
+        waveform = torch.from_numpy(np.ascontiguousarray(batch)).to(device)
+        logits: Waveform = model(peak_scale(waveform).unsqueeze(1)).cpu().numpy()
+        return logits
+
+    return predict

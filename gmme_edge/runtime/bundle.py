@@ -20,7 +20,7 @@ GOLDEN = "golden.npz"
 PRECISIONS = ("fp32", "fp16", "int8-ort", "int8-tensorrt")
 INPUT, OUTPUTS = "waveform", ("logits", "embedding")
 
-Role = Literal["model", "engine", "engine-sidecar", "golden"]
+Role = Literal["model", "engine", "engine-sidecar", "golden", "calibration"]
 
 
 @dataclass(frozen=True)

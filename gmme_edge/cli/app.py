@@ -1,0 +1,70 @@
+"""`gmme-edge`: one command per verb; errors become a message and an exit code here."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from gmme_edge import __version__
+from gmme_edge.cli.compare import compare
+from gmme_edge.cli.convert import convert
+from gmme_edge.cli.demo import demo
+from gmme_edge.cli.doctor import doctor
+from gmme_edge.cli.evaluate import evaluate
+from gmme_edge.cli.export import export
+from gmme_edge.cli.models import models
+from gmme_edge.cli.predict import predict
+from gmme_edge.cli.profile import profile
+from gmme_edge.cli.train import train
+from gmme_edge.cli.verify import verify
+from gmme_edge.errors import INTERRUPTED_EXIT_CODE, GmmeEdgeError
+
+_EPILOG = (
+    "Exit codes: 0 success, 1 internal error, 2 usage, 3 bad input, 4 missing dependency, "
+    "5 parity failure, 6 gate failure, 7 unsupported platform, 130 interrupted."
+)
+
+app = typer.Typer(
+    help="Small audio classifiers on devices: train, export, quantize, profile, compare.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (
+    demo, train, evaluate, convert, export, verify, predict, profile, compare, models, doctor,
+):  # fmt: skip
+    app.command()(command)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"gmme-edge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point of the `gmme-edge` script."""
+    try:
+        app(standalone_mode=True)
+    except GmmeEdgeError as error:
+        from gmme_edge.cli.console import stderr
+
+        stderr.print(f"error: {error}", style="red", markup=False, highlight=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED_EXIT_CODE)
+    except BrokenPipeError:  # `| head` closed the pipe; there is nobody left to tell
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,81 @@
+"""Options that several commands share, and what they mean together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gmme_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from gmme_edge.data.dataset import Clip, Dataset
+    from gmme_edge.data.store import WaveformStore
+
+DatasetOption = Annotated[
+    str,
+    typer.Option(
+        "--dataset",
+        help="esc50, esc10, urbansound8k, speech-commands, folder (one per class) or csv.",
+    ),
+]
+DataOption = Annotated[Path, typer.Option("--data", help="The data set's folder, or CSV file.")]
+FoldOption = Annotated[
+    int | None, typer.Option(help="The fold to test on, where the data set has folds.")
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(help="Where decoded audio is kept; default ~/.cache/gmme-edge."),
+]
+SkipBadOption = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out recordings that cannot be decoded.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+OutputOption = Annotated[Path, typer.Option("-o", "--output", help="Where to write.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads; default: all cores of this machine.")
+]
+
+
+def load_split(
+    dataset: Dataset, split: str, sample_rate_hz: int, cache: Path | None, skip_bad: bool
+) -> WaveformStore:
+    """Decode one split with a progress bar; say what was silent or skipped."""
+    if split not in ("train", "validation", "test"):
+        raise UsageError(f"Unknown split {split!r}.", "train, validation or test.")
+    return load_clips(dataset.select(split), split, sample_rate_hz, cache, skip_bad)  # type: ignore[arg-type]
+
+
+def load_clips(
+    clips: tuple[Clip, ...], what: str, sample_rate_hz: int, cache: Path | None, skip_bad: bool
+) -> WaveformStore:
+    from gmme_edge.cli.console import progress, stderr
+    from gmme_edge.data.store import load_waveforms
+
+    with progress() as bar:
+        update = task_updater(bar.add_task, bar.update, f"decoding {what}")
+        store = load_waveforms(clips, sample_rate_hz, cache, skip_bad, update)
+    for path in store.silent[:3]:
+        stderr.print(f"note: {path} is silent", markup=False)
+    if len(store.silent) > 3:
+        stderr.print(f"note: {len(store.silent)} {what} clips are silent")
+    if store.skipped:
+        stderr.print(f"skipped {len(store.skipped)} unreadable {what} clips; the first:")
+        stderr.print("  " + store.skipped[0][1].splitlines()[0], markup=False)
+    return store
+
+
+def task_updater(
+    add: Callable[..., int], update: Callable[..., None], title: str
+) -> Callable[[int, int], None]:
+    """An `on_progress(done, total)` that draws one bar, which appears with the first call."""
+    tasks: list[int] = []
+
+    def on_progress(done: int, total: int) -> None:
+        if not tasks:
+            tasks.append(add(title, total=total))
+        update(tasks[0], completed=done, total=total)
+
+    return on_progress

@@ -1,0 +1,193 @@
+"""`gmme-edge train`: a data set to a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gmme_edge.cli.options import (
+    CacheOption,
+    DataOption,
+    DatasetOption,
+    FoldOption,
+    JsonOption,
+    OutputOption,
+    SkipBadOption,
+    ThreadsOption,
+    load_split,
+)
+from gmme_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from gmme_edge.data.dataset import Dataset
+    from gmme_edge.spec import ModelSpec
+    from gmme_edge.training import loop as training_loop
+    from gmme_edge.training.loop import Progress, Trainer, TrainingData
+    from gmme_edge.training.recipe import Recipe
+
+_TASK_OF_DATASET = {"esc50": "esc50", "esc10": "esc50", "urbansound8k": "urbansound8k",
+                    "speech-commands": "speech-commands"}  # fmt: skip
+
+
+def train(
+    dataset: DatasetOption,
+    data: DataOption,
+    output: OutputOption,
+    model: Annotated[str, typer.Option(help="A preset; see `gmme-edge models`.")],
+    epochs: Annotated[int, typer.Option(min=1)],
+    task: Annotated[
+        str | None, typer.Option(help="Audio format of a folder or csv data set.")
+    ] = None,
+    fold: FoldOption = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 128,
+    lr: Annotated[float, typer.Option(help="OneCycle's maximum.")] = 3e-4,
+    label_smoothing: float = 0.1,
+    ema_decay: float = 0.995,
+    ema_unit: Annotated[
+        str | None,
+        typer.Option(help="step or epoch; default: epoch from 300 epochs on, else step."),
+    ] = None,
+    augment: Annotated[bool, typer.Option("--augment/--no-augment")] = True,
+    seed: int = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, … or auto.")] = "auto",
+    threads: ThreadsOption = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Ignore an unfinished run.")] = False,
+    cache: CacheOption = None,
+    skip_bad: SkipBadOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Train a network; the same command continues a run that was stopped."""
+    from gmme_edge.data.registry import open_dataset
+    from gmme_edge.errors import require
+    from gmme_edge.spec import preset
+
+    torch = require("torch", "train")
+    require("safetensors", "write checkpoints")
+    from gmme_edge.training.recipe import Recipe, default_ema_unit
+
+    unit = ema_unit or default_ema_unit(epochs)
+    if unit not in ("step", "epoch"):
+        raise UsageError(f"Unknown EMA unit {unit!r}.", "step or epoch.")
+    recipe = Recipe(
+        epochs, batch_size, lr, label_smoothing=label_smoothing, ema_decay=ema_decay,
+        ema_unit=unit, augment=augment, seed=seed,  # type: ignore[arg-type]
+    )  # fmt: skip
+    opened = open_dataset(dataset, data, fold)
+    spec = preset(model, _task_name(dataset, task), len(opened.labels))
+    if threads:
+        torch.set_num_threads(threads)
+    run_training(
+        spec, _training_data(opened, dataset, fold, spec, cache, skip_bad), recipe, output,
+        _device(device), restart, json,
+    )  # fmt: skip
+
+
+def _task_name(dataset: str, task: str | None) -> str:
+    name = task or _TASK_OF_DATASET.get(dataset)
+    if name is None:
+        raise UsageError(
+            f"A {dataset} data set has no audio format of its own.",
+            "--task esc50, urbansound8k or speech-commands (sample rate and clip length).",
+        )
+    return name
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        from gmme_edge.errors import PlatformError
+
+        raise PlatformError(f"torch sees no CUDA device for {name!r}.", fix="use --device cpu.")
+    return name
+
+
+def _training_data(
+    opened: Dataset,
+    name: str,
+    fold: int | None,
+    spec: ModelSpec,
+    cache: Path | None,
+    skip_bad: bool,
+) -> TrainingData:
+    from gmme_edge.training.loop import TrainingData
+
+    watched = "validation" if "validation" in opened.counts() else "test"
+    stores = [
+        load_split(opened, split, spec.sample_rate_hz, cache, skip_bad)
+        if split in opened.counts()
+        else None
+        for split in ("train", watched)
+    ]
+    if stores[0] is None:
+        opened.select("train")  # raises, naming the splits that there are
+        raise AssertionError
+    description = {"dataset": name, "fold": fold, "monitor": watched}
+    return TrainingData(stores[0], stores[1], opened.labels, description)
+
+
+def run_training(
+    spec: ModelSpec, data: TrainingData, recipe: Recipe, output: Path, device: str,
+    restart: bool, json: bool,
+) -> None:  # fmt: skip
+    """Train with a live display, then print the last epoch's figures."""
+    from gmme_edge.cli.console import emit_json, stderr, stdout
+    from gmme_edge.training.loop import Trainer
+
+    trainer = Trainer(spec, data, recipe, output, device)
+    try:
+        show_training(trainer, spec.name, restart)
+    except KeyboardInterrupt:
+        stderr.print(f"stopped at step {trainer.state.step}; the same command continues it.")
+        raise
+    last: dict[str, Any] = trainer.state.history[-1]
+    if json:
+        emit_json({"checkpoint": str(output), **last})
+        return
+    stdout.print(
+        f"{output}: {spec.name}, {recipe.epochs} epochs, training loss {last['loss']:.3f}, "
+        f"accuracy {last['accuracy']:.1%}"
+        + (f", {data.description['monitor']} accuracy {last['monitor_accuracy']:.1%}"
+           if "monitor_accuracy" in last else ""),
+        soft_wrap=True,
+    )  # fmt: skip
+
+
+def show_training(trainer: Trainer, title: str, restart: bool = False) -> None:
+    """Run a trainer under a progress bar: loss, accuracy, learning rate, speed, time left.
+
+    Where stderr is no terminal, one line per epoch is printed instead.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from gmme_edge.cli.console import stderr
+
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(12), TextColumn("{task.fields[figures]}"),
+        console=stderr, transient=True,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task(title, total=trainer.total_steps, figures="")
+        reported = 0
+
+        def on_progress(p: training_loop.Progress) -> None:
+            nonlocal reported
+            bar.update(task, completed=p.step, figures=_figures(p, trainer.recipe.epochs))
+            if not stderr.is_terminal and len(trainer.state.history) > reported:
+                reported = len(trainer.state.history)
+                stderr.print(f"{title} {_figures(p, trainer.recipe.epochs)}", soft_wrap=True)
+
+        trainer.run(on_progress, restart)
+
+
+def _figures(p: Progress, epochs: int) -> str:
+    watched = "" if p.monitor_accuracy is None else f" val {p.monitor_accuracy:.1%}"
+    minutes, seconds = divmod(int(p.left_s), 60)
+    return (
+        f"{p.epoch}/{epochs} loss {p.loss:.2f} acc {p.accuracy:.0%}{watched} "
+        f"lr {p.learning_rate:.0e} {p.clips_per_s:.0f}/s {minutes}:{seconds:02d}"
+    )

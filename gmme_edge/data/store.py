@@ -1,0 +1,240 @@
+"""Waveforms of a data set, decoded and resampled once and kept on disk as one memory map.
+
+A cache entry is a folder named by a hash of what was decoded; it is whole or absent::
+
+    samples.f32    all clips end to end, little-endian float32
+    index.json     schema, lengths_samples, silent, skipped (numbers are positions among the clips)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmme_edge.audio import Waveform, is_silent, read_audio
+from gmme_edge.data.dataset import Clip
+from gmme_edge.errors import AudioError, DatasetError
+from gmme_edge.files import read_json, replacing_folder, write_json
+
+_SCHEMA = 1
+_LITTLE_ENDIAN = np.dtype("<f4")
+
+
+@dataclass(frozen=True, eq=False)
+class WaveformStore:
+    """Labelled waveforms of one sample rate.
+
+    Attributes:
+        samples: all waveforms end to end, shape (total,), a read-only memory map.
+        offsets: where each begins, and the end of the last; shape (n + 1,).
+        labels: shape (n,).
+        paths: the n recordings.
+        silent: recordings that hold only silence; they are used all the same.
+        skipped: recordings left out by `skip_bad`, each with the reason.
+    """
+
+    samples: NDArray[np.float32]
+    offsets: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    paths: tuple[Path, ...]
+    silent: tuple[Path, ...]
+    skipped: tuple[tuple[Path, str], ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def waveform(self, i: int) -> Waveform:
+        """Recording `i` as a copy of its own, shape (length,), which may be written to."""
+        if not 0 <= i < len(self):
+            raise IndexError(f"recording {i} of {len(self)}")
+        return np.array(self.samples[self.offsets[i] : self.offsets[i + 1]])
+
+
+@dataclass(frozen=True)
+class _Index:
+    lengths: list[int]
+    silent: list[int]
+    skipped: dict[int, str]
+
+
+_Entry = tuple[_Index, NDArray[np.float32]]
+
+
+def default_cache() -> Path:
+    """``gmme-edge`` in $XDG_CACHE_HOME, or in ~/.cache where that is unset or relative."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "gmme-edge"
+
+
+def load_waveforms(
+    clips: Sequence[Clip],
+    sample_rate_hz: int,
+    cache: Path | None = None,
+    skip_bad: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> WaveformStore:
+    """Decode `clips` to mono float32 at `sample_rate_hz`, or take them from the cache.
+
+    Args:
+        cache: a folder that may be deleted at any time; `default_cache()` if None.
+        skip_bad: leave out recordings that cannot be decoded, and list them in `skipped`.
+        on_progress: called with (decoded, total) after each recording; not for a cache hit.
+
+    Raises:
+        AudioError: a recording that cannot be decoded, unless `skip_bad`.
+        DatasetError: nothing to decode, nothing decodable, or a cache that cannot be written.
+    """
+    if not clips:
+        raise DatasetError("There are no recordings to decode.", "at least one.")
+    folder = (cache or default_cache()) / _cache_key(clips, sample_rate_hz)
+    entry = _read_entry(folder, len(clips))
+    if entry is None or (entry[0].skipped and not skip_bad):
+        progress = on_progress or (lambda decoded, total: None)
+        entry = _write_entry(folder, [c.path for c in clips], sample_rate_hz, skip_bad, progress)
+    index, samples = entry
+    kept = [clip for i, clip in enumerate(clips) if i not in index.skipped]
+    return WaveformStore(
+        samples=samples,
+        offsets=np.concatenate([[0], np.cumsum(index.lengths)]).astype(np.int64),
+        labels=np.array([clip.label for clip in kept], np.int64),
+        paths=tuple(clip.path for clip in kept),
+        silent=tuple(clips[i].path for i in index.silent),
+        skipped=tuple((clips[i].path, reason) for i, reason in index.skipped.items()),
+    )
+
+
+def _cache_key(clips: Sequence[Clip], sample_rate_hz: int) -> str:
+    files = []
+    for path in (clip.path.absolute() for clip in clips):
+        try:
+            stat = path.stat()
+            files.append((str(path), stat.st_size, stat.st_mtime_ns))
+        except OSError:  # the decoder reports it, or skips it
+            files.append((str(path), -1, -1))
+    return hashlib.sha256(json.dumps([_SCHEMA, sample_rate_hz, files]).encode()).hexdigest()
+
+
+def _decode_all(
+    paths: Sequence[Path], sample_rate_hz: int
+) -> Generator[Waveform | AudioError, None, None]:
+    """Each recording in order, decoded by threads (soundfile and soxr release the GIL)."""
+
+    def decode(path: Path) -> Waveform | AudioError:
+        try:
+            return read_audio(path, sample_rate_hz)
+        except AudioError as error:
+            return error
+
+    workers = min(8, os.cpu_count() or 1)
+    pending: deque[Future[Waveform | AudioError]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for path in paths:
+            pending.append(pool.submit(decode, path))
+            if len(pending) > 2 * workers:  # so that memory holds a few recordings, not all
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def _read_entry(folder: Path, total: int) -> _Entry | None:
+    """The cache entry in `folder`, or None where it is absent, damaged or of another version."""
+    try:
+        values = read_json(folder / "index.json", "waveform cache", _SCHEMA, DatasetError)
+        index = _Index(
+            [int(length) for length in values["lengths_samples"]],
+            [int(i) for i in values["silent"]],
+            {int(i): str(reason) for i, reason in values["skipped"]},
+        )
+        samples = _map_samples(folder)
+    except (DatasetError, OSError, KeyError, TypeError, ValueError):
+        return None
+    positions = {*index.silent, *index.skipped}
+    whole = (
+        len(index.lengths) + len(index.skipped) == total
+        and all(0 <= i < total for i in positions)
+        and all(length > 0 for length in index.lengths)
+        and sum(index.lengths) == len(samples)
+    )
+    return (index, samples) if whole else None
+
+
+def _map_samples(folder: Path) -> NDArray[np.float32]:
+    return np.memmap(folder / "samples.f32", dtype=_LITTLE_ENDIAN, mode="r")
+
+
+def _write_entry(
+    folder: Path,
+    paths: Sequence[Path],
+    sample_rate_hz: int,
+    skip_bad: bool,
+    progress: Callable[[int, int], None],
+) -> _Entry:
+    """Decode everything into a cache entry, which appears under its name when complete."""
+    entry = None
+    try:
+        with replacing_folder(folder) as temporary:
+            index = _write_samples(temporary, paths, sample_rate_hz, skip_bad, progress)
+            write_json(
+                temporary / "index.json",
+                {
+                    "schema": _SCHEMA,
+                    "lengths_samples": index.lengths,
+                    "silent": index.silent,
+                    "skipped": list(index.skipped.items()),
+                },
+            )
+            entry = index, _map_samples(temporary)
+    except OSError as error:
+        # Another process that published the same entry first is no failure: the map made above
+        # stays valid although its file has no name any more.
+        if entry is None or error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT):
+            raise DatasetError(
+                f"The cache of decoded recordings cannot be written to {folder.parent}: {error}",
+                "a folder that may be written to, on a disk with room for the decoded recordings.",
+                "name another one with --cache DIR.",
+            ) from error
+    return entry
+
+
+def _write_samples(
+    folder: Path,
+    paths: Sequence[Path],
+    sample_rate_hz: int,
+    skip_bad: bool,
+    progress: Callable[[int, int], None],
+) -> _Index:
+    index = _Index([], [], {})
+    with (
+        contextlib.closing(_decode_all(paths, sample_rate_hz)) as decoded,
+        (folder / "samples.f32").open("wb") as file,
+    ):
+        for i, waveform in enumerate(decoded):
+            if isinstance(waveform, AudioError):
+                if not skip_bad:
+                    raise waveform
+                index.skipped[i] = str(waveform)
+            else:
+                file.write(waveform.astype(_LITTLE_ENDIAN, copy=False).data)
+                index.lengths.append(len(waveform))
+                if is_silent(waveform):
+                    index.silent.append(i)
+            progress(i + 1, len(paths))
+        file.flush()
+        os.fsync(file.fileno())
+    if not index.lengths:
+        raise DatasetError(
+            f"None of the {len(paths)} recordings can be used; the first: {index.skipped[0]}",
+            "at least one recording that can be decoded.",
+        )
+    return index

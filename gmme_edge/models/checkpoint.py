@@ -1,0 +1,96 @@
+"""A checkpoint: a folder with `model.safetensors` and `model.json`. No pickle is ever loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gmme_edge.errors import CheckpointError, GmmeEdgeError
+from gmme_edge.files import read_json, replacing, sha256_of, write_json
+from gmme_edge.models.eat import EAT
+from gmme_edge.models.reference import load_state
+from gmme_edge.spec import ModelSpec
+
+SCHEMA = 1
+WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network.
+
+    Attributes:
+        model: in eval mode, on the CPU.
+        labels: class names in the order of the logits.
+        training: how it came about: recipe, data set, split, figures, versions.
+        sha256: of the weights' file; "" before it is saved.
+    """
+
+    model: EAT
+    labels: tuple[str, ...]
+    training: dict[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self.model.spec
+
+
+def save_checkpoint(
+    folder: Path,
+    spec: ModelSpec,
+    state: Mapping[str, Tensor],
+    labels: tuple[str, ...],
+    training: Mapping[str, Any],
+) -> None:
+    """Write both files, each through a temporary name."""
+    if len(labels) != spec.n_classes:
+        raise CheckpointError(f"{len(labels)} labels for {spec.n_classes} classes.")
+    with replacing(folder / WEIGHTS) as temporary:
+        save_file({key: value.detach().contiguous().cpu() for key, value in state.items()}, temporary)
+    description = {
+        "schema": SCHEMA,
+        "model": spec.to_dict(),
+        "labels": list(labels),
+        "training": dict(training),
+    }
+    write_json(folder / DESCRIPTION, description)
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or the weights do not fit the spec.
+    """
+    for name in (DESCRIPTION, WEIGHTS):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"{folder} is no checkpoint: it has no {name}.",
+                f"a folder with {WEIGHTS} and {DESCRIPTION}.",
+                "train one with `gmme-edge train`, or turn a state dict into one with "
+                "`gmme-edge convert`.",
+            )
+    values = read_json(folder / DESCRIPTION, "checkpoint description", SCHEMA, CheckpointError)
+    try:
+        spec = ModelSpec.from_dict(values["model"])
+        labels = tuple(str(label) for label in values["labels"])
+        training = dict(values["training"])
+        state = load_file(folder / WEIGHTS)
+    except (KeyError, TypeError, ValueError, SafetensorError, GmmeEdgeError) as error:
+        raise CheckpointError(
+            f"{folder} is damaged: {type(error).__name__}: {error}", "an intact checkpoint."
+        ) from error
+    if len(labels) != spec.n_classes:
+        raise CheckpointError(
+            f"{folder} has {len(labels)} labels for {spec.n_classes} classes.", "one per class."
+        )
+    model = EAT(spec)
+    load_state(model, state)
+    return Checkpoint(model.eval(), labels, training, sha256_of(folder / WEIGHTS))

@@ -1,0 +1,211 @@
+"""Latency of several models side by side, with every raw sample kept."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmme_edge.complexity import count
+from gmme_edge.errors import UsageError
+from gmme_edge.profiling.inputs import golden_batch
+from gmme_edge.profiling.memory import Memory, measure_memory
+from gmme_edge.profiling.statistics import Interval, median_interval
+from gmme_edge.runtime.bundle import Bundle
+from gmme_edge.runtime.session import Session, open_session
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing to time: a bundle's precision on a backend; `threads` None: the engine chooses."""
+
+    bundle: Bundle
+    backend: str
+    precision: str
+    threads: int | None = None
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or (self.threads is not None and self.threads < 1):
+            raise UsageError(
+                f"A batch of {self.batch} on {self.threads} threads.", "at least 1 of each."
+            )
+
+
+@dataclass(frozen=True)
+class LatencySettings:
+    """Untimed and timed calls per target, and the seed of the order in which targets take turns."""
+
+    warmup: int = 10
+    repetitions: int = 100
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.warmup < 0 or self.repetitions < 1 or self.seed < 0:
+            raise UsageError(
+                f"{self.repetitions} repetitions after {self.warmup} warm-up calls, "
+                f"seed {self.seed}.",
+                "at least 1 repetition, and no negative number.",
+            )
+
+
+@dataclass(frozen=True)
+class LatencyRow:
+    """The measurement of one target; the statistics follow from `samples_ms`.
+
+    Attributes:
+        model: the spec's name; `bundle` is the folder's.
+        size_bytes: the ONNX file of this precision (an engine built from it differs).
+        clip_s: length of one clip.
+        samples_ms: time of each call, all clips of the batch together; sample i of every row of
+            one run was taken in the same repetition.
+        peak_memory_bytes, baseline_memory_bytes: see `memory.Memory`.
+    """
+
+    model: str
+    bundle: str
+    d_params: int
+    t_params: int
+    gflops: float
+    n_classes: int
+    clip_s: float
+    backend: str
+    precision: str
+    threads: int | None
+    batch: int
+    size_bytes: int
+    peak_memory_bytes: int
+    baseline_memory_bytes: int
+    samples_ms: tuple[float, ...]
+
+    @property
+    def min_ms(self) -> float:
+        return min(self.samples_ms)
+
+    @property
+    def median_ms(self) -> float:
+        return float(np.median(self.samples_ms))
+
+    @property
+    def p90_ms(self) -> float:
+        return float(np.percentile(self.samples_ms, 90))
+
+    @property
+    def p99_ms(self) -> float:
+        return float(np.percentile(self.samples_ms, 99))
+
+    @cached_property
+    def median_interval_ms(self) -> Interval:
+        """The 95 % bootstrap interval of the median."""
+        return median_interval(self.samples_ms)
+
+    @property
+    def throughput_clips_per_s(self) -> float:
+        return self.batch * 1000 / self.median_ms
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of audio handled per second of computing: above 1 keeps up with a microphone."""
+        return self.throughput_clips_per_s * self.clip_s
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields and the statistics, as JSON values."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            **values,
+            "min_ms": self.min_ms,
+            "median_ms": self.median_ms,
+            "median_interval_ms": list(self.median_interval_ms),
+            "p90_ms": self.p90_ms,
+            "p99_ms": self.p99_ms,
+            "throughput_clips_per_s": self.throughput_clips_per_s,
+            "real_time_factor": self.real_time_factor,
+            "samples_ms": list(self.samples_ms),
+        }
+
+
+def measure(
+    targets: Sequence[Target],
+    settings: LatencySettings,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[LatencyRow]:
+    """Time all targets, interleaved, and measure each one's memory in a process of its own.
+
+    Every repetition visits all targets in a new random order, so that a machine that warms up,
+    or that is busy for a while, slows all of them alike. A model therefore finds the caches as
+    another model left them, as it does between the other work of a device.
+
+    Args:
+        on_progress: called with (calls made, calls in all).
+
+    Raises:
+        UsageError: no target, or a precision or backend that there is not.
+        GmmeEdgeError: whatever a session or a memory measurement raises; nothing is swallowed.
+    """
+    if not targets:
+        raise UsageError("There is nothing to measure.", "at least one target.")
+    inputs = [golden_batch(target.bundle, target.batch) for target in targets]
+    with contextlib.ExitStack() as stack:
+        sessions = []
+        for target in targets:
+            session = open_session(target.bundle, target.backend, target.precision, target.threads)
+            stack.callback(session.close)
+            sessions.append(session)
+        memories = [
+            measure_memory(t.bundle, t.backend, t.precision, t.threads, t.batch) for t in targets
+        ]
+        samples_ms = _time(sessions, inputs, settings, on_progress)
+    return [
+        _row(target, memory, samples)
+        for target, memory, samples in zip(targets, memories, samples_ms, strict=True)
+    ]
+
+
+def _time(
+    sessions: Sequence[Session],
+    inputs: Sequence[NDArray[np.float32]],
+    settings: LatencySettings,
+    on_progress: Callable[[int, int], None] | None,
+) -> list[list[float]]:
+    """Milliseconds of every timed call, per session in the order of the repetitions."""
+    rng = np.random.default_rng(settings.seed)
+    rounds = settings.warmup + settings.repetitions
+    samples_ms: list[list[float]] = [[] for _ in sessions]
+    for index in range(rounds):
+        for choice in rng.permutation(len(sessions)):
+            start_ns = time.perf_counter_ns()
+            sessions[choice].run(inputs[choice])
+            elapsed_ns = time.perf_counter_ns() - start_ns
+            if index >= settings.warmup:
+                samples_ms[choice].append(elapsed_ns / 1e6)
+        if on_progress:
+            on_progress((index + 1) * len(sessions), rounds * len(sessions))
+    return samples_ms
+
+
+def _row(target: Target, memory: Memory, samples_ms: Sequence[float]) -> LatencyRow:
+    spec = target.bundle.manifest.model
+    complexity = count(spec)
+    return LatencyRow(
+        model=spec.name,
+        bundle=target.bundle.path.resolve().name,
+        d_params=complexity.d_params,
+        t_params=complexity.t_params,
+        gflops=complexity.gflops,
+        n_classes=spec.n_classes,
+        clip_s=spec.n_samples / spec.sample_rate_hz,
+        backend=target.backend,
+        precision=target.precision,
+        threads=target.threads,
+        batch=target.batch,
+        size_bytes=target.bundle.find("model", target.precision).size_bytes,
+        peak_memory_bytes=memory.peak_bytes,
+        baseline_memory_bytes=memory.baseline_bytes,
+        samples_ms=tuple(samples_ms),
+    )

@@ -1,0 +1,94 @@
+"""Peak memory of one model on one backend, measured in a process of its own.
+
+`measure_memory` starts ``python -m gmme_edge.profiling.memory BUNDLE BACKEND PRECISION THREADS
+BATCH`` and reads the JSON that it prints.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from gmme_edge.errors import GmmeEdgeError, PlatformError
+from gmme_edge.profiling.inputs import golden_batch
+from gmme_edge.runtime.bundle import Bundle
+from gmme_edge.runtime.session import open_session
+
+_RUNS = 3
+_AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Host memory of a fresh process that opens a session and runs it three times.
+
+    Attributes:
+        peak_bytes: the whole process's peak resident set: interpreter, numpy, engine, model.
+        baseline_bytes: the resident peak just before the session was opened: interpreter, numpy
+            and the input, but not yet the engine's library. The difference is what the engine
+            and the model add. Memory on a GPU counts in neither.
+    """
+
+    peak_bytes: int
+    baseline_bytes: int
+
+
+def measure_memory(
+    bundle: Bundle, backend: str, precision: str, threads: int | None, batch: int
+) -> Memory:
+    """Peak memory of these settings, from a fresh process.
+
+    Raises:
+        PlatformError: that process failed, or was killed for want of memory.
+    """
+    words = [str(bundle.path), backend, precision, str(threads or _AUTO), str(batch)]
+    done = subprocess.run(
+        [sys.executable, "-m", "gmme_edge.profiling.memory", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        ended = "was killed" if done.returncode < 0 else "failed"
+        raise PlatformError(
+            f"The memory measurement of {bundle.path} ({precision}, {backend}, batch {batch}) "
+            f"{ended} with status {done.returncode}: {done.stderr.strip()[-2000:]}",
+            fix="free memory or use a smaller batch; otherwise see the message above.",
+        )
+    return Memory(**json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def peak_rss_bytes() -> int:
+    """This process's peak resident set so far.
+
+    `getrusage`'s ru_maxrss will not do on Linux: it survives exec, so that a small process
+    reports the peak of the large one that started it. VmHWM starts afresh.
+    """
+    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").split("\n"):
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise PlatformError("This kernel reports no VmHWM in /proc/self/status.", "Linux.")
+
+
+def _main(words: list[str]) -> None:
+    path, backend, precision, threads, batch = words
+    bundle = Bundle.open(path)
+    waveform = golden_batch(bundle, int(batch))
+    baseline = peak_rss_bytes()
+    session = open_session(bundle, backend, precision, None if threads == _AUTO else int(threads))
+    try:
+        for _ in range(_RUNS):
+            session.run(waveform)
+    finally:
+        session.close()
+    print(json.dumps(asdict(Memory(peak_rss_bytes(), baseline))))
+
+
+if __name__ == "__main__":
+    try:
+        _main(sys.argv[1:])
+    except GmmeEdgeError as error:
+        sys.exit(str(error))

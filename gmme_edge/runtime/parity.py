@@ -1,0 +1,105 @@
+"""How far two sets of outputs may be apart, and how far they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmme_edge.errors import ParityError
+from gmme_edge.runtime.bundle import INPUT, Bundle
+from gmme_edge.runtime.session import Outputs, Session
+
+# Largest error of a logit, relative to the largest logit. 1e-3 leaves room for TensorFloat-32
+# on a GPU (a CPU stays near 1e-6); the 8-bit limit only catches a broken export, since what
+# INT8 costs is measured as accuracy.
+RELATIVE_LIMITS = {"fp32": 1e-3, "fp16": 3e-2, "int8-ort": 0.5, "int8-tensorrt": 0.5}
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Logits of one precision against the reference's.
+
+    Attributes:
+        relative: `max_abs` over the largest absolute reference logit.
+        limit: what `relative` may be.
+        top1_agreement: share of clips with the same best class, 0 to 1.
+    """
+
+    max_abs: float
+    mean_abs: float
+    relative: float
+    limit: float
+    top1_agreement: float
+    n_clips: int
+
+    @property
+    def passed(self) -> bool:
+        return self.relative <= self.limit  # False for NaN
+
+    def to_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+    def check(self, what: str) -> None:
+        """Raise `ParityError` where the limit is passed."""
+        if not self.passed:
+            raise ParityError(
+                f"{what} disagrees with its reference: relative error {self.relative:.2e} "
+                f"(max {self.max_abs:.2e}, mean {self.mean_abs:.2e}, top-1 agreement "
+                f"{self.top1_agreement:.1%} of {self.n_clips} clips).",
+                f"a relative error of at most {self.limit:.0e}.",
+            )
+
+
+def compare_logits(
+    logits: NDArray[np.floating], reference: NDArray[np.floating], limit: float
+) -> Parity:
+    """Both of shape ``(clips, classes)``; an output that is not finite never passes."""
+    error = np.abs(logits.astype(np.float64) - reference.astype(np.float64))
+    scale = max(float(np.abs(reference).max()), 1e-12)
+    agreement = float((logits.argmax(axis=1) == reference.argmax(axis=1)).mean())
+    largest = float(error.max())
+    return Parity(
+        largest, float(error.mean()), largest / scale, limit, agreement, len(reference)
+    )
+
+
+def run_in_batches(
+    session: Session, waveforms: NDArray[np.float32], batch_size: int = 4
+) -> Outputs:
+    """All outputs for ``(clips, samples)``, a few clips at a time."""
+    parts = [
+        session.run(waveforms[start : start + batch_size])
+        for start in range(0, len(waveforms), batch_size)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def verify_bundle(
+    bundle: Bundle, sessions: Callable[[str], Session], precisions: tuple[str, ...]
+) -> dict[str, Parity]:
+    """Hashes of every file, then each precision against the golden vectors.
+
+    Args:
+        sessions: opens one precision.
+
+    Raises:
+        BundleError: a file is missing or changed.
+        ParityError: an output is too far from the golden one.
+    """
+    bundle.check_files()
+    golden = bundle.golden()
+    results = {}
+    for precision in precisions:
+        session = sessions(precision)
+        try:
+            logits = run_in_batches(session, golden[INPUT])["logits"]
+        finally:
+            session.close()
+        results[precision] = compare_logits(
+            logits, golden["logits"], bundle.manifest.parity[precision]["limit"]
+        )
+        results[precision].check(f"{bundle.path} in {precision} on {session.backend}")
+    return results

@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pytest
+
+from gmme_edge.data.registry import DATASETS, open_dataset
+from gmme_edge.errors import DatasetError, UsageError
+from tests.data.trees import shared
+
+
+def test_names_are_the_documented_ones() -> None:
+    assert set(DATASETS) == {"esc50", "esc10", "urbansound8k", "speech-commands", "folder", "csv"}
+
+
+def test_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"esc5o.*\n.*speech-commands"):
+        open_dataset("esc5o", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["esc50", "esc10"])
+@pytest.mark.parametrize("fold", [None, 0, 6, -1])
+def test_esc_needs_a_fold_from_1_to_5(tmp_path: Path, name: str, fold: int | None) -> None:
+    with pytest.raises(UsageError, match="from 1 to 5"):
+        open_dataset(name, tmp_path, fold)
+
+
+@pytest.mark.parametrize("fold", [None, 0, 11])
+def test_urbansound8k_needs_a_fold_from_1_to_10(tmp_path: Path, fold: int | None) -> None:
+    with pytest.raises(UsageError, match="from 1 to 10"):
+        open_dataset("urbansound8k", tmp_path, fold)
+
+
+@pytest.mark.parametrize("name", ["speech-commands", "folder", "csv"])
+def test_fold_is_refused_where_there_are_none(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} has no folds"):
+        open_dataset(name, tmp_path, 1)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_root_that_does_not_exist_is_named(tmp_path: Path, name: str) -> None:
+    fold = 1 if name in ("esc50", "esc10", "urbansound8k") else None
+    with pytest.raises(DatasetError, match="nowhere"):
+        open_dataset(name, tmp_path / "nowhere", fold)
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS if name != "csv"])
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "archive.zip"
+    file.write_bytes(b"PK")
+    fold = 1 if name in ("esc50", "esc10", "urbansound8k") else None
+    with pytest.raises(DatasetError, match=r"archive.zip is a file, not a folder"):
+        open_dataset(name, file, fold)
+
+
+@pytest.mark.parametrize("name", ["esc10", "esc50"])
+def test_real_esc10_folds(name: str) -> None:
+    root = shared("ESC-10")
+    tested: set[Path] = set()
+    for fold in range(1, 6):
+        dataset = open_dataset(name, root, fold)
+        assert dataset.counts() == {"train": 320, "test": 80}
+        test = dataset.select("test")
+        assert all(clip.path.name.startswith(f"{fold}-") for clip in test)
+        assert [sum(clip.label == label for clip in test) for label in range(10)] == [8] * 10
+        tested |= {clip.path for clip in test}
+    assert len(tested) == 400
+    assert dataset.labels == (
+        "dog", "rooster", "rain", "sea_waves", "crackling_fire",
+        "crying_baby", "sneezing", "clock_tick", "helicopter", "chainsaw",
+    )  # fmt: skip
+
+
+def test_real_fsdd_lists() -> None:
+    dataset = open_dataset("speech-commands", shared("FSDD"))
+    assert dataset.counts() == {"train": 2400, "validation": 300, "test": 300}
+    digits = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
+    assert dataset.labels == tuple(sorted(digits))
+    # The lists of this set follow from the names: takes 0-4 are tested, 5-9 validated.
+    for split, takes in (("test", range(5)), ("validation", range(5, 10))):
+        found = {int(clip.path.stem.rpartition("_")[2]) for clip in dataset.select(split)}
+        assert found == set(takes)
