@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gmme_edge.runtime.classifier import Classifier, Prediction
+    from gmme_edge.runtime.classifier import Classifier, Prediction, load
 
 __version__ = "0.1.0"
 __all__ = ["Classifier", "Prediction", "__version__", "load"]

@@ -5,6 +5,7 @@ Training, evaluation and the device use these same functions, so that they canno
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def read_audio(path: Path, sample_rate_hz: int) -> Waveform:
             raise AudioError(f"{path} does not exist or is no file.", "an audio file.")
         if path.stat().st_size == 0:
             raise AudioError(f"{path} is empty (0 bytes).", "an audio file.")
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:  # names need not be UTF-8
             announced, rate_hz = file.frames, int(file.samplerate)
             if announced >= _UNKNOWN_FRAMES:
                 raise AudioError(

@@ -80,7 +80,7 @@ def read_json(
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise error(f"{path} does not exist.", f"a {kind}.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         raise error(f"{path} is no readable JSON: {problem}", f"a {kind}.") from problem
     if not isinstance(values, dict) or not isinstance(values.get("schema"), int):
         raise error(f"{path} has no schema number.", f"a {kind}.")

@@ -138,21 +138,17 @@ class ModelSpec:
     @property
     def stride(self) -> int:
         """Samples per token: 4·prod(factors)."""
-        return 4 * math.prod(self.factors)
+        product: int = math.prod(self.factors)
+        return 4 * product
 
     @property
     def min_samples(self) -> int:
         """The shortest clip that the last block's reflection of 63 frames allows."""
-        return 128 * math.prod(self.factors)
+        return 32 * self.stride
 
     @property
     def tokens(self) -> int:
         return self.n_samples // self.stride
-
-    @property
-    def stage2_channels(self) -> int:
-        """F, the channels (pseudo-frequency bins) that enter stage 2."""
-        return self.backbone.stem_channels * 2 ** len(self.factors)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

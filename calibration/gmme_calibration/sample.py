@@ -59,7 +59,9 @@ def sample_clips(clips: Sequence[Clip], size: int, seed: int = 0) -> tuple[Clip,
     by_class: dict[int, list[Clip]] = defaultdict(list)
     for clip in sorted(clips, key=lambda c: c.path):
         by_class[clip.label].append(clip)
-    queues = [[group[i] for i in rng.permutation(len(group))] for _, group in sorted(by_class.items())]
+    queues = [
+        [group[i] for i in rng.permutation(len(group))] for _, group in sorted(by_class.items())
+    ]
     rounds = range(max(map(len, queues), default=0))
     dealt = [queue[i] for i in rounds for queue in queues if i < len(queue)]
     return tuple(sorted(dealt[:size], key=lambda c: c.path))
@@ -79,5 +81,3 @@ def calibration_set(
         for path, label in zip(store.paths, store.labels, strict=True)
     )
     return CalibrationSet(np.stack(windows), clips, source, seed)
-
-

@@ -17,7 +17,7 @@ def nodes_before_first_conv(proto: Any) -> list[str]:  # noqa: ANN401 - onnx.Mod
     for node in proto.graph.node:
         if node.op_type == "Conv":
             break
-        if reached & set(node.input):
+        if node.op_type != "Shape" and reached & set(node.input):
             reached |= set(node.output)
             names.append(node.name)
     return names

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from gmme_exporters.graph import first_conv, nodes_before_first_conv
 
 from gmme_edge.errors import require
+from gmme_exporters.graph import first_conv, nodes_before_first_conv
 
 Flavour = Literal["int8-ort", "int8-tensorrt"]
 Ranges = Mapping[str, tuple[float, float]]
@@ -27,7 +27,7 @@ _TENSORRT_OP_TYPES = ("Conv", "Gemm", "MatMul")
 def prepare_int8(source: Path, target: Path) -> None:
     """Fold constants and infer shapes, as ONNX Runtime's quantizer needs; still float32."""
     preprocess = require("onnxruntime.quantization.shape_inference", "quantize to INT8")
-    preprocess.quant_pre_process(source, target, auto_merge=True)
+    preprocess.quant_pre_process(source, target, skip_symbolic_shape=True)
 
 
 def quantize_int8(prepared: Path, ranges: Ranges, flavour: Flavour, target: Path) -> None:

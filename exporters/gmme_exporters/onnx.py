@@ -33,9 +33,7 @@ class ExportGraph(nn.Module):
         return (logits, embedding) if self.embedding else (logits,)
 
 
-def export_onnx(
-    model: EAT, path: Path, opset: int = DEFAULT_OPSET, embedding: bool = True
-) -> None:
+def export_onnx(model: EAT, path: Path, opset: int = DEFAULT_OPSET, embedding: bool = True) -> None:
     """Write `model` with a dynamic batch axis.
 
     Opset 18 and later go through torch's exporter; older ones (TensorRT 8.x) through its
@@ -49,7 +47,7 @@ def export_onnx(
     if not MIN_OPSET <= opset <= MAX_OPSET:
         raise UsageError(
             f"Opset {opset}.",
-            f"{MIN_OPSET} to {MAX_OPSET}; 16 suits TensorRT 8.5, {DEFAULT_OPSET} everything newer.",
+            f"{MIN_OPSET} to {MAX_OPSET}; 16 suits TensorRT 8, {DEFAULT_OPSET} everything newer.",
         )
     onnx = require("onnx", "export to ONNX")
     require("onnxscript", "export to ONNX")

@@ -16,7 +16,8 @@ _INT8_FIX = (
     "point; int8-ort graphs are for ONNX Runtime only."
 )
 _FIXES = (
-    ("zero point", _INT8_FIX),
+    ("QuantizeLinear", _INT8_FIX),
+    ("DequantizeLinear", _INT8_FIX),
     ("must have type", _INT8_FIX),
     ("Attention", "export with --opset 18, which writes attention as MatMul and Softmax."),
     ("LayerNormalization", "export with --opset 16, which writes it as elementary operations."),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated
+import functools
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -26,6 +27,26 @@ _EPILOG = (
     "5 parity failure, 6 gate failure, 7 unsupported platform, 130 interrupted."
 )
 
+
+def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, with the project's errors and Ctrl-C turned into exit codes."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever the command takes
+        try:
+            command(*args, **kwargs)
+        except GmmeEdgeError as error:
+            from gmme_edge.cli.console import stderr
+
+            message = f"error: {error}"
+            stderr.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED_EXIT_CODE) from None
+
+    return run
+
+
 app = typer.Typer(
     help="Small audio classifiers on devices: train, export, quantize, profile, compare.",
     epilog=_EPILOG,
@@ -36,7 +57,7 @@ app = typer.Typer(
 for command in (
     demo, train, evaluate, convert, export, verify, predict, profile, compare, models, doctor,
 ):  # fmt: skip
-    app.command()(command)
+    app.command()(_guarded(command))
 
 
 def _print_version(value: bool) -> None:
@@ -56,15 +77,4 @@ def _root(
 
 def main() -> None:
     """Entry point of the `gmme-edge` script."""
-    try:
-        app(standalone_mode=True)
-    except GmmeEdgeError as error:
-        from gmme_edge.cli.console import stderr
-
-        stderr.print(f"error: {error}", style="red", markup=False, highlight=False)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED_EXIT_CODE)
-    except BrokenPipeError:  # `| head` closed the pipe; there is nobody left to tell
-        sys.stderr.close()
-        sys.exit(0)
+    app()

@@ -141,4 +141,5 @@ def _assign(folder: Path) -> Iterator[tuple[Path, Split]]:
 
 def _name_hash(path: Path) -> bytes:
     # macOS hands out decomposed names and Linux composed ones: hash one form of them.
-    return hashlib.sha256(unicodedata.normalize("NFC", path.name).encode()).digest()
+    name = unicodedata.normalize("NFC", path.name)
+    return hashlib.sha256(name.encode(errors="surrogateescape")).digest()

@@ -223,7 +223,8 @@ def _write_samples(
             if isinstance(waveform, AudioError):
                 if not skip_bad:
                     raise waveform
-                index.skipped[i] = str(waveform)
+                # File names need not be UTF-8, and JSON must be.
+                index.skipped[i] = str(waveform).encode(errors="backslashreplace").decode()
             else:
                 file.write(waveform.astype(_LITTLE_ENDIAN, copy=False).data)
                 index.lengths.append(len(waveform))

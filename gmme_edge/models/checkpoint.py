@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from gmme_edge.audio import Waveform
 from gmme_edge.errors import CheckpointError, GmmeEdgeError
 from gmme_edge.files import read_json, replacing, sha256_of, write_json
-from gmme_edge.models.eat import EAT
+from gmme_edge.models.eat import EAT, peak_scale, seed_batch_norm
 from gmme_edge.models.reference import load_state
 from gmme_edge.spec import ModelSpec
 
@@ -53,7 +55,9 @@ def save_checkpoint(
     if len(labels) != spec.n_classes:
         raise CheckpointError(f"{len(labels)} labels for {spec.n_classes} classes.")
     with replacing(folder / WEIGHTS) as temporary:
-        save_file({key: value.detach().contiguous().cpu() for key, value in state.items()}, temporary)
+        save_file(
+            {key: value.detach().contiguous().cpu() for key, value in state.items()}, temporary
+        )
     description = {
         "schema": SCHEMA,
         "model": spec.to_dict(),
@@ -94,3 +98,19 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     model = EAT(spec)
     load_state(model, state)
     return Checkpoint(model.eval(), labels, training, sha256_of(folder / WEIGHTS))
+
+
+def untrained_checkpoint(spec: ModelSpec, clips: Waveform, seed: int = 0) -> Checkpoint:
+    """Random weights with BatchNorm statistics of real signals, for latency studies.
+
+    Without those statistics the activations fall below what float16 and 8 bits can hold.
+
+    Args:
+        clips: sounds of shape ``(n, n_samples)``, n at least 2.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        model = EAT(spec)
+        seed_batch_norm(model, peak_scale(torch.from_numpy(clips)))
+    labels = tuple(f"class {index}" for index in range(spec.n_classes))
+    return Checkpoint(model.eval(), labels, {"untrained": True, "seed": seed})

@@ -55,7 +55,8 @@ class SameConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         rows, columns = (k - 1 for k in self.kernel_size)
         pad = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
-        return self._conv_forward(F.pad(x, pad), self.weight, self.bias)
+        y: Tensor = self._conv_forward(F.pad(x, pad), self.weight, self.bias)
+        return y
 
 
 class GMME(nn.Module):

@@ -159,3 +159,19 @@ def torch_predictor(model: EAT) -> Callable[[Waveform], Waveform]:
         return logits
 
     return predict
+
+
+@torch.no_grad()
+def seed_batch_norm(model: EAT, waveform: Tensor) -> None:
+    """Set every BatchNorm's running statistics to those of one batch ``(B, N)``, peak-scaled.
+
+    They start at mean 0, variance 1, while an untrained GMME puts out a variance below 1e-6:
+    after a few hundred steps the running average still shows that 1, and eval mode fails.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0  # the batch's own statistics
+    model.train()(waveform.unsqueeze(1))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum

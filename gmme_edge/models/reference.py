@@ -51,7 +51,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is no file.", "a state dict (.safetensors, .pt, .pth).")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            tensors: dict[str, Tensor] = load_file(path)
+            return tensors
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(
@@ -80,14 +81,14 @@ def load_reference_state(spec: ModelSpec, state: Mapping[str, Tensor]) -> EAT:
 def load_state(model: EAT, state: Mapping[str, Tensor]) -> None:
     """`load_state_dict`, with every mismatch named in one error."""
     own = model.state_dict()
-    missing = [key for key in own if key not in state and "num_batches_tracked" not in key]
-    problems = [f"missing {key} {tuple(own[key].shape)}" for key in missing]
-    problems += [f"unknown {key} {tuple(state[key].shape)}" for key in state if key not in own]
-    problems += [
+    problems = [
         f"{key} has shape {tuple(state[key].shape)}, not {tuple(own[key].shape)}"
         for key in own
         if key in state and state[key].shape != own[key].shape
     ]
+    problems += [f"unknown {key} {tuple(state[key].shape)}" for key in state if key not in own]
+    missing = [key for key in own if key not in state and "num_batches_tracked" not in key]
+    problems += [f"missing {key} {tuple(own[key].shape)}" for key in missing]
     if problems:
         more = f"\n  … and {len(problems) - 8} more" if len(problems) > 8 else ""
         raise CheckpointError(

@@ -14,11 +14,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from gmme_edge.complexity import count
 from gmme_edge.errors import InputError
 from gmme_edge.files import read_json
 from gmme_edge.profiling.device import describe_device
 from gmme_edge.profiling.latency import LatencyRow, LatencySettings
 from gmme_edge.profiling.statistics import Interval
+from gmme_edge.scoring import Score
+from gmme_edge.spec import ModelSpec
 
 SCHEMA = 1
 _KINDS = ("latency", "accuracy")
@@ -73,6 +76,27 @@ def latency_document(
     }
 
 
+def accuracy_document(
+    spec: ModelSpec, score: Score, where: Mapping[str, Any], backend: str, precision: str
+) -> dict[str, Any]:
+    """What an accuracy file holds; `where` names dataset, split and fold."""
+    complexity = count(spec)
+    return {
+        "schema": SCHEMA,
+        "kind": "accuracy",
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "model": spec.name,
+        "d_params": complexity.d_params,
+        "t_params": complexity.t_params,
+        "gflops": complexity.gflops,
+        **where,
+        "backend": backend,
+        "precision": precision,
+        **score.to_dict(),
+        "device": describe_device(),
+    }
+
+
 def load_result(path: Path) -> Result:
     """Read and validate a result file of either kind.
 
@@ -104,17 +128,17 @@ def _latency(path: Path, values: Mapping[str, Any]) -> LatencyResult:
 def _row(values: object) -> LatencyRow:
     if not isinstance(values, dict):
         raise TypeError(f"a row is {values!r}")
-    samples = [_number({"samples_ms": s}, "samples_ms") for s in _list(values, "samples_ms")]
-    if not samples or min(samples) <= 0:
-        raise ValueError("samples_ms is empty or has a time that is not positive")
+    samples = [_positive({"samples_ms": s}, "samples_ms") for s in _list(values, "samples_ms")]
+    if not samples:
+        raise ValueError("samples_ms is empty")
     return LatencyRow(
         model=_text(values, "model"),
         bundle=_text(values, "bundle"),
         d_params=_count(values, "d_params"),
         t_params=_count(values, "t_params"),
-        gflops=_number(values, "gflops"),
+        gflops=_positive(values, "gflops"),
         n_classes=_count(values, "n_classes"),
-        clip_s=_number(values, "clip_s"),
+        clip_s=_positive(values, "clip_s"),
         backend=_text(values, "backend"),
         precision=_text(values, "precision"),
         threads=None if values["threads"] is None else _count(values, "threads"),
@@ -134,7 +158,7 @@ def _accuracy(path: Path, values: Mapping[str, Any]) -> AccuracyResult:
         model=_text(values, "model"),
         d_params=_count(values, "d_params"),
         t_params=_count(values, "t_params"),
-        gflops=_number(values, "gflops"),
+        gflops=_positive(values, "gflops"),
         dataset=_text(values, "dataset"),
         split=_text(values, "split"),
         fold=None if values["fold"] is None else _count(values, "fold", 0),
@@ -154,6 +178,13 @@ def _number(values: Mapping[str, Any], name: str, low: float = 0, high: float = 
     if not math.isfinite(value) or not low <= value <= high:
         raise ValueError(f"{name} is {value!r}, not from {low:g} to {high:g}")
     return float(value)
+
+
+def _positive(values: Mapping[str, Any], name: str) -> float:
+    value = _number(values, name)
+    if value == 0:
+        raise ValueError(f"{name} is 0")
+    return value
 
 
 def _count(values: Mapping[str, Any], name: str, low: int = 1) -> int:

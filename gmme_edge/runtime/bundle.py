@@ -159,6 +159,13 @@ class Bundle:
     def precisions(self) -> tuple[str, ...]:
         return tuple(f.precision for f in self.manifest.files if f.role == "model")
 
+    @property
+    def default_precision(self) -> str:
+        """fp32 where it was exported, else the first precision that was."""
+        if not self.precisions:
+            raise BundleError(f"{self.path} holds no model.", "at least one exported precision.")
+        return "fp32" if "fp32" in self.precisions else self.precisions[0]
+
     def checked_path(self, file: BundleFile) -> Path:
         """The file's path, after its size and SHA-256 were found to be the manifest's.
 

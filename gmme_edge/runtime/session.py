@@ -45,13 +45,33 @@ def open_session(
     """
     if backend not in BACKENDS:
         raise UsageError(f"Unknown backend {backend!r}.", f"one of {', '.join(BACKENDS)}.")
+    chosen = resolve_precision(precision, backend)
     if backend.startswith("ort-"):
         from gmme_edge.runtime.onnxruntime import OnnxRuntimeSession
 
-        return OnnxRuntimeSession(bundle, backend, precision, threads)
+        return OnnxRuntimeSession(bundle, backend, chosen, threads)
     from gmme_edge.runtime.tensorrt import TensorRTSession
 
-    return TensorRTSession(bundle, backend, precision)
+    return TensorRTSession(bundle, backend, chosen)
+
+
+def resolve_precision(precision: str, backend: str) -> str:
+    """``int8`` stands for the flavour that `backend` runs with int8 kernels."""
+    if precision != "int8":
+        return precision
+    return "int8-ort" if backend.startswith("ort-") else "int8-tensorrt"
+
+
+def runnable_precisions(bundle: Bundle, backend: str) -> tuple[str, ...]:
+    """The bundle's precisions that are meant for `backend`; for TensorRT, those with an engine."""
+    if backend.startswith("ort-"):
+        return tuple(p for p in bundle.precisions if p != "int8-tensorrt")
+    engines = {
+        file.precision
+        for file in bundle.manifest.files
+        if file.role == "engine" and file.target.rpartition("-")[0] == backend
+    }
+    return tuple(p for p in bundle.precisions if p in engines)
 
 
 def check_batch(waveform: NDArray[np.float32], n_samples: int) -> NDArray[np.float32]:

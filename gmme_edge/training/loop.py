@@ -18,7 +18,7 @@ from gmme_edge.data.store import WaveformStore
 from gmme_edge.errors import GmmeEdgeError, UsageError
 from gmme_edge.evaluation import score_store
 from gmme_edge.models.checkpoint import save_checkpoint
-from gmme_edge.models.eat import EAT, peak_scale, torch_predictor
+from gmme_edge.models.eat import EAT, peak_scale, seed_batch_norm, torch_predictor
 from gmme_edge.spec import ModelSpec
 from gmme_edge.training.augment import augment
 from gmme_edge.training.batches import Batches, generator_for
@@ -85,6 +85,9 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             model = EAT(spec).to(self.device)
+            first = self.batches.order(recipe.seed, 0)[: self.batch_size]
+            waveform, _ = self.batches.take(first, generator_for(recipe.seed, 0, stream=2))
+            seed_batch_norm(model, peak_scale(waveform.to(self.device)))
         optimizer = torch.optim.AdamW(
             parameter_groups(model, recipe.weight_decay),
             recipe.max_lr, recipe.betas, recipe.epsilon,
@@ -164,7 +167,7 @@ class Trainer:
         return value
 
     def _descend(self, loss: Tensor, indices: Tensor) -> float:
-        recipe, state, value = self.recipe, self.state, float(loss)
+        recipe, state, value = self.recipe, self.state, float(loss.detach())
         if not math.isfinite(value):
             names = [self.data.train.paths[i].name for i in indices[:8].tolist()]
             raise TrainingDivergedError(

@@ -1,3 +1,4 @@
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -58,6 +59,13 @@ def test_division_depends_on_names_alone(tmp_path: Path) -> None:
     assert here == there
     # By `sha256sum` of the names. Another rule would move users' test recordings into training.
     assert sorted(name for name, split in here.items() if split == "test") == ["clip 8.wav"]
+
+
+def test_file_names_need_not_be_utf_8(tmp_path: Path) -> None:
+    for i in range(3):
+        clip = write_clip(tmp_path / "dog" / f"{i}.wav", i)
+        clip.rename(clip.with_name(os.fsdecode(b"caf\xe9%d.wav" % i)))
+    assert len(load_folder(tmp_path).counts()) == 3
 
 
 def test_own_division_is_kept(tmp_path: Path) -> None:

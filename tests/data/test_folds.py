@@ -1,5 +1,6 @@
 """ESC-50 and UrbanSound8K: tables, folds and sources, on small trees in the official layouts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -27,14 +28,14 @@ URBAN_ROWS = [
 ]
 
 
-def esc_tree(root: Path, rows: list[tuple[object, ...]], header: str = ESC_HEADER) -> Path:
+def esc_tree(root: Path, rows: Sequence[Sequence[object]], header: str = ESC_HEADER) -> Path:
     for seed, row in enumerate(rows):
         write_clip(root / "audio" / str(row[0]), seed)
     write_table(root / "meta" / "esc50.csv", header, rows)
     return root
 
 
-def urban_tree(root: Path, rows: list[tuple[object, ...]]) -> Path:
+def urban_tree(root: Path, rows: Sequence[Sequence[object]]) -> Path:
     for seed, row in enumerate(rows):
         write_clip(root / "audio" / f"fold{row[5]}" / str(row[0]), seed)
     write_table(root / "metadata" / "UrbanSound8K.csv", URBAN_HEADER, rows)

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from gmme_edge.data.dataset import Split
 from gmme_edge.data.registry import DATASETS, open_dataset
 from gmme_edge.errors import DatasetError, UsageError
 from tests.data.trees import shared
@@ -75,6 +76,10 @@ def test_real_fsdd_lists() -> None:
     digits = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
     assert dataset.labels == tuple(sorted(digits))
     # The lists of this set follow from the names: takes 0-4 are tested, 5-9 validated.
-    for split, takes in (("test", range(5)), ("validation", range(5, 10))):
+    divided: tuple[tuple[Split, range], ...] = (
+        ("test", range(5)),
+        ("validation", range(5, 10)),
+    )
+    for split, takes in divided:
         found = {int(clip.path.stem.rpartition("_")[2]) for clip in dataset.select(split)}
         assert found == set(takes)

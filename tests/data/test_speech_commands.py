@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from gmme_edge.data.dataset import Split
 from gmme_edge.data.speech_commands import load_speech_commands
 from gmme_edge.errors import DatasetError
 from tests.data.trees import write_clip
@@ -23,7 +24,8 @@ def root(tmp_path: Path) -> Path:
 def test_lists_divide_and_the_rest_trains(root: Path) -> None:
     dataset = load_speech_commands(root)
     assert dataset.labels == ("no", "yes")
-    for split, letter in (("train", "a"), ("validation", "b"), ("test", "c")):
+    divided: tuple[tuple[Split, str], ...] = (("train", "a"), ("validation", "b"), ("test", "c"))
+    for split, letter in divided:
         found = [(clip.path.parent.name, clip.path.stem[0]) for clip in dataset.select(split)]
         assert found == [("no", letter), ("yes", letter)]
     assert {clip.label for clip in dataset.clips if clip.path.parent.name == "yes"} == {1}

@@ -181,6 +181,18 @@ def test_skip_bad_leaves_out_and_lists(clips: list[Clip], cache: Path, decoded: 
         np.testing.assert_array_equal(loaded.waveform(4), expected)
 
 
+def test_file_names_need_not_be_utf_8(clips: list[Clip], cache: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.wav")
+    bad = Clip(tmp_path / "bad" / name, 0, "train")
+    bad.path.parent.mkdir()
+    spoil(bad)
+    good = Clip(clips[0].path.rename(tmp_path / name), 0, "train")
+    for _ in range(2):
+        loaded = load_waveforms([good, bad], RATE, cache, skip_bad=True)
+        assert loaded.paths == (good.path,)
+        assert r"caf\udce9.wav" in loaded.skipped[0][1]
+
+
 def test_cache_of_a_skipping_run_does_not_hide_the_error(clips: list[Clip], cache: Path) -> None:
     spoil(clips[5])
     load_waveforms(clips, RATE, cache, skip_bad=True)
@@ -229,7 +241,7 @@ def test_full_disk_names_the_option(
 
 def test_two_loads_at_once_both_succeed(clips: list[Clip], cache: Path) -> None:
     barrier = threading.Barrier(4)
-    results: list[np.ndarray] = []
+    results: list[audio.Waveform] = []
 
     def load() -> None:
         barrier.wait()

@@ -1,86 +1,31 @@
-"""Engines from the real TensorRT-RTX, built ahead of time, and older TensorRTs by stand-in."""
+"""Engines from the real TensorRT-RTX, built ahead of time for GPUs that are not here."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
-from enum import IntEnum
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from gmme_exporters.tensorrt import FLAVOURS, EngineOptions, build_engine
-from gmme_exporters.tensorrt_parsing import read_opset
-from onnx import TensorProto, helper, numpy_helper
 
 from gmme_edge.errors import (
     EngineError,
     InputError,
-    MissingDependencyError,
     PlatformError,
     UsageError,
 )
 from gmme_edge.files import sha256_of
-from gmme_edge.runtime.engines import EngineInfo, sidecar_of
+from gmme_edge.runtime.engines import EngineInfo
 from gmme_edge.runtime.tensorrt_library import captured_log, shared_logger
-from tests.fake_gpu import FakeCuda, FakeLibrary, install_cuda
+from gmme_exporters.tensorrt import EngineOptions, build_engine
+from tests.exporters.tensorrt_graphs import write_graph
 
-SAMPLES = 256
 SM89 = EngineOptions(sm=89)
-
-
-def quantize(name: str, scale: str, zero: str, **axis: int) -> list[onnx.NodeProto]:
-    quantized, result = f"{name}_q", f"{name}_dq"
-    return [
-        helper.make_node(
-            "QuantizeLinear", [name, scale, zero], [quantized], f"{name}_quant", **axis
-        ),
-        helper.make_node("DequantizeLinear", [quantized, scale, zero], [result], **axis),
-    ]
-
-
-def write_graph(
-    path: Path, odd: str = "", zero_point: np.generic | None = None, batch: str | int = "batch",
-    opset: int = 18,
-) -> Path:  # fmt: skip
-    """Unsqueeze, (Q/DQ,) Conv, ReduceMean, Gemm; `odd` is an operation that no parser knows."""
-    rng = np.random.default_rng(0)
-    constants = {
-        "one": np.array([1]),
-        "two": np.array([2]),
-        "weight": rng.normal(size=(4, 1, 7)).astype(np.float32),
-        "matrix": rng.normal(size=(4, 3)).astype(np.float32),
-        "bias": np.zeros(3, np.float32),
-    }
-    nodes = [helper.make_node("Unsqueeze", ["waveform", "one"], ["x"])]
-    x, weight = "x", "weight"
-    if zero_point is not None:
-        constants |= {"scale": np.float32(0.02), "zero": zero_point}
-        constants |= {"scales": np.full(4, 0.02, np.float32), "zeros": np.zeros(4, np.int8)}
-        nodes += quantize("x", "scale", "zero") + quantize("weight", "scales", "zeros", axis=0)
-        x, weight = "x_dq", "weight_dq"
-    nodes.append(helper.make_node("Conv", [x, weight], ["maps"], pads=[3, 3]))
-    if odd:
-        nodes.append(helper.make_node(odd, ["maps"], ["odd"], "the_odd_one", domain="example"))
-    nodes += [
-        helper.make_node("ReduceMean", [(odd and "odd") or "maps", "two"], ["embedding"], keepdims=0),
-        helper.make_node("Gemm", ["embedding", "matrix", "bias"], ["logits"]),
-    ]
-    graph = helper.make_graph(
-        nodes, "tiny",
-        [helper.make_tensor_value_info("waveform", TensorProto.FLOAT, [batch, SAMPLES])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, 3]),
-         helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [batch, 4])],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
-    )  # fmt: skip
-    opsets = [helper.make_opsetid("example", 1), helper.make_opsetid("", opset)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
-    return path
 
 
 @pytest.fixture
@@ -141,9 +86,10 @@ def test_quantization_for_onnx_runtime_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match="int8-tensorrt"):
         build_engine(graph, tmp_path / "model.engine", "int8-ort", SM89)
-    asymmetric = write_graph(tmp_path / "asymmetric.onnx", zero_point=np.uint8(128))
-    with pytest.raises(PlatformError, match=r"x_quant(.|\n)*int8-ort graphs are for ONNX"):
-        build_engine(asymmetric, tmp_path / "model.engine", "int8-tensorrt", SM89)
+    for zero_point in (np.uint8(128), np.int8(3)):
+        asymmetric = write_graph(tmp_path / "asymmetric.onnx", zero_point=zero_point)
+        with pytest.raises(PlatformError, match=r"x_quant(.|\n)*int8-ort graphs are for ONNX"):
+            build_engine(asymmetric, tmp_path / "model.engine", "int8-tensorrt", SM89)
     with pytest.raises(UsageError, match="Unknown precision"):
         build_engine(graph, tmp_path / "model.engine", "int4", SM89)
 
@@ -245,118 +191,3 @@ def test_ctrl_c_stops_the_build(rtx: ModuleType, graph: Path, tmp_path: Path) ->
 def test_options_that_make_no_sense(values: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         EngineOptions(**values)
-
-
-def test_what_needs_a_gpu_or_a_library_says_so(
-    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install_cuda(monkeypatch, {"libcudart.so.12": FakeCuda(devices=0)})
-    for flavour, module in zip(FLAVOURS, ("tensorrt", "tensorrt_rtx"), strict=True):
-        options = EngineOptions(flavour)
-        monkeypatch.setitem(sys.modules, module, FakeLibrary(FakeCuda()))
-        with pytest.raises(PlatformError, match="no usable GPU"):
-            build_engine(graph, tmp_path / "model.engine", "fp32", options)
-        monkeypatch.setitem(sys.modules, module, None)
-        with pytest.raises(MissingDependencyError, match="pip install"):
-            build_engine(graph, tmp_path / "model.engine", "fp32", options)
-
-
-def test_opset_is_read_without_onnx(tmp_path: Path) -> None:
-    for opset in (11, 16, 18, 23):
-        assert read_opset(write_graph(tmp_path / "g.onnx", opset=opset).read_bytes()) == opset
-    model = (tmp_path / "g.onnx").read_bytes()
-    assert {read_opset(model[:length]) for length in range(len(model))} <= {0, 23}
-
-
-class OlderTensorRT(FakeLibrary):
-    """A builder with the flags of one TensorRT version; it records how it was asked."""
-
-    MemoryPoolType = SimpleNamespace(WORKSPACE="workspace")
-    ErrorCode = SimpleNamespace(MODEL_DESERIALIZE_FAILED=3)
-
-    def __init__(self, version: str, creation: list[str], building: list[str]) -> None:
-        super().__init__(FakeCuda(), "tensorrt", version)
-        self.NetworkDefinitionCreationFlag = IntEnum("Creation", creation, start=0)
-        self.BuilderFlag = IntEnum("Building", building)
-        self.asked: dict[str, Any] = {"flags": []}
-        tensor = SimpleNamespace(name="waveform", shape=(-1, SAMPLES), dtype=self.float32)
-        self.network = SimpleNamespace(
-            num_inputs=1, num_outputs=1, num_layers=7,
-            get_input=lambda _: tensor, get_output=lambda _: SimpleNamespace(name="logits"),
-        )  # fmt: skip
-
-    def Builder(self, logger: Any) -> Any:  # noqa: ANN401, N802 - TensorRT's name
-        asked = self.asked
-        config = SimpleNamespace(
-            set_flag=asked["flags"].append,
-            add_optimization_profile=lambda profile: None,
-            set_memory_pool_limit=lambda pool, size: asked.update({pool: size}),
-        )
-        profile = SimpleNamespace(set_shape=lambda *shapes: asked.update(shapes=shapes))
-        return SimpleNamespace(
-            create_network=lambda flags: asked.update(network=flags) or self.network,
-            create_builder_config=lambda: config,
-            create_optimization_profile=lambda: profile,
-            build_serialized_network=lambda network, config: b"a plan",
-        )
-
-    def OnnxParser(self, network: Any, logger: Any) -> Any:  # noqa: ANN401, N802 - TensorRT's name
-        return SimpleNamespace(parse_from_file=lambda path: True)
-
-
-VERSIONS = {
-    "8.6.2.3": (["EXPLICIT_BATCH"], ["FP16", "INT8"], 1, True),
-    "10.3.0.26": (["EXPLICIT_BATCH", "STRONGLY_TYPED"], ["FP16", "INT8"], 3, False),
-    "11.4.0.1": ([], ["TF32"], 0, False),
-}
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize(("precision", "flag"), [("fp16", "FP16"), ("int8-tensorrt", "INT8")])
-def test_each_tensorrt_is_asked_in_its_own_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, precision: str, flag: str
-) -> None:
-    creation, building, network_flags, is_weak = VERSIONS[version]
-    library = OlderTensorRT(version, creation, building)
-    monkeypatch.setitem(sys.modules, "tensorrt", library)
-    install_cuda(monkeypatch, {"libcudart.so.12": FakeCuda(sm=87)})
-    graph = write_graph(tmp_path / "model.onnx", opset=17)
-    options = EngineOptions("tensorrt", max_batch=4, workspace_mib=64)
-    info = build_engine(graph, tmp_path / "model.engine", precision, options)
-    assert library.asked["network"] == network_flags
-    assert [flag.name for flag in library.asked["flags"]] == ([flag] if is_weak else [])
-    assert library.asked["shapes"] == ("waveform", (1, SAMPLES), (1, SAMPLES), (4, SAMPLES))
-    assert library.asked["workspace"] == 64 * 2**20
-    assert (info.target, info.gpu_name, info.n_layers) == ("tensorrt-sm87", "Fake GPU", 7)
-    assert sidecar_of(tmp_path / "model.engine").is_file()
-
-
-def test_tensorrt_8_refuses_an_opset_that_it_would_miscompute(
-    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "tensorrt", OlderTensorRT("8.6.2.3", ["EXPLICIT_BATCH"], []))
-    install_cuda(monkeypatch, {"libcudart.so.12": FakeCuda(sm=87)})
-    with pytest.raises(PlatformError, match=r"opset 18(.|\n)*--opset 16"):
-        build_engine(graph, tmp_path / "model.engine", "fp32", EngineOptions("tensorrt"))
-
-
-def test_a_node_is_named_by_its_index_where_the_parser_knows_no_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Failing(OlderTensorRT):
-        def OnnxParser(self, network: object, logger: Any) -> Any:  # noqa: ANN401, N802
-            logger.log(self.ILogger.ERROR, "While parsing node number 5 [LayerNormalization]:")
-            error = SimpleNamespace(
-                code=lambda: SimpleNamespace(name="UNSUPPORTED_NODE"),
-                desc=lambda: "No importer registered for op",
-                node=lambda: 5,
-            )
-            return SimpleNamespace(
-                parse_from_file=lambda path: False, num_errors=1, get_error=lambda index: error
-            )
-
-    monkeypatch.setitem(sys.modules, "tensorrt", Failing("8.5.2.2", ["EXPLICIT_BATCH"], []))
-    install_cuda(monkeypatch, {"libcudart.so.12": FakeCuda(sm=87)})
-    graph = write_graph(tmp_path / "model.onnx", opset=17)
-    with pytest.raises(PlatformError, match=r"node 5: UNSUPPORTED_NODE(.|\n)*--opset 16"):
-        build_engine(graph, tmp_path / "model.engine", "fp32", EngineOptions("tensorrt"))

@@ -15,15 +15,13 @@ import pytest
 from gmme_edge.errors import (
     BundleError,
     EngineError,
-    MissingDependencyError,
     PlatformError,
     UsageError,
 )
-from gmme_edge.runtime import cudart
 from gmme_edge.runtime.bundle import Bundle, describe_file
 from gmme_edge.runtime.engines import EngineInfo, sidecar_of
-from gmme_edge.runtime.session import open_session, why_unavailable
-from gmme_edge.runtime.tensorrt import TensorRTSession, check_device
+from gmme_edge.runtime.session import open_session
+from gmme_edge.runtime.tensorrt import TensorRTSession
 from tests.bundles import TINY, make_bundle, reference
 from tests.fake_gpu import PLAN, VERSION, FakeCuda, FakeLibrary, install_cuda
 
@@ -251,54 +249,6 @@ def test_an_engine_of_another_network_is_refused(
         TensorRTSession(bundle, "tensorrt", "fp32")
 
 
-def test_check_device_names_the_gpu(library: FakeLibrary) -> None:
-    assert check_device("tensorrt") == cudart.Device("Fake GPU", 89)
-    assert why_unavailable("tensorrt") is None
-
-
-def test_tensorrt_rtx_refuses_a_gpu_that_it_does_not_serve(
-    cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rtx = FakeLibrary(cuda, "tensorrt_rtx", "1.7.1")
-    rtx.ComputeCapability = type("", (), {"__members__": {"NONE": 0, "SM86": 86, "SM89": 89}})
-    monkeypatch.setitem(sys.modules, "tensorrt_rtx", rtx)
-    assert check_device("tensorrt-rtx").sm == 89
-    cuda.sm = 90
-    with pytest.raises(PlatformError, match=r"no target SM90(.|\n)*SM86, SM89"):
-        check_device("tensorrt-rtx")
-    cuda.sm = 87
-    with pytest.raises(PlatformError, match=r"Jetson Orin(.|\n)*build on the Jetson"):
-        check_device("tensorrt-rtx")
-
-
-def test_an_absent_library_names_the_install_command(
-    cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(MissingDependencyError, match=r'pip install "gmme-edge\[tensorrt\]"'):
-        check_device("tensorrt")
-
-
-def test_a_runtime_newer_than_the_driver_is_passed_over(
-    library: FakeLibrary, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    newer = FakeCuda()
-    newer.failing = {"cudaGetDeviceCount": 35}
-    install_cuda(monkeypatch, {"libcudart.so.13": newer, "libcudart.so.12": FakeCuda(sm=75)})
-    assert check_device("tensorrt").sm == 75
-
-
-def test_no_gpu_and_no_cuda_are_told_apart(
-    library: FakeLibrary, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install_cuda(monkeypatch, {"libcudart.so.12": FakeCuda(devices=0)})
-    with pytest.raises(PlatformError, match="finds no usable GPU"):
-        check_device("tensorrt")
-    install_cuda(monkeypatch, {})
-    with pytest.raises(PlatformError, match="No CUDA runtime library"):
-        check_device("tensorrt")
-
-
 @pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None or Path("/dev/nvidiactl").exists(),
     reason="for machines with TensorRT-RTX and without a GPU",
@@ -307,33 +257,3 @@ def test_this_machine_without_a_gpu_says_so(bundle: Bundle) -> None:
     with pytest.raises(PlatformError, match=r"no usable GPU|No CUDA runtime library") as caught:
         open_session(bundle, "tensorrt-rtx", "fp32")
     assert "--backend ort-cpu" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("driver", "l4t", "expected"),
-    [
-        (
-            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.14  Thu Feb 22\nGCC 12.3.0",
-            "",
-            ("550.54.14", ""),
-        ),
-        (
-            "NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  540.4.0  Release Build",
-            "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64",
-            ("540.4.0", "L4T 36.4.3"),
-        ),
-        ("", "", ("", "")),
-    ],
-)
-def test_driver_and_jetpack_are_read(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    driver: str,
-    l4t: str,
-    expected: tuple[str, str],
-) -> None:
-    for name, text in (("_DRIVER_FILE", driver), ("_L4T_FILE", l4t)):
-        monkeypatch.setattr(cudart, name, tmp_path / name)
-        if text:
-            (tmp_path / name).write_text(text)
-    assert (cudart.driver_version(), cudart.jetpack_version()) == expected

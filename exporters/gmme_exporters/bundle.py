@@ -1,0 +1,253 @@
+"""A checkpoint to a bundle: every precision written, checked against torch, and described."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gmme_edge.audio import Waveform
+from gmme_edge.errors import UsageError
+from gmme_edge.files import replacing_folder, write_json
+from gmme_edge.models.checkpoint import Checkpoint
+from gmme_edge.runtime.bundle import (
+    GOLDEN,
+    INPUT,
+    MANIFEST,
+    OUTPUTS,
+    Bundle,
+    BundleFile,
+    Manifest,
+    describe_file,
+)
+from gmme_edge.runtime.engines import sidecar_of
+from gmme_edge.runtime.onnxruntime import OnnxRuntimeSession
+from gmme_edge.runtime.parity import RELATIVE_LIMITS, compare_logits, run_in_batches
+from gmme_exporters.fp16 import convert_fp16
+from gmme_exporters.int8 import Ranges, prepare_int8, quantize_int8
+from gmme_exporters.onnx import DEFAULT_OPSET, ExportGraph, export_onnx
+from gmme_exporters.tensorrt import EngineOptions, build_engine
+
+CALIBRATION = "calibration.json"
+_GOLDEN_CLIPS = 4
+_FLAVOURS_OF = {
+    "fp32": ("fp32",),
+    "fp16": ("fp16",),
+    "int8": ("int8-ort", "int8-tensorrt"),
+    "int8-ort": ("int8-ort",),
+    "int8-tensorrt": ("int8-tensorrt",),
+}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How INT8 gets its ranges.
+
+    Attributes:
+        ranges: a prepared float32 graph → the range of each of its tensors.
+        record: which clips and settings; stored beside the ranges.
+    """
+
+    ranges: Callable[[Path], Ranges]
+    record: Mapping[str, Any]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What goes into a bundle.
+
+    Attributes:
+        precisions: of ``model.*.onnx``; see `expand_precisions`.
+        max_error: replaces every precision's limit of the relative error.
+        engines: one engine per entry for every precision that TensorRT takes.
+    """
+
+    precisions: tuple[str, ...] = ("fp32",)
+    opset: int = DEFAULT_OPSET
+    embedding: bool = True
+    max_error: float | None = None
+    engines: tuple[EngineOptions, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Callbacks for a display: a stage begins; a stage is (done, total) far."""
+
+    stage: Callable[[str], None] = lambda _name: None
+    progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None
+
+
+def expand_precisions(names: str) -> tuple[str, ...]:
+    """``"fp32,int8"`` → the precisions of the files: int8 stands for both of its flavours."""
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in _FLAVOURS_OF]
+    if unknown or not wanted:
+        raise UsageError(
+            f"Unknown precision {names!r}.", f"a comma-separated list of {', '.join(_FLAVOURS_OF)}."
+        )
+    return tuple(dict.fromkeys(flavour for name in wanted for flavour in _FLAVOURS_OF[name]))
+
+
+def export_bundle(
+    checkpoint: Checkpoint,
+    out: Path,
+    options: ExportOptions,
+    clips: Waveform,
+    calibration: Calibration | None = None,
+    untrained: bool = False,
+    report: Report | None = None,
+) -> Bundle:
+    """Write the bundle `out`, or nothing.
+
+    Args:
+        clips: recordings ``(n, n_samples)`` on which each precision must agree with torch; the
+            first few become the golden vectors.
+        calibration: needed for INT8.
+
+    Raises:
+        ParityError: a precision is over its limit.
+        UsageError: INT8 without calibration, or `out` is a folder of something else.
+    """
+    if calibration is None and any(p.startswith("int8") for p in options.precisions):
+        raise UsageError(
+            "INT8 was asked for without a calibration set.",
+            "recordings like those that the model will hear.",
+            "add --calib-dataset and --calib-data (training clips are used), or --untrained "
+            "for a latency study with random weights.",
+        )
+    if out.exists() and not (out / MANIFEST).is_file() and not _is_empty_folder(out):
+        raise UsageError(
+            f"{out} exists and is no bundle.", "a new folder, an empty one, or an old bundle."
+        )
+    with replacing_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
+        writer = _Writer(folder, Path(scratch), checkpoint, options, report or Report())
+        manifest = writer.write(clips, calibration, untrained)
+        Bundle(folder, manifest).save_manifest()
+    return Bundle.open(out)
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+class _Writer:
+    def __init__(
+        self, folder: Path, scratch: Path, checkpoint: Checkpoint, options: ExportOptions,
+        report: Report,
+    ) -> None:  # fmt: skip
+        self.folder, self.scratch = folder, scratch
+        self.checkpoint, self.options, self.report = checkpoint, options, report
+        self.files: list[BundleFile] = []
+
+    def write(self, clips: Waveform, calibration: Calibration | None, untrained: bool) -> Manifest:
+        self._write_models(calibration)
+        reference = _torch_outputs(self.checkpoint, clips)
+        self._write_golden(clips, reference)
+        manifest = Manifest(
+            self.checkpoint.spec, self.checkpoint.labels, untrained, tuple(self.files),
+            provenance={
+                "checkpoint_sha256": self.checkpoint.sha256,
+                "calibration_sha256": calibration.sha256 if calibration else "",
+                "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "tools": _versions(),
+            },
+        )  # fmt: skip
+        manifest = replace(manifest, parity=self._check_parity(manifest, clips, reference))
+        self._build_engines()
+        return replace(manifest, files=tuple(self.files))
+
+    def _write_models(self, calibration: Calibration | None) -> None:
+        self.report.stage("export to ONNX")
+        source = self.scratch / "model.fp32.onnx"
+        export_onnx(self.checkpoint.model, source, self.options.opset, self.options.embedding)
+        prepared, ranges = self.scratch / "prepared.onnx", None
+        for precision in self.options.precisions:
+            self.report.stage(f"write {precision}")
+            target = self.folder / f"model.{precision}.onnx"
+            if precision == "fp32":
+                target.write_bytes(source.read_bytes())
+            elif precision == "fp16":
+                convert_fp16(source, target)
+            elif calibration is not None:
+                if ranges is None:
+                    prepare_int8(source, prepared)
+                    ranges = calibration.ranges(prepared)
+                    self._write_calibration(calibration, ranges)
+                quantize_int8(prepared, ranges, precision, target)  # type: ignore[arg-type]
+            self._add(target.name, "model", precision, "generic", self.options.opset)
+
+    def _write_calibration(self, calibration: Calibration, ranges: Ranges) -> None:
+        write_json(self.folder / CALIBRATION, {"schema": 1, **calibration.record, "ranges": ranges})
+        self._add(CALIBRATION, "calibration")
+
+    def _write_golden(self, clips: Waveform, reference: dict[str, NDArray[np.float32]]) -> None:
+        kept = {name: reference[name][:_GOLDEN_CLIPS] for name in reference}
+        kept[INPUT] = clips[:_GOLDEN_CLIPS]
+        np.savez_compressed(self.folder / GOLDEN, allow_pickle=False, **kept)
+        self._add(GOLDEN, "golden")
+
+    def _check_parity(
+        self, manifest: Manifest, clips: Waveform, reference: dict[str, NDArray[np.float32]]
+    ) -> dict[str, dict[str, float]]:
+        figures = {}
+        for precision in self.options.precisions:
+            self.report.stage(f"check {precision} against torch")
+            session = OnnxRuntimeSession(
+                Bundle(self.folder, manifest), "ort-cpu", precision, threads=None
+            )
+            logits = run_in_batches(session, clips)["logits"]
+            session.close()
+            limit = self.options.max_error
+            parity = compare_logits(
+                logits, reference["logits"], RELATIVE_LIMITS[precision] if limit is None else limit
+            )
+            parity.check(f"The exported {precision} graph")
+            figures[precision] = parity.to_dict()
+        return figures
+
+    def _build_engines(self) -> None:
+        for engine in self.options.engines:
+            for precision in self.options.precisions:
+                if precision == "int8-ort":
+                    continue  # TensorRT takes only its own flavour of Q/DQ
+                sm = f"-sm{engine.sm}" if engine.sm else ""
+                self.report.stage(f"build {precision} {engine.flavour}{sm}")
+                path = self.folder / "engines" / f"model.{precision}.{engine.flavour}{sm}.engine"
+                source = self.folder / f"model.{precision}.onnx"
+                info = build_engine(source, path, precision, engine, self.report.progress)
+                self._add(f"engines/{path.name}", "engine", precision, info.target)
+                self._add(
+                    f"engines/{sidecar_of(path).name}", "engine-sidecar", precision, info.target
+                )
+
+    def _add(
+        self, path: str, role: Any, precision: str = "", target: str = "", opset: int = 0  # noqa: ANN401
+    ) -> None:  # fmt: skip
+        self.files.append(describe_file(self.folder, path, role, precision, target, opset))
+
+
+@torch.no_grad()
+def _torch_outputs(checkpoint: Checkpoint, clips: Waveform) -> dict[str, NDArray[np.float32]]:
+    """The reference: torch's own outputs, float32 on the CPU, clip by clip to bound memory."""
+    graph = ExportGraph(checkpoint.model, embedding=True).eval()
+    outputs = [graph(torch.from_numpy(clip[None])) for clip in clips]
+    return {name: torch.cat([out[i] for out in outputs]).numpy() for i, name in enumerate(OUTPUTS)}
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in ("gmme-edge", "torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu"):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,146 @@
+"""`gmme-edge demo`: the whole chain on sounds made on the fly, no data set and no GPU."""
+
+from __future__ import annotations
+
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gmme_edge.cli.options import ThreadsOption, task_updater
+from gmme_edge.errors import require
+
+if TYPE_CHECKING:
+    from gmme_edge.data.store import WaveformStore
+    from gmme_edge.runtime.bundle import Bundle
+    from gmme_edge.training.loop import TrainingData
+
+_MODELS = ("eat-s-aa", "eat-s-gmme-k32c8")
+_SAMPLE_RATE_HZ, _N_SAMPLES, _FACTORS = 8000, 8192, (4, 4, 4)
+_TRAIN_PER_CLASS, _TEST_PER_CLASS = 32, 20
+_ENGINE_SM = 89
+
+
+def demo(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder for checkpoints, bundles, results.")
+    ] = Path("gmme-edge-demo"),
+    epochs: Annotated[int, typer.Option(min=1, help="4 take about a minute on 2 cores.")] = 4,
+    threads: ThreadsOption = None,
+) -> None:
+    """Train, export, quantize, build, verify, profile and compare a GMME and an AA network.
+
+    Ten classes of synthetic sounds (sweeps, bells, sirens, clicks, …) stand in for a data set.
+    Running it again continues where it was stopped.
+    """
+    torch = require("torch", "train")
+    for module in ("safetensors", "onnx", "onnxscript", "onnxruntime"):
+        require(module, "run the demo")
+    from gmme_edge.cli.console import stderr
+    from gmme_edge.training.loop import TrainingData
+
+    if threads:
+        torch.set_num_threads(threads)
+    start = time.monotonic()
+    stderr.print(f"10 classes of synthetic sounds, {_TRAIN_PER_CLASS * 10} to train on")
+    train, test = (_sounds(_TRAIN_PER_CLASS, seed=0), _sounds(_TEST_PER_CLASS, seed=1))
+    data = TrainingData(train, None, _labels(), {"dataset": "synthetic", "seed": 0})
+    bundles = [_make_bundle(name, data, output, epochs) for name in _MODELS]
+    _compare(bundles, test, output, threads)
+    stderr.print(f"\nDone in {time.monotonic() - start:.0f} s; everything is in {output}. Try:")
+    stderr.print(f"  gmme-edge verify {bundles[1].path}", soft_wrap=True)
+    stderr.print(f"  gmme-edge predict {bundles[1].path} SOME.wav", soft_wrap=True)
+
+
+def _sounds(clips_per_class: int, seed: int) -> WaveformStore:
+    from gmme_edge.data.synthetic import make_synthetic
+
+    return make_synthetic(clips_per_class, _SAMPLE_RATE_HZ, _N_SAMPLES, seed)
+
+
+def _labels() -> tuple[str, ...]:
+    from gmme_edge.data.synthetic import LABELS
+
+    return LABELS
+
+
+def _make_bundle(model: str, data: TrainingData, output: Path, epochs: int) -> Bundle:
+    """Train, export with an engine where TensorRT-RTX is installed, and verify."""
+    from gmme_calibration.sample import calibration_set
+    from gmme_edge.cli.console import stderr
+    from gmme_edge.cli.export import run_export
+    from gmme_edge.cli.train import show_training
+    from gmme_edge.models.checkpoint import load_checkpoint
+    from gmme_edge.runtime.parity import verify_bundle
+    from gmme_edge.runtime.session import open_session, runnable_precisions
+    from gmme_edge.spec import Task, preset
+    from gmme_edge.training.loop import Trainer
+    from gmme_edge.training.recipe import Recipe
+    from gmme_exporters.bundle import ExportOptions, expand_precisions
+    from gmme_exporters.tensorrt import EngineOptions
+
+    spec = preset(model, Task("demo", _SAMPLE_RATE_HZ, _N_SAMPLES, _FACTORS, len(data.labels)))
+    recipe = Recipe(epochs, batch_size=16, max_lr=1e-3, ema_decay=0.9, ema_unit="step")
+    trainer = Trainer(spec, data, recipe, output / f"{model}-checkpoint")
+    show_training(trainer, f"train {model}")
+    figures = trainer.state.history[-1]
+    stderr.print(
+        f"\n{model}: trained for {epochs} epochs, training accuracy {figures['accuracy']:.1%}"
+    )
+    engines = (EngineOptions("tensorrt-rtx", _ENGINE_SM),) if find_spec("tensorrt_rtx") else ()
+    if not engines:
+        stderr.print("no engine: tensorrt-rtx is not installed", style="yellow")
+    options = ExportOptions(expand_precisions("fp32,fp16,int8"), engines=engines)
+    clips = calibration_set(data.train, data.labels, spec.n_samples, "synthetic, train", seed=0)
+    bundle = run_export(
+        load_checkpoint(output / f"{model}-checkpoint"), output / f"{model}-bundle", options, clips
+    )
+    verify_bundle(
+        bundle, lambda name: open_session(bundle, "ort-cpu", name),
+        runnable_precisions(bundle, "ort-cpu"),
+    )  # fmt: skip
+    stderr.print("verified: every file's hash, and the outputs on the golden vectors")
+    return bundle
+
+
+def _compare(bundles: list[Bundle], test: WaveformStore, output: Path, threads: int | None) -> None:
+    """Accuracy and interleaved latency of FP32 and INT8, as one report."""
+    from gmme_edge.cli.console import progress, stdout
+    from gmme_edge.evaluation import score_store
+    from gmme_edge.files import write_json
+    from gmme_edge.profiling.latency import LatencySettings, measure
+    from gmme_edge.profiling.targets import list_targets
+    from gmme_edge.report.compare import compare_results
+    from gmme_edge.report.markdown import write_report
+    from gmme_edge.report.results import accuracy_document, latency_document, load_result
+    from gmme_edge.report.tables import comparison_tables
+    from gmme_edge.runtime.session import open_session
+
+    targets = list_targets(bundles, ["ort-cpu"], ["fp32", "int8"], [threads or 1], [1])
+    results = [output / "latency.json"]
+    with progress() as bar:
+        for target in targets:
+            spec = target.bundle.manifest.model
+            session = open_session(target.bundle, target.backend, target.precision, threads)
+            update = task_updater(
+                bar.add_task, bar.update, f"evaluate {spec.name} {target.precision}"
+            )
+            score = score_store(
+                lambda batch, session=session: session.run(batch)["logits"],  # type: ignore[misc]
+                test, spec.n_samples, _labels(), update,
+            )  # fmt: skip
+            session.close()
+            results.append(output / f"accuracy-{spec.name}-{target.precision}.json")
+            where = {"dataset": "synthetic", "split": "test", "fold": None}
+            write_json(
+                results[-1],
+                accuracy_document(spec, score, where, target.backend, target.precision),
+            )
+        settings = LatencySettings(repetitions=50)
+        rows = measure(targets, settings, task_updater(bar.add_task, bar.update, "profile"))
+    write_json(results[0], latency_document(rows, settings, "gmme-edge demo"))
+    comparison = compare_results([load_result(path) for path in results], _MODELS[0])
+    write_report(comparison, output / "report.md", "gmme-edge demo")
+    stdout.print(comparison_tables(comparison))

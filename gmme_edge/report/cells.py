@@ -1,0 +1,118 @@
+"""Figures as short texts, shared by the tables of the terminal and of the Markdown report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gmme_edge.profiling.latency import LatencyRow
+from gmme_edge.profiling.statistics import Interval
+from gmme_edge.report.compare import Entry
+
+NONE = "–"
+
+# A cell is what was measured, and below it what qualifies that: a ratio, an interval.
+Cell = tuple[str, str]
+
+SIZE_HEADER: tuple[Cell, ...] = (
+    ("model", "precision"), ("#D", "× base"), ("#T", "× base"), ("GFLOPs", "× base"),
+    ("size", "× base"),
+)  # fmt: skip
+SPEED_HEADER: tuple[Cell, ...] = (
+    ("model", "precision"), ("median ms", "[p90]"), ("× base", "[95 %]"), ("× base", "fp32"),
+    ("accuracy %", "[95 %]"), ("points", "vs base"),
+)  # fmt: skip
+LATENCY_HEADER: tuple[Cell, ...] = (
+    ("model", "precision, size"), ("median ms", "[95 %]"), ("p90 ms", "p99 ms"),
+    ("clips/s", "× real time"), ("peak memory", "engine's part"),
+)  # fmt: skip
+
+
+def size_cells(entry: Entry) -> list[Cell]:
+    """One row under `SIZE_HEADER`."""
+    ratio, row = entry.ratio, entry.latency
+    return [
+        (entry.model, entry.precision),
+        (format_count(entry.d_params), format_ratio(ratio.d_params)),
+        (format_count(entry.t_params), format_ratio(ratio.t_params)),
+        (f"{entry.gflops:.3g}", format_ratio(ratio.gflops)),
+        (format_bytes(row.size_bytes) if row else NONE, format_ratio(ratio.size)),
+    ]
+
+
+def speed_cells(entry: Entry) -> list[Cell]:
+    """One row under `SPEED_HEADER`."""
+    ratio, row, accuracy = entry.ratio, entry.latency, entry.accuracy
+    points = NONE if ratio.accuracy_points is None else f"{ratio.accuracy_points:+.2f}"
+    return [
+        (entry.model, entry.precision),
+        (format_ms(row.median_ms), f"[{format_ms(row.p90_ms)}]") if row else (NONE, ""),
+        (format_ratio(ratio.latency), format_interval(ratio.latency_interval)),
+        (format_ratio(ratio.latency_to_fp32), ""),
+        (
+            f"{100 * accuracy.value:.2f}",
+            f"[{100 * accuracy.interval[0]:.1f}, {100 * accuracy.interval[1]:.1f}]",
+        )
+        if accuracy
+        else (NONE, ""),
+        (points, ""),
+    ]
+
+
+def latency_cells(row: LatencyRow, name: str) -> list[Cell]:
+    """One row under `LATENCY_HEADER`; `name` is the model's, or the bundle's where they clash."""
+    low, high = row.median_interval_ms
+    added_bytes = max(0, row.peak_memory_bytes - row.baseline_memory_bytes)
+    return [
+        (name, f"{row.precision}, {format_bytes(row.size_bytes)}"),
+        (format_ms(row.median_ms), f"[{format_ms(low)}, {format_ms(high)}]"),
+        (format_ms(row.p90_ms), format_ms(row.p99_ms)),
+        (format_rate(row.throughput_clips_per_s), f"×{format_rate(row.real_time_factor)}"),
+        (format_bytes(row.peak_memory_bytes), format_bytes(added_bytes)),
+    ]
+
+
+def describe_setting(row: LatencyRow) -> str:
+    """``ort-cpu, 1 thread, batch 8``."""
+    threads = {None: "engine's threads", 1: "1 thread"}.get(row.threads, f"{row.threads} threads")
+    parts = [row.backend, threads if row.backend == "ort-cpu" else "", f"batch {row.batch}"]
+    return ", ".join(part for part in parts if part)
+
+
+def format_value(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """A device's fact on one line: ``model Jetson Orin, power_mode MAXN``."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {format_value(part)}" for name, part in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(format_value, value))
+    return str(value)
+
+
+def format_count(value: int) -> str:
+    for unit, size in (("M", 1_000_000), ("k", 1_000)):
+        if value >= size:
+            return f"{value / size:.2f} {unit}"
+    return str(value)
+
+
+def format_bytes(value: int) -> str:
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if value >= size:
+            return f"{value / size:.4g} {unit}"
+    return f"{value} B"
+
+
+def format_ms(value: float) -> str:
+    decimals = 3 if value < 1 else 2 if value < 100 else 1 if value < 1000 else 0
+    return f"{value:.{decimals}f}"
+
+
+def format_rate(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def format_ratio(value: float | None) -> str:
+    return NONE if value is None else f"×{value:.{2 if value >= 0.1 else 3}f}"
+
+
+def format_interval(interval: Interval | None) -> str:
+    return "" if interval is None else f"[{interval[0]:.2f}, {interval[1]:.2f}]"

@@ -1,0 +1,148 @@
+"""`profile`, `compare` and `doctor` as a shell runs them, on tiny real graphs."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from gmme_edge.cli.compare import compare
+from gmme_edge.cli.doctor import doctor, find_conflicts
+from gmme_edge.cli.profile import _check_limit, profile
+from gmme_edge.errors import GateError, InputError, UsageError
+from gmme_edge.report.results import load_result
+from tests.bundles import make_bundle
+from tests.report.factory import row, write_latency
+
+app = typer.Typer(pretty_exceptions_enable=False)
+for command in (profile, compare, doctor):
+    app.command()(command)
+
+
+def _run(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+
+
+QUICK = ("--repetitions", "3", "--warmup", "1")
+
+
+def test_profile_then_compare(tmp_path: Path) -> None:
+    for name in ("eat-s-aa", "eat-s-gmme-k32c8"):
+        make_bundle(tmp_path / name, name, ("fp32", "int8-ort", "int8-tensorrt"))
+    result = tmp_path / "r.json"
+    bundles = (tmp_path / "eat-s-aa", tmp_path / "eat-s-gmme-k32c8")
+    document = json.loads(_run("profile", *bundles, *QUICK, "-o", result, "--json").stdout)
+    assert document == json.loads(result.read_text())
+    assert [(r["model"], r["precision"], r["threads"]) for r in document["rows"]] == [
+        ("eat-s-aa", "fp32", 1), ("eat-s-aa", "int8-ort", 1),
+        ("eat-s-gmme-k32c8", "fp32", 1), ("eat-s-gmme-k32c8", "int8-ort", 1),
+    ]  # fmt: skip
+    assert document["command"].startswith("gmme-edge profile ")
+    load_result(result)
+
+    report = tmp_path / "report.md"
+    entries = json.loads(_run("compare", result, "--json", "-o", report).stdout)
+    assert len(entries) == 4
+    assert entries[0]["ratio"]["latency"] == 1
+    assert entries[2]["ratio"]["d_params"] < 1
+    assert report.is_file()
+    assert report.with_suffix(".svg").is_file()
+    assert "eat-s-gmme-k32c8" in _run("compare", result).stdout
+
+
+def test_int8_means_the_backends_flavour_and_lists_combine(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "b", precisions=("fp32", "int8-ort"))
+    out = _run("profile", tmp_path / "b", *QUICK, "--precision", "int8,int8-ort",
+               "--threads", "auto,2", "--batch", "1,3", "--json").stdout  # fmt: skip
+    rows = json.loads(out)["rows"]
+    assert [(r["precision"], r["threads"], r["batch"]) for r in rows] == [
+        ("int8-ort", None, 1), ("int8-ort", None, 3), ("int8-ort", 2, 1), ("int8-ort", 2, 3),
+    ]  # fmt: skip
+
+
+def test_the_gate_fails_after_the_result_was_written(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "b")
+    result = tmp_path / "r.json"
+    words = ("profile", tmp_path / "b", *QUICK, "-o", result, "--max-latency-p90-ms")
+    with pytest.raises(GateError, match="at most 1e-06 ms"):
+        _run(*words, "0.000001")
+    assert result.is_file()
+    with pytest.raises(GateError):
+        _check_limit([row()], math.nan)
+    assert "eat-s-aa" in _run(*words, "60000").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(("--backend", "npu"), "ort-cpu"), (("--threads", "0"), "--threads"),
+     (("--batch", "two"), "--batch"), (("--batch", ","), "nothing to measure"),
+     (("--precision", "fp16"), "fp32"), (("--backend", "tensorrt-rtx"), "nothing to run")],
+)  # fmt: skip
+def test_wrong_options_are_usage_errors(
+    tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    make_bundle(tmp_path / "b")
+    with pytest.raises(UsageError, match=message):
+        _run("profile", tmp_path / "b", "-o", tmp_path / "r.json", *words)
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_an_interrupted_profile_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    make_bundle(tmp_path / "b")
+    monkeypatch.setattr("gmme_edge.profiling.latency._time", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        profile([tmp_path / "b"], output=tmp_path / "r.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_compare_refuses_what_is_no_result(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text("{}")
+    with pytest.raises(InputError):
+        _run("compare", tmp_path / "r.json")
+    with pytest.raises(UsageError, match="eat-m-aa"):
+        _run("compare", write_latency(tmp_path / "l.json", row("eat-m-aa")))
+
+
+def test_doctor_names_packages_and_backends(monkeypatch: pytest.MonkeyPatch) -> None:
+    findings = json.loads(_run("doctor", "--json").stdout)
+    problems = {backend["name"]: backend["problem"] for backend in findings["backends"]}
+    assert list(problems) == ["ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx"]
+    assert problems["ort-cpu"] is None
+    assert findings["packages"]["onnxruntime"]
+    assert findings["device"]["python"]
+    assert all(len(line) <= 80 for line in _run("doctor").stdout.splitlines())
+
+
+def test_both_onnxruntimes_are_a_warning() -> None:
+    assert find_conflicts({"onnxruntime": "1", "onnxruntime-gpu": "1"})
+    assert not find_conflicts({"onnxruntime": "1", "tensorrt": "10"})
+
+
+def test_importing_the_commands_loads_no_heavy_module() -> None:
+    code = (
+        "import sys, gmme_edge.cli.profile, gmme_edge.cli.compare, gmme_edge.cli.doctor\n"
+        "print({'numpy', 'onnxruntime', 'torch', 'onnx'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_measuring_and_reporting_need_neither_torch_nor_onnx() -> None:
+    code = (
+        "import sys, gmme_edge.report.tables, gmme_edge.report.markdown\n"
+        "import gmme_edge.profiling.targets, gmme_edge.runtime.onnxruntime\n"
+        "print({'onnxruntime', 'torch', 'onnx', 'tensorrt_rtx'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
