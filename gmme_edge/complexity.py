@@ -61,7 +61,7 @@ class _Tally:
 
 def _aa_down(channels: int, frames: int, stride: int) -> _Tally:
     tally = _Tally()
-    tally.conv(channels, 2 * channels, stride + 1, frames + stride % 2)
+    tally.conv(channels, 2 * channels, stride + 1, frames)
     tally.norm(2 * channels)
     tally.macs += 2 * channels * (2 * stride + 1) * (frames // stride)  # the blur is a buffer
     return tally

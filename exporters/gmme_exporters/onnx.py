@@ -61,6 +61,7 @@ def export_onnx(model: EAT, path: Path, opset: int = DEFAULT_OPSET, embedding: b
             _export_torchscript(graph, example, path, opset)
     proto = onnx.load(path)
     _name_batch_axis(proto)
+    _strip_traces(proto)
     proto.producer_name, proto.producer_version = "gmme-edge", __version__
     onnx.checker.check_model(proto)
     onnx.save(proto, path)
@@ -101,6 +102,17 @@ def _name_batch_axis(proto) -> None:  # type: ignore[no-untyped-def]  # noqa: AN
         for axis in value.type.tensor_type.shape.dim:
             if axis.dim_param in symbols:
                 axis.dim_param = "batch"
+
+
+def _strip_traces(proto) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - onnx.ModelProto
+    """Drop what torch notes for debugging: a Python stack trace per node, with absolute paths."""
+    graph = proto.graph
+    for part in (
+        proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info,
+        *graph.initializer,
+    ):  # fmt: skip
+        del part.metadata_props[:]
+        part.doc_string = ""
 
 
 @contextlib.contextmanager

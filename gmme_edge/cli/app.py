@@ -20,12 +20,19 @@ from gmme_edge.cli.predict import predict
 from gmme_edge.cli.profile import profile
 from gmme_edge.cli.train import train
 from gmme_edge.cli.verify import verify
-from gmme_edge.errors import INTERRUPTED_EXIT_CODE, GmmeEdgeError
+from gmme_edge.errors import INTERRUPTED_EXIT_CODE, GmmeEdgeError, InputError
 
 _EPILOG = (
     "Exit codes: 0 success, 1 internal error, 2 usage, 3 bad input, 4 missing dependency, "
     "5 parity failure, 6 gate failure, 7 unsupported platform, 130 interrupted."
 )
+
+
+def _complain(message: str) -> None:
+    from gmme_edge.cli.console import stderr
+
+    text = f"error: {message}"
+    stderr.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
@@ -36,13 +43,15 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except GmmeEdgeError as error:
-            from gmme_edge.cli.console import stderr
-
-            message = f"error: {error}"
-            stderr.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+            _complain(str(error))
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED_EXIT_CODE) from None
+        except BrokenPipeError:  # `| head` closed the pipe; typer knows how to end quietly
+            raise
+        except OSError as error:
+            _complain(f"{error}\nFix: check the path, its permissions and the room on its disk.")
+            raise typer.Exit(InputError.exit_code) from None
 
     return run
 

@@ -19,5 +19,5 @@ def emit_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
 
 
 def progress() -> Progress:
-    """A progress bar on stderr that disappears when it is done."""
-    return Progress(console=stderr, transient=True)
+    """A progress bar on stderr that disappears when done; none where stderr is no terminal."""
+    return Progress(console=stderr, transient=True, disable=not stderr.is_terminal)

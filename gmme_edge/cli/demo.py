@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gmme_edge.cli.options import ThreadsOption, task_updater
+from gmme_edge.cli.options import JsonOption, ThreadsOption, task_updater
 from gmme_edge.errors import require
 
 if TYPE_CHECKING:
     from gmme_edge.data.store import WaveformStore
+    from gmme_edge.report.compare import Comparison
     from gmme_edge.runtime.bundle import Bundle
     from gmme_edge.training.loop import TrainingData
 
@@ -29,6 +30,7 @@ def demo(
     ] = Path("gmme-edge-demo"),
     epochs: Annotated[int, typer.Option(min=1, help="4 take about a minute on 2 cores.")] = 4,
     threads: ThreadsOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Train, export, quantize, build, verify, profile and compare a GMME and an AA network.
 
@@ -38,7 +40,8 @@ def demo(
     torch = require("torch", "train")
     for module in ("safetensors", "onnx", "onnxscript", "onnxruntime"):
         require(module, "run the demo")
-    from gmme_edge.cli.console import stderr
+    from gmme_edge.cli.console import emit_json, stderr, stdout
+    from gmme_edge.report.tables import comparison_tables
     from gmme_edge.training.loop import TrainingData
 
     if threads:
@@ -48,7 +51,11 @@ def demo(
     train, test = (_sounds(_TRAIN_PER_CLASS, seed=0), _sounds(_TEST_PER_CLASS, seed=1))
     data = TrainingData(train, None, _labels(), {"dataset": "synthetic", "seed": 0})
     bundles = [_make_bundle(name, data, output, epochs) for name in _MODELS]
-    _compare(bundles, test, output, threads)
+    comparison = _compare(bundles, test, output, threads)
+    if json:
+        emit_json([entry.to_dict() for entry in comparison.entries])
+    else:
+        stdout.print(comparison_tables(comparison))
     stderr.print(f"\nDone in {time.monotonic() - start:.0f} s; everything is in {output}. Try:")
     stderr.print(f"  gmme-edge verify {bundles[1].path}", soft_wrap=True)
     stderr.print(f"  gmme-edge predict {bundles[1].path} SOME.wav", soft_wrap=True)
@@ -70,7 +77,7 @@ def _make_bundle(model: str, data: TrainingData, output: Path, epochs: int) -> B
     """Train, export with an engine where TensorRT-RTX is installed, and verify."""
     from gmme_calibration.sample import calibration_set
     from gmme_edge.cli.console import stderr
-    from gmme_edge.cli.export import run_export
+    from gmme_edge.cli.export import describe_bundle, run_export
     from gmme_edge.cli.train import show_training
     from gmme_edge.models.checkpoint import load_checkpoint
     from gmme_edge.runtime.parity import verify_bundle
@@ -87,7 +94,7 @@ def _make_bundle(model: str, data: TrainingData, output: Path, epochs: int) -> B
     show_training(trainer, f"train {model}")
     figures = trainer.state.history[-1]
     stderr.print(
-        f"\n{model}: trained for {epochs} epochs, training accuracy {figures['accuracy']:.1%}"
+        f"{model}: {trainer.state.step} steps, training accuracy {figures['accuracy']:.1%}"
     )
     engines = (EngineOptions("tensorrt-rtx", _ENGINE_SM),) if find_spec("tensorrt_rtx") else ()
     if not engines:
@@ -101,13 +108,16 @@ def _make_bundle(model: str, data: TrainingData, output: Path, epochs: int) -> B
         bundle, lambda name: open_session(bundle, "ort-cpu", name),
         runnable_precisions(bundle, "ort-cpu"),
     )  # fmt: skip
+    describe_bundle(bundle, stderr)
     stderr.print("verified: every file's hash, and the outputs on the golden vectors")
     return bundle
 
 
-def _compare(bundles: list[Bundle], test: WaveformStore, output: Path, threads: int | None) -> None:
+def _compare(
+    bundles: list[Bundle], test: WaveformStore, output: Path, threads: int | None
+) -> Comparison:
     """Accuracy and interleaved latency of FP32 and INT8, as one report."""
-    from gmme_edge.cli.console import progress, stdout
+    from gmme_edge.cli.console import progress
     from gmme_edge.evaluation import score_store
     from gmme_edge.files import write_json
     from gmme_edge.profiling.latency import LatencySettings, measure
@@ -115,7 +125,6 @@ def _compare(bundles: list[Bundle], test: WaveformStore, output: Path, threads: 
     from gmme_edge.report.compare import compare_results
     from gmme_edge.report.markdown import write_report
     from gmme_edge.report.results import accuracy_document, latency_document, load_result
-    from gmme_edge.report.tables import comparison_tables
     from gmme_edge.runtime.session import open_session
 
     targets = list_targets(bundles, ["ort-cpu"], ["fp32", "int8"], [threads or 1], [1])
@@ -143,4 +152,4 @@ def _compare(bundles: list[Bundle], test: WaveformStore, output: Path, threads: 
     write_json(results[0], latency_document(rows, settings, "gmme-edge demo"))
     comparison = compare_results([load_result(path) for path in results], _MODELS[0])
     write_report(comparison, output / "report.md", "gmme-edge demo")
-    stdout.print(comparison_tables(comparison))
+    return comparison

@@ -20,6 +20,8 @@ from gmme_edge.cli.options import (
 from gmme_edge.errors import UsageError, require
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from gmme_calibration.sample import CalibrationSet
     from gmme_edge.models.checkpoint import Checkpoint
     from gmme_edge.runtime.bundle import Bundle
@@ -69,6 +71,7 @@ def export(
     """Write every precision, check it against torch on real clips, and describe it all."""
     for module in ("torch", "safetensors", "onnx", "onnxscript", "onnxruntime"):
         require(module, "export")
+    from gmme_edge.cli.console import emit_json, stdout
     from gmme_exporters.bundle import ExportOptions, expand_precisions
 
     options = ExportOptions(
@@ -84,35 +87,37 @@ def export(
             checkpoint.spec, calib_dataset, calib_data, fold, calib_size, calib_seed, cache,
             skip_bad,
         )  # fmt: skip
-    run_export(checkpoint, output, options, clips, untrained, json)
+    bundle = run_export(checkpoint, output, options, clips, untrained)
+    if json:
+        emit_json(bundle.manifest.to_dict())
+    else:
+        describe_bundle(bundle, stdout)
 
 
 def run_export(
     checkpoint: Checkpoint, output: Path, options: ExportOptions, clips: CalibrationSet | None,
-    untrained: bool = False, json: bool = False,
+    untrained: bool = False,
 ) -> Bundle:  # fmt: skip
     """Export under a live display; generated sounds stand in where no clips are given."""
-    from gmme_edge.cli.console import emit_json, stdout
-    from gmme_edge.cli.tables import parity_table
     from gmme_exporters.bundle import export_bundle
 
-    synthetic = clips or synthetic_clips(checkpoint.spec)
-    calibrating = clips or (synthetic if untrained else None)
+    checked = clips or synthetic_clips(checkpoint.spec)
+    calibrating = clips or (checked if untrained else None)
     with _display() as report:
-        bundle = export_bundle(
-            checkpoint, output, options, synthetic.waveforms[:_PARITY_CLIPS],
+        return export_bundle(
+            checkpoint, output, options, checked.waveforms[:_PARITY_CLIPS],
             _calibration(calibrating, report) if calibrating else None, untrained, report,
         )  # fmt: skip
-    if json:
-        emit_json(bundle.manifest.to_dict())
-        return bundle
-    stdout.print(parity_table(bundle.manifest.parity))
+
+
+def describe_bundle(bundle: Bundle, console: Console) -> None:
+    """Print how each precision compares with torch, and what the bundle holds."""
+    from gmme_edge.cli.tables import parity_table
+
+    console.print(parity_table(bundle.manifest.parity))
     engines = sum(file.role == "engine" for file in bundle.manifest.files)
-    stdout.print(
-        f"{output}: {', '.join(bundle.precisions)}" + (f", {engines} engines" if engines else ""),
-        soft_wrap=True,
-    )
-    return bundle
+    held = ", ".join(bundle.precisions) + (f", {engines} engines" if engines else "")
+    console.print(f"{bundle.path}: {held}", soft_wrap=True)
 
 
 def _open(source: str, untrained: bool, task: str | None, classes: int | None) -> Checkpoint:

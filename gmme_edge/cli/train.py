@@ -22,7 +22,7 @@ from gmme_edge.errors import UsageError
 
 if TYPE_CHECKING:
     from gmme_edge.data.dataset import Dataset
-    from gmme_edge.spec import ModelSpec
+    from gmme_edge.spec import ModelSpec, Task
     from gmme_edge.training import loop as training_loop
     from gmme_edge.training.loop import Progress, Trainer, TrainingData
     from gmme_edge.training.recipe import Recipe
@@ -38,7 +38,16 @@ def train(
     model: Annotated[str, typer.Option(help="A preset; see `gmme-edge models`.")],
     epochs: Annotated[int, typer.Option(min=1)],
     task: Annotated[
-        str | None, typer.Option(help="Audio format of a folder or csv data set.")
+        str | None, typer.Option(help="Whose audio format to use; needed for folder and csv.")
+    ] = None,
+    sample_rate: Annotated[
+        int | None, typer.Option(min=1, help="In Hz, instead of the task's.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Clip length, instead of the task's.")
+    ] = None,
+    factors: Annotated[
+        str | None, typer.Option(help="Strides of stage 1, such as 4,4,4, instead of the task's.")
     ] = None,
     fold: FoldOption = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 128,
@@ -75,7 +84,8 @@ def train(
         ema_unit=unit, augment=augment, seed=seed,  # type: ignore[arg-type]
     )  # fmt: skip
     opened = open_dataset(dataset, data, fold)
-    spec = preset(model, _task_name(dataset, task), len(opened.labels))
+    audio = _task(dataset, task, sample_rate, samples, factors)
+    spec = preset(model, audio, len(opened.labels))
     if threads:
         torch.set_num_threads(threads)
     run_training(
@@ -84,14 +94,32 @@ def train(
     )  # fmt: skip
 
 
-def _task_name(dataset: str, task: str | None) -> str:
-    name = task or _TASK_OF_DATASET.get(dataset)
+def _task(
+    dataset: str, name: str | None, sample_rate_hz: int | None, n_samples: int | None,
+    factors: str | None,
+) -> Task:  # fmt: skip
+    from dataclasses import replace
+
+    from gmme_edge.spec import get_task
+
+    name = name or _TASK_OF_DATASET.get(dataset)
     if name is None:
         raise UsageError(
             f"A {dataset} data set has no audio format of its own.",
-            "--task esc50, urbansound8k or speech-commands (sample rate and clip length).",
+            "--task esc50, urbansound8k or speech-commands (sample rate and clip length), "
+            "adjusted with --sample-rate, --samples and --factors.",
         )
-    return name
+    task = get_task(name)
+    try:
+        strides = tuple(int(part) for part in factors.split(",")) if factors else task.factors
+    except ValueError:
+        raise UsageError(f"--factors {factors}", "numbers such as 4,4,4.") from None
+    return replace(
+        task,
+        sample_rate_hz=sample_rate_hz or task.sample_rate_hz,
+        n_samples=n_samples or task.n_samples,
+        factors=strides,
+    )
 
 
 def _device(name: str) -> str:
@@ -117,17 +145,12 @@ def _training_data(
     from gmme_edge.training.loop import TrainingData
 
     watched = "validation" if "validation" in opened.counts() else "test"
-    stores = [
-        load_split(opened, split, spec.sample_rate_hz, cache, skip_bad)
-        if split in opened.counts()
-        else None
-        for split in ("train", watched)
-    ]
-    if stores[0] is None:
-        opened.select("train")  # raises, naming the splits that there are
-        raise AssertionError
+    train_clips = load_split(opened, "train", spec.sample_rate_hz, cache, skip_bad)
+    monitor = None
+    if watched in opened.counts():
+        monitor = load_split(opened, watched, spec.sample_rate_hz, cache, skip_bad)
     description = {"dataset": name, "fold": fold, "monitor": watched}
-    return TrainingData(stores[0], stores[1], opened.labels, description)
+    return TrainingData(train_clips, monitor, opened.labels, description)
 
 
 def run_training(
@@ -168,7 +191,7 @@ def show_training(trainer: Trainer, title: str, restart: bool = False) -> None:
 
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(12), TextColumn("{task.fields[figures]}"),
-        console=stderr, transient=True,
+        console=stderr, transient=True, disable=not stderr.is_terminal,
     )  # fmt: skip
     with bar:
         task = bar.add_task(title, total=trainer.total_steps, figures="")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gmme_edge.audio import Waveform
 from gmme_edge.data.store import WaveformStore
+from gmme_edge.errors import UsageError
 
 _Sound = NDArray[np.float64]
 _Maker = Callable[[_Sound, float, np.random.Generator], _Sound]
@@ -92,11 +93,15 @@ LABELS = tuple(_MAKERS)
 
 
 def synthesize(label: str, sample_rate_hz: int, n_samples: int, seed: tuple[int, ...]) -> Waveform:
-    """One sound of class `label`; shape ``(n_samples,)``, peak 0.05 to 0.9."""
+    """One sound of class `label`; shape ``(n_samples,)``, at least 64, peak 0.05 to 0.9."""
+    if n_samples < 64:
+        raise UsageError(f"A sound of {n_samples} samples.", "at least 64 samples.")
     rng = np.random.default_rng(seed)
     length = int(n_samples * rng.uniform(0.6, 1.0))
     t = np.arange(length) / sample_rate_hz
-    pitch_hz = float(np.exp(rng.uniform(np.log(200), np.log(sample_rate_hz / 24))))
+    highest_hz = sample_rate_hz / 24
+    lowest_hz = min(200.0, highest_hz / 1.5)
+    pitch_hz = float(np.exp(rng.uniform(np.log(lowest_hz), np.log(highest_hz))))
     sound = _MAKERS[label](t, pitch_hz, rng)
     edge = min(length // 20, 400)
     ramp = np.minimum(1, np.minimum(np.arange(length), np.arange(length)[::-1]) / edge)

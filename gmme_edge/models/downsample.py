@@ -34,17 +34,20 @@ class Blur(nn.Module):
 
 
 class AADown(nn.Module):
-    """EAT's anti-alias down-sampling: conv c→2c (kernel stride + 1), BatchNorm, LeakyReLU, blur."""
+    """EAT's anti-alias down-sampling: conv c→2c (kernel stride + 1), BatchNorm, LeakyReLU, blur.
+
+    An odd stride pads one frame less at the end, so that the frames stay a multiple of it.
+    """
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
-        self.pad = (stride + 1) // 2
+        self.pad = (stride + 1) // 2, stride // 2
         self.conv = nn.Conv1d(channels, 2 * channels, stride + 1, bias=False)
         self.norm = nn.BatchNorm1d(2 * channels)
         self.blur = Blur(2 * channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        padded = F.pad(x, (self.pad, self.pad), mode="reflect")
+        padded = F.pad(x, self.pad, mode="reflect")
         y: Tensor = self.blur(F.leaky_relu(self.norm(self.conv(padded)), 0.2))
         return y
 

@@ -56,8 +56,7 @@ def render_markdown(comparison: Comparison, command: str, chart: str | None) -> 
         "## Commands",
         "",
         "```",
-        *dict.fromkeys(result.command for result in comparison.results if result.command),
-        command,
+        *dict.fromkeys([*(r.command for r in comparison.results if r.command), command]),
         "```",
         "",
     ]
@@ -65,11 +64,14 @@ def render_markdown(comparison: Comparison, command: str, chart: str | None) -> 
 
 
 def _describe_devices(comparison: Comparison) -> list[str]:
-    lines = ["## Devices", ""]
+    """Each machine once, with the results that it gave; how busy it was is no fact of it."""
+    sources: dict[str, list[str]] = {}
     for result in comparison.results:
-        facts = "; ".join(f"{name} {format_value(value)}" for name, value in result.device.items())
-        lines.append(f"- {_escape(result.source)}: {_escape(facts)}")
-    return [*lines, ""]
+        facts = {name: value for name, value in result.device.items() if name != "load_average"}
+        text = "; ".join(f"{name} {format_value(value)}" for name, value in facts.items())
+        sources.setdefault(text, []).append(result.source)
+    lines = [f"- {_escape(', '.join(names))}: {_escape(text)}" for text, names in sources.items()]
+    return ["## Devices", "", *lines, ""]
 
 
 def _table(header: Sequence[Cell], rows: Iterable[Sequence[Cell]]) -> list[str]:

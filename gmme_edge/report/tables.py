@@ -78,7 +78,10 @@ def _table(title: str, header: Iterable[Cell], rows: Iterable[Sequence[Cell]]) -
         pad_edge=False, padding=(0, 1, 0, 0),
     )  # fmt: skip
     for index, cell in enumerate(header):
-        table.add_column("\n".join(cell), justify="right" if index else "left", overflow="fold")
+        # As Text: rich would take "[p90]" in a string for markup.
+        table.add_column(
+            Text("\n".join(cell)), justify="right" if index else "left", overflow="fold"
+        )
     for row in rows:
         table.add_row(*(Text(top).append(f"\n{below}", "dim") for top, below in row))
     return table

@@ -1,0 +1,150 @@
+"""A small trained network and what the exporters make of it, made once per test run.
+
+Every test that changes a bundle changes its own copy (`copy_bundle`).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+
+from gmme_calibration.ranges import calibrate_ranges
+from gmme_calibration.sample import CalibrationSet, calibration_set
+from gmme_edge.audio import Waveform
+from gmme_edge.data.synthetic import LABELS, make_synthetic
+from gmme_edge.models.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    untrained_checkpoint,
+)
+from gmme_edge.models.eat import EAT
+from gmme_edge.runtime.bundle import MANIFEST
+from gmme_edge.spec import Backbone, Downsample, ModelSpec
+from gmme_exporters.bundle import Calibration, ExportOptions, export_bundle
+from gmme_exporters.int8 import OP_TYPES, Ranges
+from gmme_exporters.onnx import export_onnx
+
+RATE_HZ, N_SAMPLES = 8000, 1024
+# Named so that a folder per class sorts into the order of the synthetic classes.
+WORDS = tuple(f"{i}_{label.replace(' ', '_')}" for i, label in enumerate(LABELS))
+KINDS = {
+    "aa": Downsample("aa"),
+    "gmme": Downsample("gmme", 6, 4),
+    "gmme-lite": Downsample("gmme-lite", 6, 4),
+}
+
+
+def small_spec(kind: str = "gmme", n_classes: int = len(WORDS)) -> ModelSpec:
+    backbone = Backbone(stem_channels=4, embed_dim=16, feedforward_dim=32, n_layers=1, n_heads=4)
+    return ModelSpec(
+        f"small-{kind}", backbone, KINDS[kind], RATE_HZ, N_SAMPLES, (2, 2), n_classes
+    )
+
+
+def sounds(clips_per_class: int = 1, seed: int = 5) -> Waveform:
+    """Synthetic clips ``(10 · clips_per_class, N_SAMPLES)``; class i is every tenth."""
+    return make_synthetic(clips_per_class, RATE_HZ, N_SAMPLES, seed).samples.reshape(-1, N_SAMPLES)
+
+
+def scale_by_hand(waveform: Waveform) -> Waveform:
+    """Peak scaling in float64 numpy; silence stays silence."""
+    peak = np.abs(waveform.astype(np.float64)).max(axis=1, keepdims=True)
+    return (0.95 * waveform / np.where(peak > 0, peak, 1)).astype(np.float32)
+
+
+@torch.no_grad()
+def torch_logits(model: EAT, waveform: Waveform) -> np.ndarray:
+    return model(torch.from_numpy(scale_by_hand(waveform))[:, None]).numpy()
+
+
+@functools.cache
+def small_checkpoint(root: Path, kind: str = "gmme") -> Path:
+    """Random features under a class head that was fitted to synthetic sounds."""
+    torch.set_num_threads(1)
+    clips = sounds(4, seed=1)
+    checkpoint = untrained_checkpoint(small_spec(kind), clips)
+    model = checkpoint.model
+    with torch.no_grad():
+        features = model.embed(torch.from_numpy(scale_by_hand(clips))[:, None])
+        features = torch.cat([features, torch.ones(len(clips), 1)], dim=1).double()
+        target = torch.eye(len(WORDS), dtype=torch.float64).repeat(4, 1)
+        gram = features.T @ features + 0.1 * torch.eye(features.shape[1])
+        head = 10 * torch.linalg.solve(gram, features.T @ target)
+        model.classify.weight.copy_(head[:-1].T)
+        model.classify.bias.copy_(head[-1])
+    folder = root / f"checkpoint-{kind}"
+    save_checkpoint(folder, model.spec, model.state_dict(), WORDS, {"fitted": "class head"})
+    return folder
+
+
+def open_checkpoint(root: Path, kind: str = "gmme") -> Checkpoint:
+    return load_checkpoint(small_checkpoint(root, kind))
+
+
+@functools.cache
+def calibration_clips() -> CalibrationSet:
+    store = make_synthetic(2, RATE_HZ, N_SAMPLES, seed=3)
+    return calibration_set(store, LABELS, N_SAMPLES, "synthetic", seed=3)
+
+
+def calibration(keep_prepared: Path | None = None) -> Calibration:
+    clips = calibration_clips()
+
+    def ranges(prepared: Path) -> Ranges:
+        if keep_prepared:
+            shutil.copy(prepared, keep_prepared)
+        return calibrate_ranges(prepared, clips.waveforms, OP_TYPES)
+
+    return Calibration(ranges, clips.to_dict(), clips.sha256)
+
+
+@functools.cache
+def full_bundle(root: Path) -> Path:
+    """Every precision at the default opset; ``prepared.onnx``, INT8's source, lies beside it."""
+    out = root / "full"
+    options = ExportOptions(("fp32", "fp16", "int8-ort", "int8-tensorrt"))
+    prepared = root / "prepared.onnx"
+    export_bundle(open_checkpoint(root), out, options, sounds(), calibration(prepared))
+    return out
+
+
+@functools.cache
+def exported_onnx(root: Path, kind: str, opset: int, embedding: bool = True) -> Path:
+    """One graph; torch's dynamo exporter (opset 18 and later) takes 10 s of CPU."""
+    if (kind, opset, embedding) == ("gmme", 18, True):
+        return full_bundle(root) / "model.fp32.onnx"
+    path = root / f"{kind}-{opset}-{embedding}.onnx"
+    export_onnx(open_checkpoint(root, kind).model, path, opset, embedding)
+    return path
+
+
+def copy_bundle(source: Path, target: Path) -> Path:
+    return Path(shutil.copytree(source, target))
+
+
+def edit_manifest(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    values = json.loads((bundle / MANIFEST).read_text(encoding="utf-8"))
+    change(values)
+    (bundle / MANIFEST).write_text(json.dumps(values), encoding="utf-8")
+
+
+def write_words(root: Path, clips_per_class: int = 3, seed: int = 9) -> Path:
+    """A tree as Speech Commands is published: of each word one clip tests and one validates."""
+    clips = sounds(clips_per_class, seed).reshape(clips_per_class, len(WORDS), N_SAMPLES)
+    for label, word in enumerate(WORDS):
+        (root / word).mkdir(parents=True, exist_ok=True)
+        for i in range(clips_per_class):
+            soundfile.write(root / word / f"{i}.wav", clips[i, label], RATE_HZ, subtype="FLOAT")
+    for i, name in enumerate(("testing", "validation")):
+        lines = "".join(f"{word}/{i}.wav\n" for word in WORDS)
+        (root / f"{name}_list.txt").write_text(lines, encoding="utf-8")
+    return root
