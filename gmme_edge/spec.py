@@ -160,13 +160,15 @@ class ModelSpec:
             return ModelSpec(
                 name=str(values["name"]),
                 backbone=Backbone(**{k: int(v) for k, v in values["backbone"].items()}),
-                downsample=Downsample(**values["downsample"]),
+                downsample=Downsample(
+                    **{k: v if k == "kind" else int(v) for k, v in values["downsample"].items()}
+                ),
                 sample_rate_hz=int(values["sample_rate_hz"]),
                 n_samples=int(values["n_samples"]),
                 factors=tuple(int(f) for f in values["factors"]),
                 n_classes=int(values["n_classes"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise InputError(
                 f"The model's spec is damaged: {type(error).__name__}: {error}.",
                 "the fields that ModelSpec.to_dict() writes.",

@@ -75,12 +75,13 @@ def small_checkpoint(root: Path, kind: str = "gmme") -> Path:
     model = checkpoint.model
     with torch.no_grad():
         features = model.embed(torch.from_numpy(scale_by_hand(clips))[:, None])
-        features = torch.cat([features, torch.ones(len(clips), 1)], dim=1).double()
-        target = torch.eye(len(WORDS), dtype=torch.float64).repeat(4, 1)
-        gram = features.T @ features + 0.1 * torch.eye(features.shape[1])
-        head = 10 * torch.linalg.solve(gram, features.T @ target)
-        model.classify.weight.copy_(head[:-1].T)
-        model.classify.bias.copy_(head[-1])
+        mean = features.mean(dim=0)
+        centred = features - mean
+        target = 10 * (torch.eye(len(WORDS)).repeat(4, 1) - 1 / len(WORDS))
+        gram = centred.T @ centred + 5 * torch.eye(len(mean))
+        head = torch.linalg.solve(gram, centred.T @ target).T
+        model.classify.weight.copy_(head)
+        model.classify.bias.copy_(-head @ mean)
     folder = root / f"checkpoint-{kind}"
     save_checkpoint(folder, model.spec, model.state_dict(), WORDS, {"fitted": "class head"})
     return folder

@@ -68,7 +68,9 @@ def make_store(lengths: list[int], labels: list[int]) -> WaveformStore:
 
 def test_predict_store_pools_windows_clip_by_clip() -> None:
     """Lengths make 1, 3, 1 and 2 windows; batches of any size give the clips' own results."""
-    store, seen = make_store([3, 9, 4, 5], [0, 1, 2, 0]), []
+    store = make_store([3, 9, 4, 5], [0, 1, 2, 0])
+    seen: list[int] = []
+    done: list[tuple[int, int]] = []
 
     def predict(batch: np.ndarray) -> np.ndarray:
         seen.append(len(batch))
@@ -78,7 +80,7 @@ def test_predict_store_pools_windows_clip_by_clip() -> None:
     expected = softmax(np.array([[5.0, 0, 0], [0, 5, 0], [0, 0, 5], [0, 0, 0]]))
     for batch_size, batches in ((1, [1, 3, 1, 2]), (4, [4, 3]), (99, [7])):
         seen.clear()
-        done: list[tuple[int, int]] = []
+        done.clear()
         got = predict_store(predict, store, 4, batch_size, lambda *d: done.append(d))
         np.testing.assert_allclose(got, expected)
         assert seen == batches and done[-1] == (4, 4)

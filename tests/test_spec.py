@@ -60,9 +60,7 @@ def test_lite_parameters(task: str, size: str) -> None:
     assert count(preset(f"eat-s-gmme-lite-{size}", task)).d_params == LITE_D[size]
 
 
-@pytest.mark.parametrize(
-    ("task", "rest"), [("esc50", 3_214_466), ("urbansound8k", 3_206_234)]
-)
+@pytest.mark.parametrize(("task", "rest"), [("esc50", 3_214_466), ("urbansound8k", 3_206_234)])
 def test_everything_but_the_downsampling_is_the_same(task: str, rest: int) -> None:
     counts = [count(preset(name, task)) for name in PRESETS if name.startswith("eat-s")]
     assert {c.t_params - c.d_params for c in counts} == {rest}

@@ -192,7 +192,7 @@ class _Writer:
     def _write_golden(self, clips: Waveform, reference: dict[str, NDArray[np.float32]]) -> None:
         kept = {name: reference[name][:_GOLDEN_CLIPS] for name in reference}
         kept[INPUT] = clips[:_GOLDEN_CLIPS]
-        np.savez_compressed(self.folder / GOLDEN, allow_pickle=False, **kept)
+        np.savez_compressed(self.folder / GOLDEN, **kept)  # type: ignore[arg-type]
         self._add(GOLDEN, "golden")
 
     def _check_parity(

@@ -87,3 +87,7 @@ def _root(
 def main() -> None:
     """Entry point of the `gmme-edge` script."""
     app()
+
+
+if __name__ == "__main__":
+    main()
