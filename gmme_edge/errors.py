@@ -92,12 +92,13 @@ _EXTRA_OF_MODULE = {
 }
 
 
-def require(module: str, purpose: str) -> ModuleType:
+def require(module: str, purpose: str, extra: str = "") -> ModuleType:
     """Import `module`, or say which command installs it.
 
     Args:
         module: the import name, for example ``"tensorrt_rtx"``.
         purpose: what it is needed for, as it completes "… is needed to …".
+        extra: the optional part that brings it, where it is not the usual one.
 
     Raises:
         MissingDependencyError: it is not installed, or is installed and cannot be loaded.
@@ -107,7 +108,7 @@ def require(module: str, purpose: str) -> ModuleType:
     except (ImportError, OSError) as error:
         top = module.partition(".")[0]
         absent = isinstance(error, ModuleNotFoundError) and error.name == top
-        extra = _EXTRA_OF_MODULE.get(top, "")
+        extra = extra or _EXTRA_OF_MODULE.get(top, "")
         command = f'pip install "gmme-edge[{extra}]"' if extra else f"pip install {top}"
         got = "is not installed" if absent else f"is installed but does not load ({error})"
         raise MissingDependencyError(

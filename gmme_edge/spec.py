@@ -157,12 +157,11 @@ class ModelSpec:
     def from_dict(values: Mapping[str, Any]) -> ModelSpec:
         """Rebuild a spec from `to_dict`'s result; raises `InputError` where a field is off."""
         try:
+            down = values["downsample"]
             return ModelSpec(
                 name=str(values["name"]),
                 backbone=Backbone(**{k: int(v) for k, v in values["backbone"].items()}),
-                downsample=Downsample(
-                    **{k: v if k == "kind" else int(v) for k, v in values["downsample"].items()}
-                ),
+                downsample=Downsample(down["kind"], int(down["kernel"]), int(down["channels"])),
                 sample_rate_hz=int(values["sample_rate_hz"]),
                 n_samples=int(values["n_samples"]),
                 factors=tuple(int(f) for f in values["factors"]),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 import torch
 
@@ -45,9 +46,7 @@ KINDS = {
 
 def small_spec(kind: str = "gmme", n_classes: int = len(WORDS)) -> ModelSpec:
     backbone = Backbone(stem_channels=4, embed_dim=16, feedforward_dim=32, n_layers=1, n_heads=4)
-    return ModelSpec(
-        f"small-{kind}", backbone, KINDS[kind], RATE_HZ, N_SAMPLES, (2, 2), n_classes
-    )
+    return ModelSpec(f"small-{kind}", backbone, KINDS[kind], RATE_HZ, N_SAMPLES, (2, 2), n_classes)
 
 
 def sounds(clips_per_class: int = 1, seed: int = 5) -> Waveform:
@@ -64,6 +63,13 @@ def scale_by_hand(waveform: Waveform) -> Waveform:
 @torch.no_grad()
 def torch_logits(model: EAT, waveform: Waveform) -> np.ndarray:
     return model(torch.from_numpy(scale_by_hand(waveform))[:, None]).numpy()
+
+
+def artifacts_root(factory: pytest.TempPathFactory) -> Path:
+    """Where the run's shared artifacts lie."""
+    path = factory.getbasetemp() / "artifacts"
+    path.mkdir(exist_ok=True)
+    return path
 
 
 @functools.cache
@@ -149,3 +155,27 @@ def write_words(root: Path, clips_per_class: int = 3, seed: int = 9) -> Path:
         lines = "".join(f"{word}/{i}.wav\n" for word in WORDS)
         (root / f"{name}_list.txt").write_text(lines, encoding="utf-8")
     return root
+
+
+class FakeSession:
+    """A session that computes `logits` in numpy; remembers its batches and whether it closed."""
+
+    backend = "fake"
+
+    def __init__(
+        self,
+        logits: Callable[[np.ndarray], np.ndarray],
+        precision: str = "fp32",
+        embedding: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
+        self.precision = precision
+        self._outputs = {"logits": logits} | ({"embedding": embedding} if embedding else {})
+        self.batches: list[np.ndarray] = []
+        self.closed = False
+
+    def run(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
+        self.batches.append(waveform)
+        return {name: compute(waveform) for name, compute in self._outputs.items()}
+
+    def close(self) -> None:
+        self.closed = True

@@ -201,7 +201,7 @@ FIELDS = [
 
 @pytest.mark.parametrize("downsample", [Downsample("aa"), Downsample("gmme", 8, 4)], ids=str)
 @pytest.mark.parametrize("field", FIELDS, ids=".".join)
-@settings(max_examples=40)
+@settings(max_examples=10)
 @given(value=json_values)
 @example(value=math.inf)
 @example(value=math.nan)

@@ -6,6 +6,8 @@ from typing import Any
 
 from gmme_edge.runtime.bundle import INPUT
 
+_FILTERS_OF_FRONT = 2
+
 
 def nodes_before_first_conv(proto: Any) -> list[str]:  # noqa: ANN401 - onnx.ModelProto
     """Names of the nodes that turn the raw waveform into the first convolution's input.
@@ -23,6 +25,18 @@ def nodes_before_first_conv(proto: Any) -> list[str]:  # noqa: ANN401 - onnx.Mod
     return names
 
 
-def first_conv(proto: Any) -> str:  # noqa: ANN401 - onnx.ModelProto
-    name: str = next(node.name for node in proto.graph.node if node.op_type == "Conv")
-    return name
+def front_convs(proto: Any) -> list[str]:  # noqa: ANN401 - onnx.ModelProto
+    """Names of the convolutions up to and including the second anti-alias filter.
+
+    They see the waveform's own dynamic range, loud onsets and near silence in one clip, and on
+    the silent part 8 bits round constants, an error that all later sums add up in phase. Which
+    of them stay in floating point was measured (`docs/precision.md`).
+    """
+    names, filters = [], 0
+    for node in proto.graph.node:
+        if node.op_type == "Conv" and filters < _FILTERS_OF_FRONT:
+            names.append(node.name)
+            attributes = {a.name: (a.i, list(a.ints)) for a in node.attribute}
+            depthwise = attributes.get("group", (1, []))[0] > 1
+            filters += depthwise and max(attributes.get("strides", (0, [1]))[1]) > 1
+    return names

@@ -15,13 +15,14 @@ from typing import Any, Literal
 import numpy as np
 
 from gmme_edge.errors import require
-from gmme_exporters.graph import first_conv, nodes_before_first_conv
+from gmme_exporters.graph import front_convs, nodes_before_first_conv
 
 Flavour = Literal["int8-ort", "int8-tensorrt"]
 Ranges = Mapping[str, tuple[float, float]]
 
-OP_TYPES = ("Conv", "Gemm", "MatMul", "Add", "Mul", "LeakyRelu", "Sigmoid")
-_TENSORRT_OP_TYPES = ("Conv", "Gemm", "MatMul")
+# Add, Mul, LeakyRelu and Sigmoid have integer kernels too. Quantizing them made the networks no
+# faster, and less accurate (`docs/precision.md`).
+OP_TYPES = ("Conv", "Gemm", "MatMul")
 
 
 def prepare_int8(source: Path, target: Path) -> None:
@@ -41,8 +42,7 @@ def quantize_int8(prepared: Path, ranges: Ranges, flavour: Flavour, target: Path
     quantization = require("onnxruntime.quantization", "quantize to INT8")
     proto = onnx.load(prepared)
     for_tensorrt = flavour == "int8-tensorrt"
-    # The raw waveform has more dynamic range than 8 bits hold, and the class head is tiny.
-    excluded = [*nodes_before_first_conv(proto), first_conv(proto)]
+    excluded = [*nodes_before_first_conv(proto), *front_convs(proto)]
     quantizer = quantization.qdq_quantizer.QDQQuantizer(
         proto,
         per_channel=True,
@@ -55,7 +55,7 @@ def quantize_int8(prepared: Path, ranges: Ranges, flavour: Flavour, target: Path
         tensors_range=_tensors_data(ranges),
         nodes_to_quantize=[],
         nodes_to_exclude=excluded,
-        op_types_to_quantize=list(_TENSORRT_OP_TYPES if for_tensorrt else OP_TYPES),
+        op_types_to_quantize=list(OP_TYPES),
         extra_options=_tensorrt_options() if for_tensorrt else {},
     )
     quantizer.quantize_model()
@@ -71,7 +71,7 @@ def _tensorrt_options() -> dict[str, Any]:
         "WeightSymmetric": True,
         "AddQDQPairToWeight": True,
         "DedicatedQDQPair": False,
-        "OpTypesToExcludeOutputQuantization": list(_TENSORRT_OP_TYPES),
+        "OpTypesToExcludeOutputQuantization": list(OP_TYPES),
         "QDQDisableWeightAdjustForInt32Bias": True,
     }
 

@@ -16,7 +16,9 @@ def convert(
     task: Annotated[str, typer.Option(help="esc50, urbansound8k or speech-commands.")],
     model: Annotated[str, typer.Option(help="A preset, such as eat-s-aa.")],
     output: OutputOption,
-    classes: Annotated[int | None, typer.Option(help="If not the task's own number.")] = None,
+    classes: Annotated[
+        int | None, typer.Option(min=1, help="If not the task's own number.")
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="A text file, one class name per line, in logit order.")
     ] = None,

@@ -69,8 +69,9 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Write every precision, check it against torch on real clips, and describe it all."""
-    for module in ("torch", "safetensors", "onnx", "onnxscript", "onnxruntime"):
-        require(module, "export")
+    for module in ("torch", "safetensors", "onnx", "onnxscript"):
+        require(module, "export", "export")
+    require("onnxruntime", "quantize and check the exported graphs")
     from gmme_edge.cli.console import emit_json, stdout
     from gmme_exporters.bundle import ExportOptions, expand_precisions
 
@@ -159,7 +160,7 @@ def _calibration_clips(
 
 
 def _calibration(clips: CalibrationSet, report: Report) -> Calibration:
-    from gmme_calibration.ranges import Ranges, calibrate_ranges
+    from gmme_calibration.ranges import METHOD, Ranges, calibrate_ranges
     from gmme_exporters.bundle import Calibration
     from gmme_exporters.int8 import OP_TYPES
 
@@ -169,7 +170,7 @@ def _calibration(clips: CalibrationSet, report: Report) -> Calibration:
             on_progress=lambda done, total: report.progress("calibrate", done, total),
         )  # fmt: skip
 
-    return Calibration(ranges, clips.to_dict(), clips.sha256)
+    return Calibration(ranges, {**clips.to_dict(), "method": METHOD}, clips.sha256)
 
 
 def _engine_options(

@@ -28,7 +28,7 @@ def predict(
     from gmme_edge.runtime.classifier import load
 
     with load(bundle, backend, precision, threads) as classifier:
-        found = {path: classifier.classify_file(path, top) for path in files}
+        found = [(path, classifier.classify_file(path, top)) for path in files]
     if json:
         emit_json(
             [
@@ -36,12 +36,12 @@ def predict(
                     "file": str(path),
                     "predictions": [{"label": p.label, "probability": p.probability} for p in best],
                 }
-                for path, best in found.items()
+                for path, best in found
             ]
         )
         return
     table = Table("file", "label", "probability")
-    for path, best in found.items():
+    for path, best in found:
         for row, prediction in enumerate(best):
             table.add_row(
                 path.name if row == 0 else "", prediction.label, f"{prediction.probability:.1%}"

@@ -23,7 +23,6 @@ from gmme_edge.errors import UsageError
 if TYPE_CHECKING:
     from gmme_edge.data.dataset import Dataset
     from gmme_edge.spec import ModelSpec, Task
-    from gmme_edge.training import loop as training_loop
     from gmme_edge.training.loop import Progress, Trainer, TrainingData
     from gmme_edge.training.recipe import Recipe
 
@@ -127,7 +126,11 @@ def _device(name: str) -> str:
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
+    try:
+        kind = torch.device(name).type
+    except RuntimeError:
+        raise UsageError(f"Unknown device {name!r}.", "cpu, cuda, cuda:1, … or auto.") from None
+    if kind == "cuda" and not torch.cuda.is_available():
         from gmme_edge.errors import PlatformError
 
         raise PlatformError(f"torch sees no CUDA device for {name!r}.", fix="use --device cpu.")
@@ -185,19 +188,20 @@ def show_training(trainer: Trainer, title: str, restart: bool = False) -> None:
 
     Where stderr is no terminal, one line per epoch is printed instead.
     """
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as ProgressBar
 
     from gmme_edge.cli.console import stderr
 
-    bar = Progress(
+    bar = ProgressBar(
         TextColumn("{task.description}"), BarColumn(12), TextColumn("{task.fields[figures]}"),
         console=stderr, transient=True, disable=not stderr.is_terminal,
     )  # fmt: skip
     with bar:
-        task = bar.add_task(title, total=trainer.total_steps, figures="")
+        task = bar.add_task(title, total=trainer.total_steps, figures="first step …")
         reported = 0
 
-        def on_progress(p: training_loop.Progress) -> None:
+        def on_progress(p: Progress) -> None:
             nonlocal reported
             bar.update(task, completed=p.step, figures=_figures(p, trainer.recipe.epochs))
             if not stderr.is_terminal and len(trainer.state.history) > reported:

@@ -15,9 +15,12 @@ from gmme_edge.spec import Backbone, ModelSpec
 
 
 def peak_scale(waveform: Tensor) -> Tensor:
-    """``0.95 · x / max|x|`` per clip, silence unchanged; shapes ``(…, N)`` → ``(…, N)``."""
+    """``0.95 · x / max|x|`` per clip, silence unchanged; shapes ``(…, N)`` → ``(…, N)``.
+
+    A peak below 1e-30 counts as silence: its reciprocal would overflow.
+    """
     peak = waveform.abs().amax(dim=-1, keepdim=True)
-    return waveform * (0.95 / torch.where(peak > 0, peak, torch.ones_like(peak)))
+    return waveform * (0.95 / torch.where(peak > 1e-30, peak, torch.ones_like(peak)))
 
 
 class Stem(nn.Module):

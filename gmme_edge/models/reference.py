@@ -55,8 +55,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             return tensors
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
+        reason = str(error).partition("\n")[0]  # torch explains weights-only loading at length
         raise CheckpointError(
-            f"{path} cannot be read: {type(error).__name__}: {str(error).splitlines()[0]}",
+            f"{path} cannot be read: {type(error).__name__}: {reason}",
             "a .safetensors file, or a torch file that holds tensors only (no pickled code runs).",
         ) from error
     for wrapper in ("state_dict", "model_state_dict", "model"):

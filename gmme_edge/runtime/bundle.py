@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ PRECISIONS = ("fp32", "fp16", "int8-ort", "int8-tensorrt")
 INPUT, OUTPUTS = "waveform", ("logits", "embedding")
 
 Role = Literal["model", "engine", "engine-sidecar", "golden", "calibration"]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,16 @@ class BundleFile:
     precision: str = ""
     target: str = ""
     opset: int = 0
+
+    def __post_init__(self) -> None:
+        texts = (self.path, self.sha256, self.precision, self.target)
+        numbers = (self.size_bytes, self.opset)
+        if (
+            self.role not in get_args(Role)
+            or not all(isinstance(text, str) for text in texts)
+            or not all(isinstance(number, int) for number in numbers)
+        ):
+            raise TypeError(f"a file is described as {asdict(self)}")
 
 
 @dataclass(frozen=True)
@@ -88,14 +99,19 @@ class Manifest:
         try:
             manifest = Manifest(
                 model=ModelSpec.from_dict(values["model"]),
-                labels=tuple(str(label) for label in values["labels"]),
-                untrained=bool(values["untrained"]),
-                files=tuple(BundleFile(**file) for file in values["files"]),
-                parity=dict(values["parity"]),
-                accuracy=dict(values["accuracy"]),
-                provenance=dict(values["provenance"]),
+                labels=tuple(_typed(label, str) for label in _typed(values["labels"], list)),
+                untrained=_typed(values["untrained"], bool),
+                files=tuple(BundleFile(**file) for file in _typed(values["files"], list)),
+                parity={
+                    precision: _typed(figures, dict)
+                    for precision, figures in _typed(values["parity"], dict).items()
+                },
+                accuracy=_typed(values["accuracy"], dict),
+                provenance=_typed(values["provenance"], dict),
             )
-        except (KeyError, TypeError, ValueError, InputError, UsageError) as error:
+        except (
+            KeyError, TypeError, ValueError, OverflowError, InputError, UsageError,
+        ) as error:  # fmt: skip
             raise BundleError(
                 f"{MANIFEST} is damaged: {type(error).__name__}: {error}",
                 f"a manifest of schema {SCHEMA}.",
@@ -114,6 +130,12 @@ class Manifest:
                 "one label per class.",
             )
         return manifest
+
+
+def _typed(value: object, kind: type[_T]) -> _T:
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r:.60} is no {kind.__name__}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -173,10 +195,16 @@ class Bundle:
             BundleError: missing, or changed since the export.
         """
         path = self.path / file.path
-        if not path.is_file():
+        try:
+            present = path.is_file()
+            same = present and path.stat().st_size == file.size_bytes
+            same = same and sha256_of(path) == file.sha256
+        except OSError as error:
+            raise BundleError(f"{path} cannot be read: {error}", "a readable file.") from error
+        if not present:
             raise BundleError(f"{path} is missing.", f"the file that {MANIFEST} lists.",
                               "copy the bundle again, or export it again.")  # fmt: skip
-        if path.stat().st_size != file.size_bytes or sha256_of(path) != file.sha256:
+        if not same:
             raise BundleError(
                 f"{path} is not the file that was exported (its SHA-256 or size differs).",
                 f"SHA-256 {file.sha256}.",
@@ -190,12 +218,31 @@ class Bundle:
             self.checked_path(file)
 
     def golden(self) -> dict[str, NDArray[np.float32]]:
-        """``waveform`` (n, samples) with the reference's ``logits`` and ``embedding``."""
+        """``waveform`` (n, samples) with the reference's ``logits`` and ``embedding``.
+
+        Raises:
+            BundleError: missing, changed since the export, or no such arrays.
+        """
         file = next((f for f in self.manifest.files if f.role == "golden"), None)
         if file is None:
             raise BundleError(f"{self.path} has no {GOLDEN}.", "golden vectors.")
-        with np.load(self.checked_path(file), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        path, spec = self.checked_path(file), self.manifest.model
+        try:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+                golden = {name: arrays[name] for name in arrays.files}
+            shapes = golden[INPUT].shape, golden[OUTPUTS[0]].shape
+            n_clips = shapes[0][0]
+        except Exception as error:  # zip, zlib and numpy raise about ten kinds
+            raise BundleError(
+                f"{path} holds no golden vectors: {type(error).__name__}: {error}",
+                f"arrays {INPUT!r} and {OUTPUTS[0]!r}.",
+            ) from error
+        if not n_clips or shapes != ((n_clips, spec.n_samples), (n_clips, spec.n_classes)):
+            raise BundleError(
+                f"{path} has {INPUT} and {OUTPUTS[0]} of shapes {shapes[0]} and {shapes[1]}.",
+                f"(n, {spec.n_samples}) and (n, {spec.n_classes}), n at least 1.",
+            )
+        return golden
 
 
 def describe_file(

@@ -52,7 +52,7 @@ class OnnxRuntimeSession:
         ort = _load()
         provider = _provider(ort, backend)
         path = bundle.checked_path(bundle.find("model", precision))
-        self._session: Any = _open(ort, path, provider, threads)
+        self._session: Any = _open(ort, path, provider, threads, precision)
         self._outputs = _check_graph(self._session, path)
 
     def run(self, waveform: NDArray[np.float32]) -> Outputs:
@@ -101,7 +101,7 @@ def _provider(ort: ModuleType, backend: str) -> str:
     return provider
 
 
-def _open(ort: ModuleType, path: Path, provider: str, threads: int | None) -> Any:  # noqa: ANN401
+def _open(ort: ModuleType, path: Path, provider: str, threads: int | None, precision: str) -> Any:  # noqa: ANN401 - no stubs
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
@@ -109,6 +109,10 @@ def _open(ort: ModuleType, path: Path, provider: str, threads: int | None) -> An
     # without. An edge device runs other things between calls, so spinning is off.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
+    if precision == "int8-tensorrt":
+        # Made for TensorRT; here it is only simulated. ONNX Runtime's integer kernels would add
+        # products of its full 8-bit weights in 16 bits, and saturate on CPUs without VNNI.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
         session = ort.InferenceSession(str(path), sess_options=options, providers=[provider])
     except Exception as error:  # onnxruntime's classes share no base but Exception

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gmme_edge.errors import ParityError
+from gmme_edge.errors import BundleError, ParityError, UsageError
 from gmme_edge.runtime.bundle import INPUT, Bundle
 from gmme_edge.runtime.session import Outputs, Session
 
@@ -37,7 +38,7 @@ class Parity:
 
     @property
     def passed(self) -> bool:
-        return self.relative <= self.limit  # False for NaN
+        return math.isfinite(self.relative) and self.relative <= self.limit
 
     def to_dict(self) -> dict[str, float]:
         return asdict(self)
@@ -56,8 +57,15 @@ class Parity:
 def compare_logits(
     logits: NDArray[np.floating], reference: NDArray[np.floating], limit: float
 ) -> Parity:
-    """Both of shape ``(clips, classes)``; an output that is not finite never passes."""
-    error = np.abs(logits.astype(np.float64) - reference.astype(np.float64))
+    """Both of shape ``(clips, classes)``; an output that is not finite never passes.
+
+    Raises:
+        ParityError: the shapes differ.
+    """
+    if logits.shape != reference.shape:
+        raise ParityError(f"The logits have the shape {logits.shape}.", f"{reference.shape}.")
+    with np.errstate(invalid="ignore"):  # inf - inf
+        error = np.abs(logits.astype(np.float64) - reference.astype(np.float64))
     scale = max(float(np.abs(reference).max()), 1e-12)
     agreement = float((logits.argmax(axis=1) == reference.argmax(axis=1)).mean())
     largest = float(error.max())
@@ -84,10 +92,17 @@ def verify_bundle(
         sessions: opens one precision.
 
     Raises:
-        BundleError: a file is missing or changed.
+        UsageError: no precision to check.
+        BundleError: a file is missing or changed, or the manifest states no limit.
         ParityError: an output is too far from the golden one.
     """
     bundle.check_files()
+    if not precisions:
+        raise UsageError(
+            f"{bundle.path} has no precision for this backend, so nothing was compared.",
+            "at least one graph, or for TensorRT an engine.",
+            "export it with another --precision, or with --engine for TensorRT.",
+        )
     golden = bundle.golden()
     results = {}
     for precision in precisions:
@@ -96,7 +111,13 @@ def verify_bundle(
             logits = run_in_batches(session, golden[INPUT])["logits"]
         finally:
             session.close()
-        limit = bundle.manifest.parity[session.precision]["limit"]
+        limit = bundle.manifest.parity.get(session.precision, {}).get("limit")
+        if not isinstance(limit, int | float):
+            raise BundleError(
+                f"The manifest of {bundle.path} gives no parity limit for {session.precision}.",
+                "the figures that the export wrote.",
+                "export the bundle again.",
+            )
         results[precision] = compare_logits(logits, golden["logits"], limit)
         results[precision].check(f"{bundle.path} in {precision} on {session.backend}")
     return results

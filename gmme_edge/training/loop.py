@@ -101,7 +101,11 @@ class Trainer:
         return {
             "model": self.spec.to_dict(),
             "recipe": self.recipe.to_dict(),
-            "data": {**self.data.description, "clips": len(self.batches)},
+            "data": {
+                **self.data.description,
+                "clips": len(self.batches),
+                "labels": list(self.data.labels),
+            },
         }
 
     def run(
@@ -115,7 +119,10 @@ class Trainer:
             CheckpointError: `out` holds another run.
         """
         state = self.state
-        if not restart and (self.out / STATE).exists():
+        self.out.mkdir(parents=True, exist_ok=True)  # fails now rather than with the first save
+        if restart:
+            (self.out / STATE).unlink(missing_ok=True)
+        elif (self.out / STATE).exists():
             state.load(self.out, self.identity)
         clock = _Clock(state.step)
         with torch.random.fork_rng(devices=[]), stop_on_signal() as stop:
@@ -130,7 +137,7 @@ class Trainer:
                     raise KeyboardInterrupt
                 if clock.should_save():
                     self.save()
-        self.save()
+            self.save()
 
     def save(self) -> None:
         """Write the resumable state, then the checkpoint with the averaged weights."""
@@ -168,24 +175,25 @@ class Trainer:
 
     def _descend(self, loss: Tensor, indices: Tensor) -> float:
         recipe, state, value = self.recipe, self.state, float(loss.detach())
-        if not math.isfinite(value):
-            names = [self.data.train.paths[i].name for i in indices[:8].tolist()]
-            raise TrainingDivergedError(
-                f"The loss is {value} at step {state.step}; the batch holds {', '.join(names)}, …",
-                "a finite loss.", "lower --lr, or check these recordings; the last state is saved.",
-            )  # fmt: skip
         for group in state.optimizer.param_groups:
             group["lr"] = one_cycle(state.step, self.total_steps, recipe)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(state.model.parameters(), recipe.gradient_norm)
+        norm = float(nn.utils.clip_grad_norm_(state.model.parameters(), recipe.gradient_norm))
+        if not math.isfinite(value + norm):
+            names = [self.data.train.paths[i].name for i in indices[:8].tolist()]
+            raise TrainingDivergedError(
+                f"At step {state.step} the loss is {value} and its gradient's norm {norm}; the "
+                f"batch holds {', '.join(names)}, …",
+                "finite numbers.", "lower --lr, or check these recordings; the last state is kept.",
+            )  # fmt: skip
         state.optimizer.step()
         state.ema.update(state.model, state.step)
         state.step += 1
         return value
 
     def _end_epoch(self) -> None:
-        running, entry = self.state.running, {}
+        running = self.state.running
         entry = {
             "epoch": float(self.state.step // self.steps_per_epoch),
             "loss": running["loss"] / running["clips"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -41,11 +42,13 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.batch_size) < 1 or self.max_lr <= 0:
+        if min(self.epochs, self.batch_size) < 1 or not 0 < self.max_lr < math.inf:
             raise UsageError(
                 f"epochs {self.epochs}, batch size {self.batch_size}, LR {self.max_lr}.",
                 "positive numbers.",
             )
+        if self.seed < 0:
+            raise UsageError(f"seed {self.seed}.", "0 or more.")
         if not 0 <= self.ema_decay < 1 or not 0 <= self.label_smoothing < 1:
             raise UsageError(
                 f"EMA decay {self.ema_decay}, label smoothing {self.label_smoothing}.",

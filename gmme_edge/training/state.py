@@ -67,12 +67,16 @@ class RunState:
             with safe_open(path, framework="pt") as file:
                 note = json.loads((file.metadata() or {})["run"])
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (OSError, KeyError, ValueError, SafetensorError) as error:
+            _check_identity(path, note["identity"], json.loads(json.dumps(dict(identity))))
+            self._restore(note, tensors)
+        except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+            reason = str(error).partition("\n")[0]
             raise CheckpointError(
-                f"{path} cannot be read: {error}", "an intact training state.",
-                "start again with --restart.",
+                f"{path} cannot be read: {type(error).__name__}: {reason}",
+                "an intact training state.", "start again with --restart.",
             ) from error  # fmt: skip
-        _check_identity(path, note["identity"], json.loads(json.dumps(dict(identity))))
+
+    def _restore(self, note: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         self.step, self.history, self.running = note["step"], note["history"], note["running"]
         self.model.load_state_dict(_under("model.", tensors))
         self.ema.model.load_state_dict(_under("ema.", tensors))

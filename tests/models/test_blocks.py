@@ -36,7 +36,8 @@ def assert_same(got: np.ndarray, wanted: np.ndarray) -> None:
 
 def test_stem() -> None:
     module, x = Stem(3), noise(2, 1, 40)
-    assert_same(run(module, x), expected.stem(x, randomize(module)))
+    weights = randomize(module)
+    assert_same(run(module, x), expected.stem(x, weights))
 
 
 @pytest.mark.parametrize("dilation", [1, 3, 9])

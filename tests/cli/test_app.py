@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from gmme_edge import __version__, errors
+from gmme_edge.cli.app import _guarded, app
+from gmme_edge.cli.options import task_updater
+
+COMMANDS = {
+    "demo", "train", "evaluate", "convert", "export", "verify", "predict", "profile", "compare",
+    "models", "doctor",
+}  # fmt: skip
+
+
+def test_the_version() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"gmme-edge {__version__}\n")
+
+
+def test_help_names_every_command_and_exit_code() -> None:
+    result = CliRunner().invoke(app, ["--help"], terminal_width=200)
+    assert result.exit_code == 0
+    words = result.stdout.split()
+    assert set(words) >= COMMANDS
+    text = " ".join(words)
+    for name, code in {
+        "usage": 2, "bad input": 3, "missing dependency": 4, "parity failure": 5,
+        "gate failure": 6, "unsupported platform": 7, "interrupted": 130,
+    }.items():  # fmt: skip
+        assert f"{code} {name}" in text
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_explains_itself(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0 and "Usage:" in result.stdout
+
+
+def test_without_arguments_there_is_help() -> None:
+    result = CliRunner().invoke(app, [])
+    assert result.exit_code == 2 and "Usage:" in result.output
+
+
+def test_an_unknown_command_is_a_usage_error() -> None:
+    assert CliRunner().invoke(app, ["explode"]).exit_code == 2
+
+
+def run_raising(error: BaseException) -> object:
+    def command() -> None:
+        raise error
+
+    inner = typer.Typer()
+    inner.command()(_guarded(command))
+    return CliRunner().invoke(inner, [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "exit_code"),
+    [
+        (errors.GmmeEdgeError, 1),
+        (errors.UsageError, 2),
+        (errors.InputError, 3),
+        (errors.AudioError, 3),
+        (errors.DatasetError, 3),
+        (errors.CheckpointError, 3),
+        (errors.BundleError, 3),
+        (errors.MissingDependencyError, 4),
+        (errors.ParityError, 5),
+        (errors.GateError, 6),
+        (errors.PlatformError, 7),
+        (errors.EngineError, 7),
+    ],
+)
+def test_errors_become_exit_codes(kind: type[errors.GmmeEdgeError], exit_code: int) -> None:
+    long = "/a/very/long/path" * 20
+    result = run_raising(kind(f"[bold]{long}[/bold] is odd.", "x.", 'pip install "a[b]"'))
+    assert result.exit_code == exit_code  # type: ignore[attr-defined]
+    # Not wrapped, and its brackets not taken for markup.
+    assert result.stderr == (  # type: ignore[attr-defined]
+        f'error: [bold]{long}[/bold] is odd.\nExpected: x.\nFix: pip install "a[b]"\n'
+    )
+    assert result.stdout == ""  # type: ignore[attr-defined]
+
+
+def test_ctrl_c_is_130() -> None:
+    assert run_raising(KeyboardInterrupt()).exit_code == 130  # type: ignore[attr-defined]
+
+
+def test_a_bug_is_not_hidden() -> None:
+    result = run_raising(ZeroDivisionError("bug"))
+    assert result.exit_code == 1  # type: ignore[attr-defined]
+    assert isinstance(result.exception, ZeroDivisionError)  # type: ignore[attr-defined]
+
+
+def test_a_bar_appears_with_its_first_step() -> None:
+    drawn: list[tuple[object, ...]] = []
+
+    def add(title: str, total: int) -> int:
+        drawn.append(("add", title, total))
+        return 7
+
+    def update(task: int, completed: int, total: int) -> None:
+        drawn.append(("update", task, completed, total))
+
+    step = task_updater(add, update, "decoding")
+    assert drawn == []
+    step(1, 3)
+    step(2, 3)
+    assert drawn == [("add", "decoding", 3), ("update", 7, 1, 3), ("update", 7, 2, 3)]

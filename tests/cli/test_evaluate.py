@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import soundfile
+from click.testing import Result
+from typer.testing import CliRunner
+
+from gmme_edge.cli.app import app
+from gmme_edge.report.results import AccuracyResult, load_result
+from tests.artifacts import (
+    N_SAMPLES,
+    WORDS,
+    open_checkpoint,
+    small_checkpoint,
+    sounds,
+    torch_logits,
+    write_words,
+)
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_words(tmp_path_factory.mktemp("words"), clips_per_class=3, seed=9)
+
+
+def clips_of(split: str) -> np.ndarray:
+    """What `write_words` wrote: clip 0 of each word tests, 1 validates, 2 trains."""
+    clips = sounds(3, seed=9).reshape(3, len(WORDS), N_SAMPLES)
+    return clips[("test", "validation", "train").index(split)]
+
+
+def evaluate(artifact: Path, data: Path, *options: object) -> Result:
+    arguments = [artifact, "--dataset", "speech-commands", "--data", data, *options]
+    arguments += ["--cache", data.with_name(data.name + "-cache")]
+    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+
+
+def check(values: dict[str, Any], predicted: np.ndarray) -> None:
+    """The record against counting by hand; class i's only clip is clip i."""
+    n = len(WORDS)
+    correct = sum(int(p) == i for i, p in enumerate(predicted))
+    assert values["accuracy"] == pytest.approx(correct / n)
+    assert (values["n"], values["labels"]) == (n, list(WORDS))
+    confusion = [[int(predicted[row] == column) for column in range(n)] for row in range(n)]
+    assert values["confusion"] == confusion
+    assert values["per_class"] == {
+        word: {"accuracy": float(predicted[i] == i), "n": 1} for i, word in enumerate(WORDS)
+    }
+    # Wilson's bounds p solve (accuracy - p)^2 = z^2 p (1 - p) / n.
+    for p in values["interval"]:
+        deviation = (correct / n - p) ** 2 - 1.959964**2 * p * (1 - p) / n
+        assert deviation == pytest.approx(0, abs=1e-9)
+    assert values["interval"][0] < values["accuracy"] < values["interval"][1]
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_a_checkpoint_on_torch(root: Path, words: Path, tmp_path: Path, split: str) -> None:
+    output = tmp_path / "result.json"
+    result = evaluate(
+        small_checkpoint(root), words, "--split", split, "--json", "-o", output, "--threads", 1
+    )
+    assert result.exit_code == 0, result.stderr
+    values = json.loads(result.stdout)
+    assert values == json.loads(output.read_text())
+    check(values, torch_logits(open_checkpoint(root).model, clips_of(split)).argmax(axis=1))
+    assert (values["schema"], values["kind"]) == (1, "accuracy")
+    assert (values["dataset"], values["split"], values["fold"]) == ("speech-commands", split, None)
+    assert (values["backend"], values["precision"]) == ("torch", "fp32")
+    loaded = load_result(output)
+    assert isinstance(loaded, AccuracyResult) and loaded.accuracy == values["accuracy"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8-ort"])
+def test_a_bundle_on_onnxruntime(bundle: Path, words: Path, precision: str) -> None:
+    option = precision.partition("-")[0]
+    result = evaluate(bundle, words, "--precision", option, "--json", "--threads", 1)
+    assert result.exit_code == 0, result.stderr
+    values = json.loads(result.stdout)
+    session = onnxruntime.InferenceSession(
+        bundle / f"model.{precision}.onnx", providers=["CPUExecutionProvider"]
+    )
+    logits = session.run(["logits"], {"waveform": clips_of("test")})[0]
+    check(values, logits.argmax(axis=1))
+    assert (values["backend"], values["precision"]) == ("ort-cpu", precision)
+
+
+def test_the_table_names_what_is_mistaken(bundle: Path, words: Path) -> None:
+    result = evaluate(bundle, words)
+    assert result.exit_code == 0, result.stderr
+    assert "small-gmme, fp32 on ort-cpu: accuracy" in result.stdout
+    assert "on 10 test clips" in result.stdout
+    assert WORDS[4] in result.stdout
+
+
+def test_the_gate(root: Path, words: Path, tmp_path: Path) -> None:
+    checkpoint, output = small_checkpoint(root), tmp_path / "result.json"
+    logits = torch_logits(open_checkpoint(root).model, clips_of("test"))
+    accuracy = (logits.argmax(axis=1) == np.arange(len(WORDS))).mean()
+    assert evaluate(checkpoint, words, "--min-accuracy", accuracy).exit_code == 0
+    result = evaluate(checkpoint, words, "--min-accuracy", accuracy + 0.01, "-o", output)
+    assert result.exit_code == 6 and f"Accuracy {accuracy:.4f}." in result.stderr
+    assert json.loads(output.read_text())["accuracy"] == pytest.approx(accuracy)
+
+
+def test_other_classes_are_exit_code_3(bundle: Path, words: Path, tmp_path: Path) -> None:
+    renamed = shutil.copytree(words, tmp_path / "renamed")
+    (renamed / WORDS[3]).rename(renamed / "3_other")
+    for name in ("testing", "validation"):
+        path = renamed / f"{name}_list.txt"
+        path.write_text(path.read_text().replace(WORDS[3], "3_other"))
+    result = evaluate(bundle, renamed)
+    assert result.exit_code == 3
+    assert f"class 3 is '3_other', not '{WORDS[3]}'" in result.stderr
+
+    shutil.rmtree(renamed / "3_other")
+    for name in ("testing", "validation"):
+        path = renamed / f"{name}_list.txt"
+        kept = [line for line in path.read_text().splitlines() if "3_other" not in line]
+        path.write_text("\n".join(kept))
+    result = evaluate(bundle, renamed)
+    assert result.exit_code == 3 and "9 classes, not 10" in result.stderr
+
+
+def test_a_checkpoint_runs_on_torch_only(root: Path, words: Path) -> None:
+    for option in (("--backend", "ort-cpu"), ("--precision", "fp16")):
+        result = evaluate(small_checkpoint(root), words, *option)
+        assert result.exit_code == 2 and "fp32 on torch for a checkpoint" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--precision", "fp8"), ("--split", "dev"), ("--fold", "1"), ("--min-accuracy", "2")],
+)
+def test_wrong_options_are_exit_code_2(bundle: Path, words: Path, options: tuple[str, ...]) -> None:
+    assert evaluate(bundle, words, *options).exit_code == 2
+
+
+def test_what_is_neither_is_exit_code_3(words: Path, tmp_path: Path) -> None:
+    assert evaluate(tmp_path, words).exit_code == 3
+
+
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA is here"
+)
+def test_a_backend_that_is_not_here_is_exit_code_7(bundle: Path, words: Path) -> None:
+    assert evaluate(bundle, words, "--backend", "ort-cuda").exit_code == 7
+
+
+def test_long_clips_count_once(bundle: Path, tmp_path: Path) -> None:
+    """Two windows of different classes: the mean of their probabilities decides."""
+    pair = sounds(1, seed=9)[[0, 4]].reshape(-1)
+    for word in WORDS:
+        (tmp_path / "words" / word).mkdir(parents=True)
+        for i in range(3):
+            soundfile.write(tmp_path / "words" / word / f"{i}.wav", pair, 8000, subtype="FLOAT")
+    for i, name in enumerate(("testing", "validation")):
+        lines = "".join(f"{word}/{i}.wav\n" for word in WORDS)
+        (tmp_path / "words" / f"{name}_list.txt").write_text(lines)
+    result = evaluate(bundle, tmp_path / "words", "--json")
+    assert result.exit_code == 0, result.stderr
+    session = onnxruntime.InferenceSession(
+        bundle / "model.fp32.onnx", providers=["CPUExecutionProvider"]
+    )
+    logits = session.run(["logits"], {"waveform": pair.reshape(2, -1)})[0].astype(np.float64)
+    powers = np.exp(logits)
+    best = (powers / powers.sum(axis=1, keepdims=True)).mean(axis=0).argmax()
+    check_all_as(json.loads(result.stdout), int(best))
+
+
+def check_all_as(values: dict[str, Any], best: int) -> None:
+    assert values["n"] == len(WORDS)
+    assert [row[best] for row in values["confusion"]] == [1] * len(WORDS)
+
+
+def test_ctrl_c_is_130(bundle: Path, words: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gmme_edge.evaluation.score_store", interrupt)
+    assert evaluate(bundle, words).exit_code == 130

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from gmme_edge.audio import read_audio
+from gmme_edge.cli.app import app
+from gmme_edge.cli.export import synthetic_clips
+from gmme_edge.files import sha256_of
+from gmme_edge.runtime.bundle import Bundle
+from tests.artifacts import RATE_HZ, WORDS, small_checkpoint, small_spec, write_words
+
+
+def export(source: object, out: Path, *options: object) -> Result:
+    arguments = ["export", source, "-o", out, "--opset", 17, *options]
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_words(tmp_path_factory.mktemp("words"), clips_per_class=4)
+
+
+def test_a_checkpoint_becomes_a_bundle(root: Path, tmp_path: Path) -> None:
+    result = export(small_checkpoint(root), tmp_path / "out", "--json")
+    assert result.exit_code == 0, result.stderr
+    bundle = Bundle.open(tmp_path / "out")
+    assert json.loads(result.stdout) == json.loads((bundle.path / "manifest.json").read_text())
+    assert bundle.precisions == ("fp32", "fp16") and bundle.manifest.labels == WORDS
+    assert bundle.manifest.parity["fp32"]["n_clips"] == 20
+    assert [file.opset for file in bundle.manifest.files[:2]] == [17, 17]
+    assert not bundle.manifest.untrained
+
+
+def test_int8_is_calibrated_on_training_clips_only(root: Path, words: Path, tmp_path: Path) -> None:
+    result = export(
+        small_checkpoint(root), tmp_path / "out", "--precision", "int8", "--no-embedding",
+        "--calib-dataset", "speech-commands", "--calib-data", words, "--calib-size", 15,
+        "--calib-seed", 3, "--cache", tmp_path / "cache",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert "int8-ort, int8-tensorrt" in result.stdout
+    record = json.loads((tmp_path / "out" / "calibration.json").read_text())
+    files = [clip["file"] for clip in record["clips"]]
+    held_out = (words / "validation_list.txt").read_text() + (
+        words / "testing_list.txt"
+    ).read_text()
+    assert len(files) == len(set(files)) == 15
+    assert set(files).isdisjoint(held_out.split()) and len(held_out.split()) == 20
+    assert set(Counter(clip["label"] for clip in record["clips"]).values()) == {1, 2}
+    assert [clip["sha256"] for clip in record["clips"]] == [
+        sha256_of(words / file) for file in files
+    ]
+    assert (record["source"], record["seed"]) == ("speech-commands, train", 3)
+    # Those clips, not others, are what was compared and what the golden vectors hold.
+    golden = Bundle.open(tmp_path / "out").golden()["waveform"]
+    expected = [read_audio(words / file, RATE_HZ) for file in files[:4]]
+    np.testing.assert_array_equal(golden, np.stack(expected))
+
+
+def test_int8_without_clips_is_exit_code_2(root: Path, tmp_path: Path) -> None:
+    result = export(small_checkpoint(root), tmp_path / "out", "--precision", "fp32,int8")
+    assert result.exit_code == 2 and "--calib-dataset" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_parity_failure_is_exit_code_5_and_leaves_nothing(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = export(small_checkpoint(root), out, "--precision", "fp32", "--max-error", 0)
+    assert result.exit_code == 5 and "The exported fp32 graph disagrees" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert export(small_checkpoint(root), out, "--precision", "fp32").exit_code == 0
+    before = (out / "manifest.json").read_bytes()
+    result = export(small_checkpoint(root, "aa"), out, "--precision", "fp32", "--max-error", 0)
+    assert result.exit_code == 5
+    assert (out / "manifest.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_ctrl_c_is_130_and_leaves_nothing(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gmme_exporters.bundle.compare_logits", interrupt)
+    assert export(small_checkpoint(root), tmp_path / "out").exit_code == 130
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_folder_is_not_replaced(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"me")
+    result = export(small_checkpoint(root), tmp_path)
+    assert result.exit_code == 2 and "is no bundle" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--precision", "fp8"), "Unknown precision"),
+        (("--precision", ","), "Unknown precision"),
+        (("--opset", "12"), "13 to 22"),
+        (("--opset", "23"), "13 to 22"),
+        (("--calib-data", "x"), "belong together"),
+        (("--calib-dataset", "folder"), "belong together"),
+        (("--calib-dataset", "mnist", "--calib-data", "x"), "Unknown data set"),
+        (("--sm", "89"), "--engine tensorrt-rtx"),
+        (("--engine", "tensorrt-rtx", "--sm", "ada"), "numbers such as"),
+        (("--engine", "tvm"), "Unknown engine flavour"),
+        (("--engine", "tensorrt", "--sm", "87"), "no sm"),
+        (("--classes", "3"), "for --untrained"),
+        (("--task", "esc50"), "for --untrained"),
+    ],
+)
+def test_wrong_options_are_exit_code_2(
+    root: Path, tmp_path: Path, options: tuple[str, ...], reason: str
+) -> None:
+    result = export(small_checkpoint(root), tmp_path / "out", *options)
+    assert result.exit_code == 2, result.output
+    assert reason in result.stderr and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "reason"),
+    [
+        ("eat-s-aa", (), "needs a --task"),
+        ("eat-xl", ("--task", "esc50"), "Unknown model"),
+        ("eat-s-aa", ("--task", "mnist"), "Unknown task"),
+    ],
+)
+def test_wrong_presets_are_exit_code_2(
+    tmp_path: Path, source: str, options: tuple[str, ...], reason: str
+) -> None:
+    result = export(source, tmp_path / "out", "--untrained", *options)
+    assert result.exit_code == 2 and reason in result.stderr
+
+
+def test_no_checkpoint_is_exit_code_3(tmp_path: Path) -> None:
+    assert export(tmp_path, tmp_path / "out").exit_code == 3
+
+
+def test_generated_clips_stand_in() -> None:
+    clips = synthetic_clips(small_spec())
+    assert clips.waveforms.shape == (20, 1024) and clips.source == "synthetic"
+    assert not any(clip["sha256"] for clip in clips.clips)
+
+
+@pytest.mark.slow
+def test_a_preset_with_random_weights(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = export(
+        "eat-s-gmme-k32c8", out, "--untrained", "--task", "speech-commands", "--classes", 4,
+        "--precision", "fp32,int8", "--opset", 18,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    manifest = Bundle.open(out).manifest
+    assert manifest.untrained and manifest.labels == tuple(f"class {i}" for i in range(4))
+    assert manifest.parity["fp32"]["relative"] < 1e-5
+    assert manifest.model.n_samples == 16_384
+    assert str(Path(__file__).parents[2]).encode() not in (out / "model.fp32.onnx").read_bytes()

@@ -1,0 +1,40 @@
+"""`gmme-edge models`: the presets and what they cost."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from gmme_edge.cli.app import app
+from gmme_edge.spec import PRESETS, TASKS
+
+
+def test_json_has_every_preset_and_task() -> None:
+    result = CliRunner().invoke(app, ["models", "--json"])
+    assert result.exit_code == 0
+    rows = json.loads(result.stdout)
+    assert [(row["name"], row["task"]) for row in rows] == [(n, t) for t in TASKS for n in PRESETS]
+    wanted = {"name": "eat-s-gmme-k32c16", "task": "esc50", "d_params": 34_984,
+              "t_params": 3_249_450, "tokens": 112}  # fmt: skip
+    (row,) = [r for r in rows if all(r[key] == wanted[key] for key in ("name", "task"))]
+    assert f"{row.pop('gflops'):.2f}" == "5.96" and row == wanted
+
+
+def test_table_of_one_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    result = CliRunner().invoke(app, ["models", "--task", "speech-commands"])
+    assert result.exit_code == 0
+    (line,) = [line for line in result.stdout.splitlines() if "eat-s-aa" in line]
+    cells = [cell.strip() for cell in line.strip("│┃ ").split("│")]
+    assert cells == ["eat-s-aa", "speech-commands", "493,056", "1,971,955", "0.72", "64"]
+    assert "esc50" not in result.stdout
+    assert all(name in result.stdout for name in PRESETS)
+
+
+def test_unknown_task() -> None:
+    result = CliRunner().invoke(app, ["models", "--task", "esc51"])
+    assert result.exit_code == 2
+    assert "Unknown task 'esc51'" in result.stderr and "speech-commands" in result.stderr
+    assert not result.stdout

@@ -1,0 +1,229 @@
+"""`gmme-edge train` on a data set of nine short recordings."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from click.testing import Result
+from typer.testing import CliRunner
+
+from gmme_edge.cli.app import app
+from gmme_edge.models.checkpoint import load_checkpoint
+from gmme_edge.training.state import STATE
+
+LABELS = ("high", "low", "noise")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two clips to train on and one to watch for each of three classes; 0.3 s at 16 kHz."""
+    root, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    t = np.arange(4800) / 16_000
+    for split, n_clips in (("train", 2), ("validation", 1)):
+        for label, hz in zip(LABELS, (2000, 200, None), strict=True):
+            for i in range(n_clips):
+                path = root / split / label / f"{i}.wav"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                tone = np.sin(2 * np.pi * hz * t + i) if hz else rng.normal(0, 0.3, len(t))
+                soundfile.write(path, 0.3 * tone + 0.01 * rng.normal(size=len(t)), 16_000)
+    return root
+
+
+def arguments(data: Path, out: Path, /, **changes: str | None) -> list[str]:
+    options: dict[str, str | None] = {
+        "dataset": "folder", "data": str(data), "task": "speech-commands", "model": "eat-s-aa",
+        "epochs": "1", "batch-size": "3", "threads": "1", "device": "cpu", "output": str(out),
+        "cache": str(data.parent / "cache"),
+        **changes,
+    }  # fmt: skip
+    named = [[f"--{key}", value] for key, value in options.items() if value is not None]
+    return ["train", *(part for pair in named for part in pair)]
+
+
+def train(data: Path, out: Path, /, *flags: str, **changes: str | None) -> Result:
+    return CliRunner().invoke(app, [*arguments(data, out, **changes), *flags])
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    out = tmp_path_factory.mktemp("runs") / "first"
+    result = train(data, out, "--json")
+    assert result.exit_code == 0, result.stderr
+    return out, result
+
+
+def test_json_names_the_checkpoint_and_the_last_figures(trained: tuple[Path, Result]) -> None:
+    out, result = trained
+    printed = json.loads(result.stdout)
+    assert printed["checkpoint"] == str(out) and printed["epoch"] == 1
+    assert 0 < printed["loss"] < 10 and 0 <= printed["accuracy"] <= 1
+    assert printed["monitor_accuracy"] in (0, 1 / 3, 2 / 3, 1)
+
+
+def test_checkpoint_says_what_it_was_made_of(trained: tuple[Path, Result]) -> None:
+    loaded = load_checkpoint(trained[0])
+    assert loaded.labels == LABELS
+    assert (loaded.spec.name, loaded.spec.n_classes, loaded.spec.n_samples) == (
+        "eat-s-aa", 3, 16_384,
+    )  # fmt: skip
+    assert loaded.training["finished"] and loaded.training["step"] == 2
+    recipe = loaded.training["recipe"]
+    assert (recipe["epochs"], recipe["batch_size"], recipe["ema_unit"]) == (1, 3, "step")
+    assert loaded.training["data"] == {
+        "dataset": "folder", "fold": None, "monitor": "validation", "clips": 6,
+    }  # fmt: skip
+    assert {path.name for path in trained[0].iterdir()} == {
+        STATE,
+        "model.safetensors",
+        "model.json",
+    }
+
+
+def test_progress_is_on_stderr(trained: tuple[Path, Result]) -> None:
+    assert "eat-s-aa 1/1 loss" in trained[1].stderr and "val" in trained[1].stderr
+
+
+def test_same_command_again_trains_nothing_and_says_the_same(
+    data: Path, trained: tuple[Path, Result]
+) -> None:
+    out, first = trained
+    weights = (out / "model.safetensors").read_bytes()
+    again = train(data, out, "--json")
+    assert again.exit_code == 0 and json.loads(again.stdout) == json.loads(first.stdout)
+    assert (out / "model.safetensors").read_bytes() == weights
+    text = train(data, out)
+    assert text.exit_code == 0 and f"{out}: eat-s-aa, 1 epochs, training loss" in text.stdout
+    assert "validation accuracy" in text.stdout
+
+
+def test_other_settings_in_the_same_folder_are_refused(
+    data: Path, trained: tuple[Path, Result]
+) -> None:
+    refused = train(data, trained[0], lr="0.001")
+    assert refused.exit_code == 3 and not refused.stdout
+    assert "recipe.max_lr: saved 0.0003, now 0.001" in refused.stderr
+
+
+def test_restart_replaces_a_run(data: Path, tmp_path: Path) -> None:
+    """Another model in the same folder."""
+    assert train(data, tmp_path).exit_code == 0
+    refused = train(data, tmp_path, model="eat-s-gmme-lite-k4c2")
+    assert refused.exit_code == 3 and "model.name: saved 'eat-s-aa'" in refused.stderr
+    restarted = train(data, tmp_path, "--restart", model="eat-s-gmme-lite-k4c2")
+    assert restarted.exit_code == 0, restarted.stderr
+    assert load_checkpoint(tmp_path).spec.name == "eat-s-gmme-lite-k4c2"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "message"),
+    [
+        ({"dataset": "esc51"}, 2, "Unknown data set 'esc51'"),
+        ({"dataset": "esc50"}, 2, "--fold 1"),
+        ({"dataset": "esc50", "fold": "6"}, 2, "fold is 6"),
+        ({"fold": "1"}, 2, "has no folds"),
+        ({"model": "eat-s-xx"}, 2, "Unknown model 'eat-s-xx'"),
+        ({"task": None}, 2, "--task"),
+        ({"task": "esc51"}, 2, "Unknown task 'esc51'"),
+        ({"data": "absent"}, 3, "absent"),
+        ({"ema-unit": "week"}, 2, "Unknown EMA unit 'week'"),
+        ({"epochs": "0"}, 2, "epochs"),
+        ({"lr": "-1"}, 2, "LR -1"),
+        ({"lr": "nan"}, 2, "LR nan"),
+        ({"seed": "-1"}, 2, "seed -1"),
+        ({"device": "abacus"}, 2, "abacus"),
+        ({"threads": "0"}, 2, "threads"),
+        ({"samples": "8000"}, 2, "too short"),
+        ({"samples": "16385"}, 2, "whole number of tokens"),
+        ({"factors": "4;4"}, 2, "4;4"),
+        ({"factors": "4,1"}, 2, "factors"),
+    ],
+    ids=str,
+)
+def test_exit_codes(
+    data: Path, tmp_path: Path, changes: dict[str, str | None], code: int, message: str
+) -> None:
+    result = train(data, tmp_path / "out", **changes)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert message in result.stderr and not (tmp_path / "out").exists()
+
+
+def test_audio_format_of_ones_own(data: Path, tmp_path: Path) -> None:
+    """Rate, length and strides instead of the task's."""
+    own = {"sample-rate": "8000", "samples": "4096", "factors": "4,8"}
+    result = train(data, tmp_path, **own)
+    assert result.exit_code == 0, result.stderr
+    spec = load_checkpoint(tmp_path).spec
+    assert (spec.sample_rate_hz, spec.n_samples, spec.factors) == (8000, 4096, (4, 8))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_cuda_on_a_machine_without(data: Path, tmp_path: Path) -> None:
+    result = train(data, tmp_path / "out", device="cuda")
+    assert result.exit_code == 7 and "--device cpu" in result.stderr
+
+
+def test_output_that_is_a_file_is_refused_before_training(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.write_text("mine")
+    result = train(data, out)
+    assert result.exit_code == 3 and str(out) in result.stderr
+    assert "loss" not in result.stderr and out.read_text() == "mine"
+
+
+def test_unreadable_recording(data: Path, tmp_path: Path) -> None:
+    """Named and refused, or left out with --skip-bad."""
+    root = tmp_path / "data"
+    for source in data.rglob("*.wav"):
+        target = root / source.relative_to(data)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+    bad = root / "train" / "low" / "bad.wav"
+    bad.write_bytes(b"no audio")
+    refused = train(root, tmp_path / "out")
+    assert refused.exit_code == 3 and "bad.wav" in refused.stderr
+    skipped = train(root, tmp_path / "out", "--skip-bad", "--no-augment")
+    assert skipped.exit_code == 0, skipped.stderr
+    assert "skipped 1 unreadable train clips" in skipped.stderr
+    training = load_checkpoint(tmp_path / "out").training
+    assert training["data"]["clips"] == 6 and not training["recipe"]["augment"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_run_exits_with_130_and_continues(
+    data: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    command = arguments(data, tmp_path / "out", epochs="200")
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from gmme_edge.cli.app import main; main()", *command],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    before = []
+    for line in process.stderr:
+        before.append(line)
+        if "1/200 loss" in line:
+            break
+    process.send_signal(number)
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, ""), [*before, errors]
+    assert "the same command continues it" in errors and "Traceback" not in errors
+    loaded = load_checkpoint(tmp_path / "out")
+    assert not loaded.training["finished"] and 2 <= loaded.training["step"] < 400
+    assert f"stopped at step {loaded.training['step']}" in errors

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from gmme_edge.cli.app import app
+from gmme_edge.files import sha256_of
+from tests.artifacts import copy_bundle, edit_manifest
+
+
+@pytest.fixture
+def mine(bundle: Path, tmp_path: Path) -> Path:
+    return copy_bundle(bundle, tmp_path / "bundle")
+
+
+def verify(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["verify", *map(str, arguments)])
+
+
+def change_golden(bundle: Path, offset: float) -> None:
+    """Other reference logits, under a hash that fits."""
+    path = bundle / "golden.npz"
+    with np.load(path) as arrays:
+        golden = dict(arrays)
+    golden["logits"] = golden["logits"] + np.float32(offset)
+    np.savez(path, **golden)
+    entry = {"sha256": sha256_of(path), "size_bytes": path.stat().st_size}
+    edit_manifest(bundle, lambda values: values["files"][-1].update(entry))
+
+
+def test_an_intact_bundle(bundle: Path) -> None:
+    result = verify(bundle, "--json", "--threads", 1)
+    assert result.exit_code == 0, result.stderr
+    values = json.loads(result.stdout)
+    assert values["passed"] is True and values["backend"] == "ort-cpu"
+    assert set(values["parity"]) == {"fp32", "fp16", "int8-ort"}
+    assert values["parity"]["fp32"]["relative"] < 1e-5
+    assert values["parity"]["fp16"]["limit"] == 3e-2
+
+
+def test_the_table(bundle: Path) -> None:
+    result = verify(bundle, "--precision", "fp32, int8-tensorrt")
+    assert result.exit_code == 0, result.stderr
+    assert "6 files intact; outputs agree on ort-cpu." in result.stdout
+    assert "int8-tensorrt" in result.stdout and "fp16" not in result.stdout
+
+
+def test_a_changed_file_is_exit_code_3(mine: Path) -> None:
+    content = bytearray((mine / "model.fp16.onnx").read_bytes())
+    content[1000] ^= 4
+    (mine / "model.fp16.onnx").write_bytes(content)
+    result = verify(mine, "--precision", "fp32", "--json")
+    assert result.exit_code == 3 and result.stdout == ""
+    assert "model.fp16.onnx is not the file that was exported" in result.stderr
+
+
+def test_a_manifest_of_the_future_is_exit_code_3(mine: Path) -> None:
+    edit_manifest(mine, lambda values: values.update(schema=2))
+    assert verify(mine).exit_code == 3
+
+
+def test_other_outputs_are_exit_code_5(mine: Path) -> None:
+    change_golden(mine, 1e-4)
+    assert verify(mine).exit_code == 0
+    change_golden(mine, 0.5)
+    result = verify(mine, "--json")
+    assert result.exit_code == 5 and result.stdout == ""
+    assert "fp32 on ort-cpu disagrees with its reference" in result.stderr
+
+
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA is here"
+)
+def test_a_backend_that_is_not_here_is_exit_code_7(bundle: Path) -> None:
+    result = verify(bundle, "--backend", "ort-cuda")
+    assert result.exit_code == 7 and "CUDAExecutionProvider" in result.stderr
+
+
+@pytest.mark.parametrize("backend", ["tensorrt", "tensorrt-rtx"])
+def test_no_engine_to_verify_is_no_success(bundle: Path, backend: str) -> None:
+    result = verify(bundle, "--backend", backend)
+    assert result.exit_code == 2 and "nothing was compared" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "options", [("--precision", "fp8"), ("--backend", "openvino"), ("--threads", "0"), ("--what",)]
+)
+def test_wrong_options_are_exit_code_2(bundle: Path, options: tuple[str, ...]) -> None:
+    assert verify(bundle, *options).exit_code == 2
+
+
+def test_no_bundle_is_exit_code_3(tmp_path: Path) -> None:
+    assert verify(tmp_path).exit_code == 3

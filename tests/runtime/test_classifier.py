@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import soundfile
+import soxr
+
+import gmme_edge
+from gmme_edge.errors import AudioError, BundleError, PlatformError, UsageError
+from gmme_edge.runtime.bundle import Bundle
+from gmme_edge.runtime.classifier import Classifier, Prediction, load
+from tests.artifacts import N_SAMPLES, RATE_HZ, WORDS, FakeSession, sounds
+
+
+@pytest.fixture(scope="module")
+def classifier(bundle: Path) -> Classifier:
+    return load(bundle, threads=1)
+
+
+def by_hand(bundle: Path, waveform: np.ndarray, rate_hz: int) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and embedding, step by step with numpy, soxr and onnxruntime."""
+    mono = waveform.astype(np.float64)
+    mono = (mono.sum(axis=1) / mono.shape[1] if mono.ndim == 2 else mono).astype(np.float32)
+    if rate_hz != RATE_HZ:
+        mono = soxr.resample(mono, rate_hz, RATE_HZ)
+    if len(mono) <= N_SAMPLES:
+        windows = [np.concatenate([mono, np.zeros(N_SAMPLES - len(mono), np.float32)])]
+    else:
+        count = int(np.ceil(len(mono) / N_SAMPLES))
+        step = (len(mono) - N_SAMPLES) / (count - 1)
+        starts = [round(i * step) for i in range(count)]
+        windows = [mono[start : start + N_SAMPLES] for start in starts]
+    session = onnxruntime.InferenceSession(
+        bundle / "model.fp32.onnx", providers=["CPUExecutionProvider"]
+    )
+    each = [session.run(None, {"waveform": window[None]}) for window in windows]
+    powers = [np.exp(logits[0].astype(np.float64)) for logits, _ in each]
+    return (
+        np.mean([power / power.sum() for power in powers], axis=0),
+        np.mean([embedding[0] for _, embedding in each], axis=0),
+    )
+
+
+def recording(length_s: float, rate_hz: int, channels: int, dtype: type) -> np.ndarray:
+    mono = np.tile(sounds(1, seed=8).reshape(-1), 3)[: round(length_s * rate_hz)]
+    gains = 0.2 + 0.3 * np.arange(max(channels, 1))
+    return (mono if channels == 0 else mono[:, None] * gains).astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "length_s", "channels", "dtype"),
+    [
+        (8000, N_SAMPLES / 8000, 0, np.float32),
+        (8000, 0.05, 0, np.float64),
+        (8000, N_SAMPLES / 8000 + 1 / 8000, 1, np.float32),
+        (8000, 0.5, 2, np.float32),
+        (16_000, 0.4, 2, np.float64),
+        (44_100, 0.128, 1, np.float32),
+        (11_025, 0.7, 3, np.float32),
+        (4000, 0.9, 0, np.float16),
+    ],
+)
+def test_any_rate_length_and_channels(
+    classifier: Classifier, bundle: Path, rate_hz: int, length_s: float, channels: int, dtype: type
+) -> None:
+    waveform = recording(length_s, rate_hz, channels, dtype)
+    probabilities, embedding = by_hand(bundle, waveform, rate_hz)
+    found = classifier.probabilities(waveform, rate_hz)
+    np.testing.assert_allclose(found, probabilities, atol=1e-5)
+    assert found.sum() == pytest.approx(1) and found.shape == (len(WORDS),)
+    np.testing.assert_allclose(classifier.embedding(waveform, rate_hz), embedding, atol=1e-4)
+
+
+def test_predictions_are_ranked(classifier: Classifier, bundle: Path) -> None:
+    waveform = sounds()[3]
+    probabilities, _ = by_hand(bundle, waveform, RATE_HZ)
+    order = sorted(range(len(WORDS)), key=lambda i: -probabilities[i])
+    best = classifier(waveform, RATE_HZ, top_k=3)
+    assert [p.label for p in best] == [WORDS[i] for i in order[:3]]
+    assert [p.probability for p in best] == pytest.approx(probabilities[order[:3]], abs=1e-5)
+    assert isinstance(best[0], Prediction) and type(best[0].probability) is float
+    assert [len(classifier(waveform, RATE_HZ, top_k=k)) for k in (1, 5, 100)] == [1, 5, 10]
+    assert len(classifier(waveform, RATE_HZ)) == 5
+    with pytest.raises(UsageError, match="top_k is 0"):
+        classifier(waveform, RATE_HZ, top_k=0)
+
+
+def test_a_file_gives_what_its_samples_give(classifier: Classifier, tmp_path: Path) -> None:
+    stereo = recording(0.3, 16_000, 2, np.float32)
+    soundfile.write(tmp_path / "a.wav", stereo, 16_000, subtype="FLOAT")
+    expected = classifier(stereo, 16_000, top_k=4)
+    found = classifier.classify_file(str(tmp_path / "a.wav"), top_k=4)
+    assert [p.label for p in found] == [p.label for p in expected]
+    assert [p.probability for p in found] == pytest.approx([p.probability for p in expected])
+    with pytest.raises(AudioError, match=r"b\.wav"):
+        classifier.classify_file(tmp_path / "b.wav")
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.uint8, bool, complex])
+def test_integers_are_refused_with_a_hint(classifier: Classifier, dtype: type) -> None:
+    with pytest.raises(UsageError, match="divide 16-bit samples by 32768"):
+        classifier(np.ones(N_SAMPLES, dtype), RATE_HZ)
+
+
+@pytest.mark.parametrize(
+    "waveform",
+    [
+        np.array([0.1, np.nan], np.float32),
+        np.array([0.1, -np.inf]),
+        np.zeros(0, np.float32),
+        np.zeros((4, 0), np.float32),
+        np.zeros((2, 2, 2), np.float32),
+        np.float32(0.5),
+    ],
+    ids=["nan", "inf", "empty", "no channels", "three axes", "scalar"],
+)
+def test_what_is_no_waveform(classifier: Classifier, waveform: np.ndarray) -> None:
+    with pytest.raises(AudioError):
+        classifier(waveform, RATE_HZ)
+
+
+@pytest.mark.parametrize("rate_hz", [0, -8000])
+def test_a_rate_that_is_none(classifier: Classifier, rate_hz: int) -> None:
+    with pytest.raises(AudioError, match="positive"):
+        classifier(np.zeros(8, np.float32), rate_hz)
+
+
+def test_silence_has_probabilities(classifier: Classifier) -> None:
+    found = classifier.probabilities(np.zeros(N_SAMPLES, np.float32), RATE_HZ)
+    assert np.isfinite(found).all() and found.sum() == pytest.approx(1)
+
+
+def one_hot(batch: np.ndarray) -> np.ndarray:
+    """Logits of 20 for the class that a window's first sample names, else 0."""
+    return 20.0 * (np.arange(len(WORDS)) == batch[:, :1].round())
+
+
+def test_a_long_clip_is_heard_in_windows_a_few_at_a_time(bundle: Path) -> None:
+    session = FakeSession(one_hot)
+    classifier = Classifier(Bundle.open(bundle), session)
+    waveform = np.zeros(9 * N_SAMPLES, np.float32)
+    waveform[::N_SAMPLES] = [1, 2, 1, 1, 7, 1, 2, 1, 1]
+    found = classifier.probabilities(waveform, RATE_HZ)
+    assert [len(batch) for batch in session.batches] == [4, 4, 1]
+    np.testing.assert_array_equal(np.concatenate(session.batches).reshape(-1), waveform)
+    expected = np.zeros(len(WORDS))
+    expected[[1, 2, 7]] = 6 / 9, 2 / 9, 1 / 9
+    np.testing.assert_allclose(found, expected, atol=1e-7)
+
+
+def test_a_bundle_without_an_embedding(bundle: Path) -> None:
+    classifier = Classifier(Bundle.open(bundle), FakeSession(one_hot))
+    with pytest.raises(UsageError, match="--no-embedding"):
+        classifier.embedding(np.zeros(N_SAMPLES, np.float32), RATE_HZ)
+
+
+def test_it_closes_its_session_also_after_an_error(bundle: Path) -> None:
+    session = FakeSession(one_hot)
+    with (
+        pytest.raises(ZeroDivisionError),
+        Classifier(Bundle.open(bundle), session) as classifier,
+    ):
+        assert not session.closed and classifier.labels == WORDS
+        _ = 1 / 0
+    assert session.closed
+
+
+def test_a_closed_classifier_says_so(bundle: Path) -> None:
+    with gmme_edge.load(str(bundle)) as classifier:
+        assert isinstance(classifier, gmme_edge.Classifier)
+        assert classifier.sample_rate_hz == RATE_HZ
+    with pytest.raises(UsageError, match="closed"):
+        classifier(np.ones(8, np.float32), RATE_HZ)
+
+
+@pytest.mark.parametrize(
+    ("asked", "precision"), [(None, "fp32"), ("fp16", "fp16"), ("int8", "int8-ort")]
+)
+def test_the_precision_that_runs(bundle: Path, asked: str | None, precision: str) -> None:
+    with load(bundle, precision=asked) as classifier:
+        found = classifier.probabilities(sounds()[0], RATE_HZ)
+    session = onnxruntime.InferenceSession(
+        bundle / f"model.{precision}.onnx", providers=["CPUExecutionProvider"]
+    )
+    logits = session.run(["logits"], {"waveform": sounds()[:1]})[0][0].astype(np.float64)
+    np.testing.assert_allclose(found, np.exp(logits) / np.exp(logits).sum(), atol=1e-4)
+
+
+def test_what_cannot_be_loaded(bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no bundle"):
+        load(tmp_path)
+    with pytest.raises(UsageError, match="fp8"):
+        load(bundle, precision="fp8")
+    with pytest.raises(UsageError, match="Unknown backend 'torch'"):
+        load(bundle, backend="torch")
+    with pytest.raises(UsageError, match="at least 1"):
+        load(bundle, threads=0)
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        with pytest.raises(PlatformError, match="CUDAExecutionProvider"):
+            load(bundle, backend="ort-cuda")
+
+
+def test_the_package_has_no_other_lazy_names() -> None:
+    assert set(gmme_edge.__all__) == {"Classifier", "Prediction", "__version__", "load"}
+    with pytest.raises(AttributeError, match="has no attribute 'train'"):
+        _ = gmme_edge.train

@@ -1,0 +1,198 @@
+"""What may be imported where, and what is loaded when: each claim in a fresh interpreter."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from tests.artifacts import artifacts_root, full_bundle, sounds
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("gmme_edge", "gmme_exporters", "gmme_calibration")
+OFF_DEVICE = (
+    "torch", "torchaudio", "onnx", "onnxscript", "safetensors", "typer", "rich", "soundfile",
+    "soxr", "tensorrt", "tensorrt_rtx", "scipy", "gmme_exporters", "gmme_calibration",
+)  # fmt: skip
+BLOCKER = """
+import importlib.abc, sys
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+def run_python(code: str, *arguments: str, blocked: tuple[str, ...] = ()) -> str:
+    source = BLOCKER.format(blocked=set(blocked)) + code if blocked else code
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", source, *arguments],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def submodules(package: str) -> list[str]:
+    found = importlib.import_module(package)
+    return [m.name for m in pkgutil.walk_packages(found.__path__, f"{package}.")]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_submodule_imports(package: str) -> None:
+    names = submodules(package)
+    assert len(names) >= 2
+    for name in names:
+        importlib.import_module(name)
+
+
+def test_a_device_needs_numpy_and_onnxruntime_only(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    root = artifacts_root(tmp_path_factory)
+    bundle = full_bundle(root)
+    np.save(root / "sound.npy", sounds()[4])
+    code = """
+import importlib, json, pkgutil, sys
+import numpy as np
+import gmme_edge, gmme_edge.runtime, gmme_edge.profiling
+for package in (gmme_edge.runtime, gmme_edge.profiling):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+with gmme_edge.load(sys.argv[1], threads=1) as classifier:
+    stereo = np.load(sys.argv[2])[:, None] * [0.5, 0.25]
+    print(json.dumps(classifier.probabilities(stereo, classifier.sample_rate_hz).tolist()))
+"""
+    printed = run_python(code, str(bundle), str(root / "sound.npy"), blocked=OFF_DEVICE)
+    session = onnxruntime.InferenceSession(
+        bundle / "model.fp32.onnx", providers=["CPUExecutionProvider"]
+    )
+    logits = session.run(["logits"], {"waveform": sounds()[4:5]})[0][0].astype(np.float64)
+    np.testing.assert_allclose(
+        json.loads(printed), np.exp(logits) / np.exp(logits).sum(), atol=1e-5
+    )
+
+
+def test_reports_need_rich_only() -> None:
+    names = submodules("gmme_edge.report")
+    assert len(names) > 3
+    blocked = tuple(name for name in OFF_DEVICE if name != "rich")
+    run_python("\n".join(f"import {name}" for name in names), blocked=(*blocked, "onnxruntime"))
+
+
+def test_resampling_without_soxr_names_the_command() -> None:
+    code = """
+import numpy as np
+from gmme_edge.audio import resample
+from gmme_edge.errors import MissingDependencyError
+try:
+    resample(np.zeros(9, np.float32), 44100, 16000)
+except MissingDependencyError as error:
+    print(error)
+"""
+    printed = run_python(code, blocked=("soxr",))
+    assert printed.splitlines()[0] == "soxr is not installed."
+    assert printed.splitlines()[2] == "Fix: pip install soxr"
+
+
+def test_importing_the_package_loads_nothing() -> None:
+    code = "import sys, gmme_edge; print({'numpy', 'onnxruntime', 'torch'} & set(sys.modules))"
+    assert run_python(code).strip() == "set()"
+
+
+COMMANDS = (
+    "demo", "train", "evaluate", "convert", "export", "verify", "predict", "profile", "compare",
+    "models", "doctor",
+)  # fmt: skip
+
+
+def test_help_loads_no_framework() -> None:
+    code = f"""
+import sys
+from gmme_edge.cli.app import app
+for arguments in ([], *([command] for command in {COMMANDS})):
+    try:
+        app([*arguments, "--help"])
+    except SystemExit as end:
+        assert not end.code, arguments
+heavy = {{"torch", "onnxruntime", "onnx", "numpy", "tensorrt_rtx", "soundfile"}}
+print("loaded:", sorted(heavy & set(sys.modules)))
+"""
+    assert run_python(code).endswith("loaded: []\n")
+
+
+MISSING = [
+    (["train"], "torch", "train"),
+    (["train"], "safetensors", "train"),
+    (["export", "ckpt"], "onnx", "export"),
+    (["export", "ckpt"], "onnxscript", "export"),
+    (["export", "ckpt"], "onnxruntime", "cpu"),
+    (["evaluate", "CHECKPOINT"], "torch", "train"),
+    (["evaluate", "BUNDLE"], "onnxruntime", "cpu"),
+    (["predict", "BUNDLE"], "onnxruntime", "cpu"),
+    (["verify", "BUNDLE"], "onnxruntime", "cpu"),
+    (["verify-rtx", "BUNDLE"], "tensorrt_rtx", "tensorrt-rtx"),
+    (["verify-trt", "BUNDLE"], "tensorrt", "tensorrt"),
+]
+_OPTIONS = {
+    "train": ["--dataset=folder", "--data=x", "--model=eat-s-aa", "--epochs=1", "-o", "out"],
+    "export": ["-o", "out"],
+    "evaluate": ["--dataset", "folder", "--data", "nowhere"],
+    "predict": ["a.wav"],
+    "verify": [],
+    "verify-rtx": ["--backend", "tensorrt-rtx", "--precision", "fp32"],
+    "verify-trt": ["--backend", "tensorrt", "--precision", "fp32"],
+}
+
+
+def test_a_missing_extra_is_exit_code_4_with_its_command(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """One interpreter for all cases: `sys.modules[name] = None` makes its import fail."""
+    root = artifacts_root(tmp_path_factory)
+    places = {"BUNDLE": str(full_bundle(root)), "CHECKPOINT": str(root / "checkpoint-gmme")}
+    calls = [
+        ([command.partition("-")[0], *(places.get(a, a) for a in rest), *_OPTIONS[command]], module)
+        for (command, *rest), module, _ in MISSING
+    ]
+    code = f"""
+import json, sys
+from typer.testing import CliRunner
+from gmme_edge.cli.app import app
+results = []
+for arguments, module in {calls!r}:
+    held = {{name: sys.modules.pop(name) for name in list(sys.modules)
+             if name.partition(".")[0] == module or name.startswith("gmme_edge.models")}}
+    sys.modules[module] = None
+    result = CliRunner().invoke(app, arguments)
+    results.append([result.exit_code, result.stderr, repr(result.exception)])
+    del sys.modules[module]
+    sys.modules.update(held)
+print(json.dumps(results))
+"""
+    results = json.loads(run_python(code))
+    for (arguments, module, extra), (exit_code, stderr, exception) in zip(
+        MISSING, results, strict=True
+    ):
+        assert exit_code == 4, (arguments, stderr, exception)
+        assert f"{module} is not installed." in stderr
+        assert f'Fix: pip install "gmme-edge[{extra}]"' in stderr
+
+
+def test_imports_point_downwards() -> None:
+    """The contracts in pyproject.toml, by import-linter."""
+    pytest.importorskip("importlinter")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "Contracts: 2 kept, 0 broken." in done.stdout

@@ -1,0 +1,66 @@
+"""A run of seconds, the same in every process: ``python -m tests.training.tiny_run OUT``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gmme_edge.data.store import WaveformStore
+from gmme_edge.spec import Downsample
+from gmme_edge.training import loop
+from gmme_edge.training.loop import Trainer, TrainingData
+from gmme_edge.training.recipe import Recipe
+from tests.conftest import TINY
+
+SPEC = replace(TINY, downsample=Downsample("gmme", 4, 2))
+LABELS = ("low", "high", "noise")
+RECIPE = Recipe(epochs=4, batch_size=4, max_lr=3e-3, ema_unit="step")
+STEPS_PER_EPOCH, TOTAL_STEPS = 3, 12  # 13 clips: the last partial batch is dropped
+
+
+def make_store(waveforms: Sequence[np.ndarray], labels: Sequence[int]) -> WaveformStore:
+    return WaveformStore(
+        np.concatenate(waveforms).astype(np.float32),
+        np.cumsum([0, *map(len, waveforms)]).astype(np.int64),
+        np.array(labels, np.int64),
+        tuple(Path(f"clip-{i}.wav") for i in range(len(labels))),
+        (),
+        (),
+    )
+
+
+def make_sounds(n_clips: int, seed: int) -> WaveformStore:
+    """Tones below 500 Hz, tones above 1 kHz and noise; half to one and a half clips long."""
+    rng = np.random.default_rng(seed)
+    waveforms, labels = [], [i % 3 for i in range(n_clips)]
+    for label in labels:
+        t = np.arange(rng.integers(SPEC.n_samples // 2, 3 * SPEC.n_samples // 2)) / 8000
+        hz = rng.uniform(*((150, 500), (1000, 3000), (1, 2))[label])
+        sound = rng.normal(size=len(t)) if label == 2 else np.sin(2 * np.pi * hz * t)
+        waveforms.append(rng.uniform(0.05, 0.9) * (sound + 0.05 * rng.normal(size=len(t))))
+    return make_store(waveforms, labels)
+
+
+def make_data(n_clips: int = 13, monitor: bool = True, seed: int = 0) -> TrainingData:
+    watched = make_sounds(6, 99) if monitor else None
+    return TrainingData(make_sounds(n_clips, seed), watched, LABELS, {"dataset": "tiny", "fold": 1})
+
+
+def make_trainer(
+    out: Path,
+    recipe: Recipe = RECIPE,
+    data: TrainingData | None = None,
+    spec=SPEC,  # noqa: ANN001
+) -> Trainer:
+    return Trainer(spec, data or make_data(), recipe, out)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    loop._SAVE_EVERY_S = 0.0  # after every step
+    make_trainer(Path(sys.argv[1])).run(lambda p: print(p.step, flush=True))
