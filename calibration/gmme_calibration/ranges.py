@@ -24,8 +24,8 @@ def calibrate_ranges(
 ) -> Ranges:
     """The range of every tensor: the mean over clips of the clip's lowest and highest value.
 
-    The extremes over all clips follow the one loudest onset and leave too few steps for the
-    rest: on FSDD they cost EAT-S AA 6 points, the means 1 or less (`docs/precision.md`).
+    The extremes over all clips would follow the one loudest onset of the set and leave fewer of
+    the 256 steps for everything else.
 
     ONNX Runtime's MinMax calibrator reduces each tensor inside the graph and keeps two scalars
     per tensor and clip, so memory hardly grows with the number of clips.
