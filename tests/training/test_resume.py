@@ -203,7 +203,10 @@ def test_checkpoint_holds_the_averaged_weights_and_its_origin(uninterrupted: Tra
     assert all(torch.equal(v, averaged[k]) for k, v in loaded.model.state_dict().items())
     assert loaded.spec == SPEC and loaded.labels == ("low", "high", "noise")
     assert loaded.training["recipe"]["max_lr"] == RECIPE.max_lr
-    assert loaded.training["data"] == {"dataset": "tiny", "fold": 1, "clips": 13}
+    labels = ["low", "high", "noise"]
+    assert loaded.training["data"] == {
+        "dataset": "tiny", "fold": 1, "clips": 13, "labels": labels,
+    }  # fmt: skip
     assert loaded.training["history"] == uninterrupted.state.history
     names = {path.name for path in uninterrupted.out.iterdir()}
     assert names == {STATE, "model.safetensors", "model.json"}
@@ -324,9 +327,29 @@ def test_diverging_names_the_clips_and_keeps_the_last_state(stopped: Path) -> No
         trainer.run()
     order = trainer.batches.order(0, 0)[8:12]  # the epoch's third batch
     message = str(caught.value)
-    assert "The loss is nan at step 2" in message and "--lr" in message
+    assert "At step 2 the loss is nan" in message and "--lr" in message
     assert all(f"clip-{i}.wav" in message for i in order.tolist())
     assert (stopped / STATE).read_bytes() == before
+
+
+def test_a_gradient_that_overflows_stops_before_the_weights_do(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (stopped / STATE).read_bytes()
+    trainer = make_trainer(stopped)
+    monkeypatch.setattr(
+        "gmme_edge.training.loop.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(torch.inf)
+    )
+    with pytest.raises(TrainingDivergedError, match="norm inf"):
+        trainer.run()
+    assert all(v.isfinite().all() for v in trainer.state.model.state_dict().values())
+    assert (stopped / STATE).read_bytes() == before
+
+
+def test_another_order_of_labels_is_another_run(stopped: Path) -> None:
+    data = make_data()
+    with pytest.raises(CheckpointError, match=r"data\.labels"):
+        make_trainer(stopped, data=replace(data, labels=data.labels[::-1])).run()
 
 
 def test_labels_must_match_the_network(tmp_path: Path) -> None:
