@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from gmme_edge.spec import Backbone, Downsample, ModelSpec
 
@@ -27,3 +29,27 @@ def shared(name: str) -> Path:
 def tiny(request: pytest.FixtureRequest) -> ModelSpec:
     """The tiny network with each kind of down-sampling in turn."""
     return replace(TINY, downsample=request.param)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """The networks here are too small to gain from more, and sums keep their order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.artifacts import artifacts_root  # here, for the tests that need no exporter
+
+    return artifacts_root(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def bundle(root: Path) -> Path:
+    """The small network in every precision; not to be changed."""
+    from tests.artifacts import full_bundle
+
+    return full_bundle(root)

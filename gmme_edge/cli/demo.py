@@ -28,7 +28,7 @@ def demo(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder for checkpoints, bundles, results.")
     ] = Path("gmme-edge-demo"),
-    epochs: Annotated[int, typer.Option(min=1, help="4 take about a minute on 2 cores.")] = 4,
+    epochs: Annotated[int, typer.Option(min=1, help="5 take about a minute on 2 cores.")] = 5,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -56,7 +56,8 @@ def demo(
         emit_json([entry.to_dict() for entry in comparison.entries])
     else:
         stdout.print(comparison_tables(comparison))
-    stderr.print(f"\nDone in {time.monotonic() - start:.0f} s; everything is in {output}. Try:")
+    stderr.print("A minute of training shows the chain, not what the networks can do.")
+    stderr.print(f"Done in {time.monotonic() - start:.0f} s; everything is in {output}. Try:")
     stderr.print(f"  gmme-edge verify {bundles[1].path}", soft_wrap=True)
     stderr.print(f"  gmme-edge predict {bundles[1].path} SOME.wav", soft_wrap=True)
 
