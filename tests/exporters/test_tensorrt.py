@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -162,7 +163,17 @@ def test_progress_is_reported_and_can_cancel(rtx: ModuleType, graph: Path, tmp_p
     assert_only(tmp_path, "model.onnx", "a.engine", "a.engine.json")
 
 
-def test_ctrl_c_stops_the_build(rtx: ModuleType, graph: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def heeded_ctrl_c() -> Iterator[None]:
+    """Shells start background jobs with SIGINT ignored, which Python then leaves so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_stops_the_build(
+    rtx: ModuleType, graph: Path, tmp_path: Path, heeded_ctrl_c: None
+) -> None:
     steps = 0
 
     def interrupt(phase: str, done: int, total: int) -> None:
