@@ -43,6 +43,9 @@ def evaluate(
     cache: CacheOption = None,
     skip_bad: SkipBadOption = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Result JSON.")] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Also note the accuracy in the bundle's manifest.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Top-1 accuracy with a 95 % interval, per class, and the confusion matrix."""
@@ -52,6 +55,8 @@ def evaluate(
     from gmme_edge.files import write_json
     from gmme_edge.report.results import accuracy_document
 
+    if record and (artifact / "model.json").is_file():
+        raise UsageError(f"{artifact} is a checkpoint; --record is for a bundle's manifest.")
     runner = _open(artifact, backend, precision, threads)
     opened = open_dataset(dataset, data, fold)
     if opened.labels != runner.labels:
@@ -65,13 +70,15 @@ def evaluate(
         update = task_updater(bar.add_task, bar.update, f"{runner.precision} on {runner.backend}")
         result = score_store(runner.predict, store, runner.spec.n_samples, runner.labels, update)
     where = {"dataset": dataset, "split": split, "fold": fold}
-    record = accuracy_document(runner.spec, result, where, runner.backend, runner.precision)
+    document = accuracy_document(runner.spec, result, where, runner.backend, runner.precision)
     if output:
-        write_json(output, record)
+        write_json(output, document)
+    if record:
+        _record(artifact, document)
     if json:
-        emit_json(record)
+        emit_json(document)
     else:
-        _show(record, result)
+        _show(document, result)
     if min_accuracy is not None and result.accuracy < min_accuracy:
         raise GateError(
             f"Accuracy {result.accuracy:.4f}.", f"at least {min_accuracy} (--min-accuracy)."
@@ -133,6 +140,19 @@ def _first_difference(have: tuple[str, ...], want: tuple[str, ...]) -> str:
         return f"{len(have)} classes, not {len(want)}"
     i = next(i for i, (a, b) in enumerate(zip(have, want, strict=True)) if a != b)
     return f"class {i} is {have[i]!r}, not {want[i]!r}"
+
+
+def _record(artifact: Path, document: dict[str, Any]) -> None:
+    """Note what was measured, on what, in the manifest of a bundle."""
+    from dataclasses import replace
+
+    from gmme_edge.runtime.bundle import Bundle
+
+    bundle = Bundle.open(artifact)
+    facts = ("dataset", "split", "fold", "backend", "accuracy", "interval", "n")
+    noted = {document["precision"]: {name: document[name] for name in facts}}
+    accuracy = {**bundle.manifest.accuracy, **noted}
+    replace(bundle, manifest=replace(bundle.manifest, accuracy=accuracy)).save_manifest()
 
 
 def _show(record: dict[str, Any], result: Score) -> None:

@@ -60,7 +60,7 @@ class Manifest:
         untrained: random weights, exported for a latency study.
         files: every file of the bundle but the manifest.
         parity: per precision, the figures of the exporter's check against torch.
-        accuracy: per precision, what `gmme-edge evaluate --record` wrote, if anything.
+        accuracy: per precision, what `gmme-edge evaluate --record` measured last, if anything.
         provenance: checkpoint and calibration-set hashes, tool versions, time.
     """
 

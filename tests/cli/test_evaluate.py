@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from gmme_edge.cli.app import app
 from gmme_edge.report.results import AccuracyResult, load_result
+from gmme_edge.runtime.bundle import Bundle
 from tests.artifacts import (
     N_SAMPLES,
     WORDS,
@@ -89,6 +90,23 @@ def test_a_bundle_on_onnxruntime(bundle: Path, words: Path, precision: str) -> N
     logits = session.run(["logits"], {"waveform": clips_of("test")})[0]
     check(values, logits.argmax(axis=1))
     assert (values["backend"], values["precision"]) == ("ort-cpu", precision)
+
+
+def test_record_notes_each_precision_in_the_manifest(
+    bundle: Path, root: Path, words: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(bundle, tmp_path / "bundle")
+    measured = {}
+    for precision in ("fp32", "int8-ort"):
+        result = evaluate(copy, words, "--precision", precision, "--record", "--json")
+        assert result.exit_code == 0, result.stderr
+        measured[precision] = json.loads(result.stdout)
+    noted = Bundle.open(copy).manifest.accuracy
+    assert set(noted) == set(measured)
+    for precision, figures in noted.items():
+        assert figures == {name: measured[precision][name] for name in figures}
+        assert {"accuracy", "interval", "n", "dataset", "split"} <= set(figures)
+    assert evaluate(small_checkpoint(root), words, "--record").exit_code == 2
 
 
 def test_the_table_names_what_is_mistaken(bundle: Path, words: Path) -> None:

@@ -205,18 +205,20 @@ def test_integer_kernels_compute_what_the_graph_says(bundle: Path) -> None:
     assert np.abs(logits_of(path, clips) - by_definition).max() < 0.02 * np.abs(by_definition).max()
 
 
-def assert_close_to_torch(path: Path, root: Path, kind: str) -> None:
+def assert_close_to_torch(path: Path, root: Path, kind: str, flavour: str) -> None:
     """Bounds for random features; a wrong scale anywhere gives chance, 10 %."""
     clips = sounds(3)
     expected = torch_logits(open_checkpoint(root, kind).model, clips)
     logits = logits_of(path, clips, optimized=False)
     assert (logits.argmax(1) == expected.argmax(1)).mean() >= 0.6
-    assert np.corrcoef(logits.ravel(), expected.ravel())[0, 1] > 0.9
+    # The seven-bit weights and quantized outputs of int8-ort cost GMME's random features most.
+    bound = 0.9 if (kind, flavour) == ("gmme", "int8-ort") else 0.92
+    assert np.corrcoef(logits.ravel(), expected.ravel())[0, 1] > bound
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_most_clips_keep_their_class(bundle: Path, root: Path, flavour: str) -> None:
-    assert_close_to_torch(bundle / f"model.{flavour}.onnx", root, "gmme")
+    assert_close_to_torch(bundle / f"model.{flavour}.onnx", root, "gmme", flavour)
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
@@ -230,7 +232,7 @@ def test_graphs_of_the_older_exporter_quantize_too(
     quantize_int8(ready, calibration().ranges(ready), flavour, target)  # type: ignore[arg-type]
     graph = Graph(target)
     assert len(quantized_convs(graph)) == len(graph.of("Conv")) - FRONT
-    assert_close_to_torch(target, root, kind)
+    assert_close_to_torch(target, root, kind, flavour)
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
