@@ -58,7 +58,12 @@ class SameConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         rows, columns = (k - 1 for k in self.kernel_size)
         pad = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
-        y: Tensor = self._conv_forward(F.pad(x, pad), self.weight, self.bias)
+        padded = F.pad(x, pad)
+        if self.training and rows < columns:
+            # The same on the transposed map: oneDNN's gradient of a wide kernel takes four times
+            # as long as that of a tall one on a CPU.
+            return self._conv_forward(padded.mT.contiguous(), self.weight.mT, self.bias).mT
+        y: Tensor = self._conv_forward(padded, self.weight, self.bias)
         return y
 
 
