@@ -6,7 +6,8 @@
     │   ├── AudioError                 … a recording
     │   ├── DatasetError               … a data set's folder, table or split
     │   ├── CheckpointError            … a checkpoint, or weights that do not fit the network
-    │   └── BundleError                … a bundle: schema, hash, missing file
+    │   ├── BundleError                … a bundle: schema, hash, missing file
+    │   └── DiskFullError              … a disk, quota or file size limit without room
     ├── MissingDependencyError     4   an optional package, with the command that installs it
     ├── ParityError                5   an exported graph that disagrees with its reference
     ├── GateError                  6   a measured figure on the wrong side of a limit
@@ -57,6 +58,10 @@ class BundleError(InputError):
     pass
 
 
+class DiskFullError(InputError, OSError):
+    """Also an `OSError`, so whoever handles failed writes handles this one."""
+
+
 class MissingDependencyError(GmmeEdgeError):
     exit_code = 4
 
@@ -82,6 +87,7 @@ INTERRUPTED_EXIT_CODE = 130
 _EXTRA_OF_MODULE = {
     "torch": "train",
     "safetensors": "train",
+    "tensorboard": "logging",
     "onnx": "export",
     "onnxscript": "export",
     "onnxruntime": "cpu",

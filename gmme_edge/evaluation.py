@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.audio import Waveform, split_windows
 from gmme_edge.data.store import WaveformStore
-from gmme_edge.scoring import Score, pool_windows, score
+from gmme_edge.scoring import Predictions, Score, pool_windows, score
 
 Predict = Callable[[Waveform], NDArray[np.float32]]
 
@@ -55,5 +58,21 @@ def score_store(
     labels: tuple[str, ...],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Score:
+    """Compare the most probable class of each clip with its label; notes clips by name."""
     probabilities = predict_store(predict, store, n_samples, on_progress=on_progress)
-    return score(probabilities.argmax(axis=1), store.labels, labels)
+    predicted = probabilities.argmax(axis=1)
+    names = np.array(labels)
+    predictions = Predictions(
+        clip_names(store.paths), tuple(names[store.labels].tolist()),
+        tuple(names[predicted].tolist()),
+    )  # fmt: skip
+    return replace(score(predicted, store.labels, labels), predictions=predictions)
+
+
+def clip_names(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Paths relative to their common folder: the same names wherever a data set lies."""
+    if not paths:
+        return ()
+    common = os.path.commonpath([path.absolute().parent for path in paths])
+    names = (path.absolute().relative_to(common).as_posix() for path in paths)
+    return tuple(name.encode(errors="backslashreplace").decode() for name in names)

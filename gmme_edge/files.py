@@ -3,58 +3,164 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gmme_edge.errors import InputError
+from gmme_edge.errors import DiskFullError, InputError
+
+try:
+    import fcntl
+except ImportError:  # not POSIX: there leftovers stay
+    fcntl = None  # type: ignore[assignment]
+
+_OLD = ".old"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends without an error.
+def replacing(path: Path, size_bytes: int = 0) -> Iterator[Path]:
+    """A temporary path that takes the place of `path` when the block ends without an error.
 
     The data is flushed to the disk before the rename, so a kill or a full disk at any moment
-    leaves the old file.
+    leaves the old file. What a killed process left behind goes with the next write of `path`.
+
+    Args:
+        size_bytes: about what will be written, where it is known: a full disk's message says it.
+
+    Raises:
+        DiskFullError: there is no room; nothing of the new file stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with _naming_full_disk(path, size_bytes), _scratch_folder(path) as scratch:
+        temporary = scratch / path.name
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """As `replacing`, for a folder; the old folder, if any, stays until the new one is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    old = temporary.with_name(temporary.name + ".old")
-    try:
+    with _naming_full_disk(path), _scratch_folder(path) as scratch:
+        temporary, old = scratch / path.name, scratch / _OLD
+        temporary.mkdir()
         yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        if path.exists():
-            path.rename(old)
-        temporary.rename(path)
-    except BaseException:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        raise
+        try:
+            if path.exists():
+                path.rename(old)
+            temporary.rename(path)
+        except BaseException:
+            if old.exists() and not path.exists():
+                old.rename(path)
+            raise
+
+
+@contextlib.contextmanager
+def _scratch_folder(path: Path) -> Iterator[Path]:
+    """A folder beside `path`, locked while this process lives and removed at the end.
+
+    A folder, because a library may write through a temporary file of its own beside the path that
+    it is given (safetensors does), which a kill would leave. A lock, because the kernel releases
+    it with the process, in whatever container that ran; its number would mean nothing elsewhere.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
+    folder, lock = _make_locked_folder(path)
+    try:
+        yield folder
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _make_locked_folder(path: Path) -> tuple[Path, int | None]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_scratch_prefix(path), dir=path.parent))
+        lock = _lock(folder, wait=True)
+        if folder.exists():
+            return folder, lock
+        if lock is not None:  # another process took it for a leftover before it was locked
+            os.close(lock)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the scratch folders of killed writers of `path`; living ones hold their lock."""
+    prefix = _scratch_prefix(path)
+    with contextlib.suppress(OSError):
+        found = [p for p in path.parent.iterdir() if p.name.startswith(prefix)]
+        for folder in found:
+            lock = _lock(folder, wait=False)
+            if lock is None:
+                continue
+            try:
+                if (folder / _OLD).exists() and not path.exists():  # killed between two renames
+                    (folder / path.name).rename(path)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _scratch_prefix(path: Path) -> str:
+    return f".{path.name}.tmp-"
+
+
+def _lock(folder: Path, wait: bool) -> int | None:
+    """An open handle that holds the lock; None if it is taken, or no lock can be had here."""
+    if fcntl is None:
+        return None
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+@contextlib.contextmanager
+def _naming_full_disk(path: Path, size_bytes: int = 0) -> Iterator[None]:
+    old_bytes = path.stat().st_size if path.is_file() else 0
+    try:
+        yield
+    except Exception as error:
+        reason = _why_full(error)
+        if reason is None:
+            raise
+        needed = max(size_bytes, old_bytes)
+        raise DiskFullError(
+            f"{path} could not be written: {reason}; {_free(path.parent)} of free space.",
+            (f"room for {needed / 1e6:,.1f} MB" if needed else "room")
+            + " beside the old version, which is kept until the new one is complete.",
+            "free some space (or raise the quota or limit) and repeat the command; a training run "
+            "goes on from its last saved state.",
+        ) from error
+
+
+def _why_full(error: Exception) -> str | None:
+    """The system's words where `error` means that there is no room."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (found := re.search(r"\(os error (\d+)\)", str(error))):
+        number = int(found[1])  # safetensors is written in Rust and wraps the system's error so
+    return os.strerror(number) if number in _NO_ROOM else None
+
+
+def _free(folder: Path) -> str:
+    while not folder.exists():
+        folder = folder.parent
+    return f"{folder} has {shutil.disk_usage(folder).free / 1e6:,.1f} MB"
 
 
 def _umask() -> int:
@@ -64,8 +170,9 @@ def _umask() -> int:
 
 
 def write_text(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    data = text.encode()
+    with replacing(path, len(data)) as temporary:
+        temporary.write_bytes(data)
 
 
 def write_json(path: Path, values: Any) -> None:  # noqa: ANN401 - any JSON value

@@ -3,11 +3,57 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gmme_edge.errors import InputError
+
+Interval = tuple[float, float]
+_Z = 1.959964
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What was predicted, clip by clip: names of clips, true and predicted labels, each (n,)."""
+
+    clips: tuple[str, ...]
+    true: tuple[str, ...]
+    predicted: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.clips) == len(self.true) == len(self.predicted):
+            raise InputError("Predictions have columns of unequal length.")
+        if len(set(self.clips)) < len(self.clips):
+            raise InputError("Predictions name a clip twice.", "each clip once.")
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __add__(self, other: Predictions) -> Predictions:
+        """Those of both, as for the test clips of two folds."""
+        return Predictions(
+            self.clips + other.clips, self.true + other.true, self.predicted + other.predicted
+        )
+
+    @property
+    def correct(self) -> tuple[bool, ...]:
+        return tuple(a == b for a, b in zip(self.true, self.predicted, strict=True))
+
+    def to_dict(self) -> dict[str, list[str]]:
+        return {
+            "clips": list(self.clips),
+            "true": list(self.true),
+            "predicted": list(self.predicted),
+        }
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Sequence[str]]) -> Predictions:
+        columns = (values["clips"], values["true"], values["predicted"])
+        return Predictions(*(tuple(map(str, column)) for column in columns))
 
 
 @dataclass(frozen=True)
@@ -19,15 +65,18 @@ class Score:
         interval: Wilson's 95 % interval of the accuracy.
         per_class: label → ``{"accuracy": …, "n": …}``; accuracy is None where n is 0.
         confusion: rows are true classes, columns predicted ones.
+        predictions: clip by clip, where the clips have names.
     """
 
     accuracy: float
-    interval: tuple[float, float]
+    interval: Interval
     n: int
     per_class: dict[str, dict[str, float | int | None]]
     confusion: NDArray[np.int64]
+    predictions: Predictions | None = None
 
     def to_dict(self) -> dict[str, Any]:
+        named = {"predictions": self.predictions.to_dict()} if self.predictions else {}
         return {
             "accuracy": self.accuracy,
             "interval": list(self.interval),
@@ -35,10 +84,11 @@ class Score:
             "per_class": self.per_class,
             "labels": list(self.per_class),
             "confusion": self.confusion.tolist(),
+            **named,
         }
 
 
-def wilson_interval(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson_interval(correct: int, n: int, z: float = _Z) -> Interval:
     """Wilson's score interval of a proportion; honest near 0 and 1, where clips are few."""
     if n == 0:
         return 0.0, 1.0
@@ -46,6 +96,101 @@ def wilson_interval(correct: int, n: int, z: float = 1.959964) -> tuple[float, f
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def t_interval(values: Sequence[float]) -> Interval | None:
+    """Student's 95 % interval of the mean of `values`; None for fewer than two.
+
+    Over the folds of a cross-validation it is a guide rather than a guarantee: the training sets
+    overlap (Bengio and Grandvalet 2004), so folds vary less than independent runs would.
+    """
+    if len(values) < 2:
+        return None
+    half = _t_quantile(len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    mean = float(np.mean(values))
+    return mean - half, mean + half
+
+
+def _t_quantile(df: int, within: float = 0.95) -> float:
+    """The t with P(-t < T < t) = `within`, by bisection."""
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _t_within(middle, df) < within else (low, middle)
+    return math.sqrt(df) * math.tan(low)
+
+
+def _t_within(angle: float, df: int) -> float:
+    """P(|T| < √df·tan(angle)) for a whole df (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
+    odd = df % 2
+    total, term = 0.0, math.cos(angle) if odd else 1.0
+    for k in range(2 + odd, df + 1, 2):
+        total += term
+        term *= (k - 1) / k * math.cos(angle) ** 2
+    total *= math.sin(angle)
+    return 2 / math.pi * (angle + total) if odd else total
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Two classifiers on the same `n` clips.
+
+    Attributes:
+        difference: accuracy of the second less that of the first.
+        interval: its 95 % interval (Bonett and Price 2012, J. Educ. Behav. Stat. 37).
+        only_first, only_second: clips that one of the two alone got right.
+        p_value: McNemar's exact two-sided test of "both are equally often right".
+    """
+
+    n: int
+    difference: float
+    interval: Interval
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+def paired_test(first: Predictions, second: Predictions) -> PairedTest:
+    """Compare two classifiers' predictions, matched by the clips' names.
+
+    Raises:
+        InputError: other clips, or a clip with another true label.
+    """
+    other = dict(zip(second.clips, zip(second.true, second.correct, strict=True), strict=True))
+    if set(first.clips) != set(other):
+        alone = sorted(set(first.clips) ^ set(other))
+        raise InputError(
+            f"The predictions are of {len(first)} and {len(second)} clips, and {len(alone)} of "
+            f"them, such as {alone[0]}, are in one of the two only.",
+            "two models that were tested on the same clips.",
+        )
+    only_first = only_second = 0
+    for clip, true, right in zip(first.clips, first.true, first.correct, strict=True):
+        if other[clip][0] != true:
+            raise InputError(f"{clip} is {true!r} in one file and {other[clip][0]!r} in the other.")
+        only_first += right and not other[clip][1]
+        only_second += other[clip][1] and not right
+    return _paired(len(first), only_first, only_second)
+
+
+def _paired(n: int, only_first: int, only_second: int) -> PairedTest:
+    b, c = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
+    half = _Z * math.sqrt((b + c - (b - c) ** 2) / (n + 2))
+    interval = max(-1.0, c - b - half), min(1.0, c - b + half)
+    return PairedTest(
+        n, (only_second - only_first) / n if n else 0.0, interval, only_first, only_second,
+        mcnemar_exact(only_first, only_second),
+    )  # fmt: skip
+
+
+def mcnemar_exact(only_first: int, only_second: int) -> float:
+    """Two-sided p-value: of `only_first` + `only_second` fair coins, a split at least as uneven."""
+    n = only_first + only_second
+    tail = ways = 1
+    for k in range(min(only_first, only_second)):
+        ways = ways * (n - k) // (k + 1)
+        tail += ways
+    return float(min(1.0, 2 * tail / 2**n))
 
 
 def score(

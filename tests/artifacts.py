@@ -125,6 +125,15 @@ def full_bundle(root: Path) -> Path:
 
 
 @functools.cache
+def compact_bundle(root: Path, kind: str = "gmme") -> Path:
+    """Checkpoint and bundle in one, in a folder of such; named as the small network is."""
+    out = root / "shipped" / f"small-{kind}"
+    options = ExportOptions(opset=17, compact=True)
+    export_bundle(open_checkpoint(root, kind), out, options, sounds())
+    return out
+
+
+@functools.cache
 def exported_onnx(root: Path, kind: str, opset: int, embedding: bool = True) -> Path:
     """One graph; torch's dynamo exporter (opset 18 and later) takes 10 s of CPU."""
     if (kind, opset, embedding) == ("gmme", 18, True):

@@ -47,6 +47,17 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return artifacts_root(tmp_path_factory)
 
 
+@pytest.fixture
+def shipped(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of two shipped models, ``small-aa`` and ``small-gmme``; not to be changed."""
+    from tests.artifacts import compact_bundle
+
+    folder = compact_bundle(root).parent
+    compact_bundle(root, "aa")
+    monkeypatch.setattr("gmme_edge.pretrained.FOLDER", folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def bundle(root: Path) -> Path:
     """The small network in every precision; not to be changed."""

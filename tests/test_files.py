@@ -6,15 +6,23 @@ import errno
 import hashlib
 import json
 import os
+import resource
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from gmme_edge import files
-from gmme_edge.errors import BundleError, InputError
+from gmme_edge.errors import BundleError, DiskFullError, InputError
 from gmme_edge.files import read_json, replacing, replacing_folder, sha256_of, write_json
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -27,7 +35,7 @@ def umask() -> Iterator[None]:
 def test_replacing_writes_and_leaves_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "new" / "a.bin"
     with replacing(target) as temporary:
-        assert temporary.parent == target.parent and temporary.suffix == ".bin"
+        assert temporary.parent.parent == target.parent and temporary.name == target.name
         temporary.write_bytes(b"new")
         assert not target.exists()
     assert target.read_bytes() == b"new"
@@ -47,20 +55,161 @@ def test_replacing_keeps_the_old_file_on_an_error(
 
 
 @pytest.fixture
-def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+def room_for_64_kib() -> Iterator[None]:
+    """A real refusal by the kernel: no file of this process may grow beyond 64 KiB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("existing", [True, False])
+@pytest.mark.parametrize("writer", ["json", "safetensors", "folder"])
+@pytest.mark.usefixtures("room_for_64_kib")
+def test_no_room_is_named_and_keeps_the_old_version(
+    tmp_path: Path, writer: str, existing: bool
+) -> None:
+    target = tmp_path / "a"
+    if existing and writer == "folder":
+        target.mkdir()
+    elif existing:
+        target.write_bytes(b"old" * 1000)
+    before = listing(tmp_path)
+    with pytest.raises(DiskFullError) as caught:
+        if writer == "json":
+            write_json(target, {"schema": 1, "text": "x" * 100_000})
+        elif writer == "safetensors":
+            with replacing(target, 200_000) as temporary:
+                save_file({"x": torch.zeros(50_000)}, temporary)
+        else:
+            with replacing_folder(target) as folder:
+                (folder / "b").write_bytes(bytes(100_000))
+    message = str(caught.value)
+    room = {"json": "room for 0.1 MB", "safetensors": "room for 0.2 MB", "folder": "room beside"}
+    assert message.startswith(f"{target} could not be written: File too large; {tmp_path} has ")
+    assert room[writer] in message and "\nFix: free some space" in message
+    assert isinstance(caught.value, OSError) and isinstance(caught.value, InputError)
+    assert listing(tmp_path) == before
+
+
+def listing(folder: Path) -> dict[str, bytes | None]:
+    found = sorted(folder.rglob("*"))
+    return {str(p): p.read_bytes() if p.is_file() else None for p in found}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_full_disk_found_at_the_flush_keeps_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     def fsync(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(files.os, "fsync", fsync)
-
-
-@pytest.mark.usefixtures("full_disk")
-def test_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "a.json"
     target.write_text("old")
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DiskFullError, match=os.strerror(number)):
         write_json(target, {"schema": 1})
     assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
+
+
+def test_other_errors_pass_unchanged(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), replacing(tmp_path / "a"):
+        raise PermissionError(errno.EACCES, "no")
+    with pytest.raises(RuntimeError, match="os error 5"), replacing(tmp_path / "a"):
+        raise RuntimeError("I/O error: Input/output error (os error 5)")
+
+
+KILLED_WRITER = """
+import sys
+from pathlib import Path
+from gmme_edge.files import replacing, replacing_folder
+
+target = Path(sys.argv[1])
+with (replacing_folder if sys.argv[2] == "folder" else replacing)(target) as temporary:
+    (temporary / "b" if sys.argv[2] == "folder" else temporary).write_text("half")
+    print(temporary, flush=True)
+    sys.stdin.read()
+"""
+
+
+def start_writer(target: Path, kind: str) -> tuple[subprocess.Popen[str], Path]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED_WRITER, str(target), kind],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().strip())
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+def write(target: Path, kind: str) -> None:
+    if kind == "folder":
+        with replacing_folder(target) as folder:
+            (folder / "b").write_text("new")
+    else:
+        write_json(target, "new")
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_next_writer_removes_what_a_killed_one_left_and_spares_the_living(
+    tmp_path: Path, kind: str
+) -> None:
+    target = tmp_path / "a"
+    neighbours = [tmp_path / name for name in (".a.swp", ".ab.tmp-12345678", "a.tmp-12345678")]
+    for neighbour in neighbours:
+        neighbour.mkdir()
+    killed, leftover = start_writer(target, kind)
+    living, temporary = start_writer(target, kind)
+    kill(killed)
+    try:
+        assert leftover.exists() and temporary.exists()
+        write(target, kind)
+        assert not leftover.parent.exists() and temporary.exists()
+        living.communicate("")
+        assert living.returncode == 0
+    finally:
+        kill(living)
+    assert (target / "b" if kind == "folder" else target).read_text() == "half"
+    assert sorted(tmp_path.iterdir()) == sorted([target, *neighbours])
+
+
+def test_a_replacement_killed_between_its_renames_is_finished(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    process, temporary = start_writer(target, "folder")
+    kill(process)
+    (temporary.parent / ".old").mkdir()  # the old folder is out of the way, the new one complete
+    with pytest.raises(ValueError), replacing_folder(target):
+        raise ValueError
+    assert [p.read_text() for p in target.iterdir()] == ["half"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_writers_at_once_all_succeed(tmp_path: Path) -> None:
+    """Each looks for leftovers while others make their folders and lock them."""
+    target = tmp_path / "a"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: write_json(target, {"schema": i}), range(400)))
+    assert 0 <= json.loads(target.read_text())["schema"] < 400
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_without_locks_writing_goes_on_and_nothing_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """File systems may refuse them; then nobody knows who lives."""
+
+    def flock(*_: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    left = tmp_path / ".a.tmp-12345678"
+    left.mkdir()
+    monkeypatch.setattr(files.fcntl, "flock", flock)
+    write_json(tmp_path / "a", {})
+    assert sorted(tmp_path.iterdir()) == [left, tmp_path / "a"]
 
 
 def test_data_reaches_the_disk_before_the_name_changes(

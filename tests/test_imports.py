@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from tests.artifacts import artifacts_root, full_bundle, sounds
+from tests.artifacts import WORDS, artifacts_root, compact_bundle, full_bundle, sounds
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("gmme_edge", "gmme_exporters", "gmme_calibration")
@@ -81,6 +81,23 @@ with gmme_edge.load(sys.argv[1], threads=1) as classifier:
     )
 
 
+def test_a_device_opens_a_shipped_model_by_name(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    shipped = compact_bundle(artifacts_root(tmp_path_factory))
+    code = """
+import sys
+from pathlib import Path
+import numpy as np
+import gmme_edge, gmme_edge.pretrained
+gmme_edge.pretrained.FOLDER = Path(sys.argv[1])
+with gmme_edge.load(sys.argv[2], threads=1) as classifier:
+    print(classifier(np.ones(1024, np.float32), classifier.sample_rate_hz)[0].label)
+"""
+    printed = run_python(code, str(shipped.parent), shipped.name, blocked=OFF_DEVICE)
+    assert printed.strip() in WORDS
+
+
 def test_reports_need_rich_only() -> None:
     names = submodules("gmme_edge.report")
     assert len(names) > 3
@@ -109,8 +126,8 @@ def test_importing_the_package_loads_nothing() -> None:
 
 
 COMMANDS = (
-    "demo", "train", "evaluate", "convert", "export", "verify", "predict", "profile", "compare",
-    "models", "doctor",
+    "demo", "train", "evaluate", "paired", "convert", "export", "verify", "predict", "profile",
+    "compare", "models", "doctor",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from gmme_edge.audio import Waveform
 from gmme_edge.errors import UsageError
 from gmme_edge.files import replacing_folder, write_json
-from gmme_edge.models.checkpoint import Checkpoint
+from gmme_edge.models.checkpoint import DESCRIPTION, WEIGHTS, Checkpoint
 from gmme_edge.runtime.bundle import (
     GOLDEN,
     INPUT,
@@ -31,13 +32,15 @@ from gmme_edge.runtime.bundle import (
 from gmme_edge.runtime.engines import sidecar_of
 from gmme_edge.runtime.onnxruntime import OnnxRuntimeSession
 from gmme_edge.runtime.parity import RELATIVE_LIMITS, compare_logits, run_in_batches
+from gmme_exporters.compact import round_to_16_bits, write_compact_checkpoint
 from gmme_exporters.fp16 import convert_fp16
 from gmme_exporters.int8 import Ranges, prepare_int8, quantize_int8
 from gmme_exporters.onnx import DEFAULT_OPSET, ExportGraph, export_onnx
+from gmme_exporters.shared_weights import share_weights
 from gmme_exporters.tensorrt import EngineOptions, build_engine
 
-CALIBRATION = "calibration.json"
-_GOLDEN_CLIPS = 4
+CALIBRATION, CARD = "calibration.json", "README.md"
+_GOLDEN_CLIPS, _COMPACT_GOLDEN_CLIPS = 4, 2
 _FLAVOURS_OF = {
     "fp32": ("fp32",),
     "fp16": ("fp16",),
@@ -69,6 +72,8 @@ class ExportOptions:
         precisions: of ``model.*.onnx``; see `expand_precisions`.
         max_error: replaces every precision's limit of the relative error.
         engines: one engine per entry for every precision that TensorRT takes.
+        compact: the bundle is a checkpoint as well, with its weights rounded to float16 and stored
+            once; the fp32 graph reads them. Every precision is made of the rounded weights.
     """
 
     precisions: tuple[str, ...] = ("fp32",)
@@ -76,6 +81,14 @@ class ExportOptions:
     embedding: bool = True
     max_error: float | None = None
     engines: tuple[EngineOptions, ...] = ()
+    compact: bool = False
+
+    def __post_init__(self) -> None:
+        if self.compact and "fp32" not in self.precisions:
+            raise UsageError(
+                f"A compact bundle of {', '.join(self.precisions)} was asked for.",
+                "fp32 among its precisions: that is the graph which shares the weights.",
+            )
 
 
 @dataclass(frozen=True)
@@ -106,7 +119,7 @@ def export_bundle(
     untrained: bool = False,
     report: Report | None = None,
 ) -> Bundle:
-    """Write the bundle `out`, or nothing.
+    """Write the bundle `out`, or nothing. A model card `README.md` in it stays.
 
     Args:
         clips: recordings ``(n, n_samples)`` on which each precision must agree with torch; the
@@ -124,19 +137,22 @@ def export_bundle(
             "add --calib-dataset and --calib-data (training clips are used), or --untrained "
             "for a latency study with random weights.",
         )
-    if out.exists() and not (out / MANIFEST).is_file() and not _is_empty_folder(out):
+    if out.exists() and not (out / MANIFEST).is_file() and not _is_free(out):
         raise UsageError(
             f"{out} exists and is no bundle.", "a new folder, an empty one, or an old bundle."
         )
     with replacing_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
         writer = _Writer(folder, Path(scratch), checkpoint, options, report or Report())
         manifest = writer.write(clips, calibration, untrained)
+        if (out / CARD).is_file():
+            shutil.copy(out / CARD, folder)
         Bundle(folder, manifest).save_manifest()
     return Bundle.open(out)
 
 
-def _is_empty_folder(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
+def _is_free(path: Path) -> bool:
+    """Whether it is an empty folder, or one with nothing but a model card."""
+    return path.is_dir() and all(entry.name == CARD for entry in path.iterdir())
 
 
 class _Writer:
@@ -149,6 +165,11 @@ class _Writer:
         self.files: list[BundleFile] = []
 
     def write(self, clips: Waveform, calibration: Calibration | None, untrained: bool) -> Manifest:
+        if self.options.compact:
+            clips = round_to_16_bits(clips)
+            self.checkpoint = write_compact_checkpoint(self.checkpoint, self.folder)
+            self._add(WEIGHTS, "weights", "fp32")
+            self._add(DESCRIPTION, "description")
         self._write_models(calibration)
         reference = _torch_outputs(self.checkpoint, clips)
         self._write_golden(clips, reference)
@@ -173,7 +194,9 @@ class _Writer:
         for precision in self.options.precisions:
             self.report.stage(f"write {precision}")
             target = self.folder / f"model.{precision}.onnx"
-            if precision == "fp32":
+            if precision == "fp32" and self.options.compact:
+                share_weights(source, self.folder / WEIGHTS, target)
+            elif precision == "fp32":
                 target.write_bytes(source.read_bytes())
             elif precision == "fp16":
                 convert_fp16(source, target)
@@ -190,8 +213,8 @@ class _Writer:
         self._add(CALIBRATION, "calibration")
 
     def _write_golden(self, clips: Waveform, reference: dict[str, NDArray[np.float32]]) -> None:
-        kept = {name: reference[name][:_GOLDEN_CLIPS] for name in reference}
-        kept[INPUT] = clips[:_GOLDEN_CLIPS]
+        count = _COMPACT_GOLDEN_CLIPS if self.options.compact else _GOLDEN_CLIPS
+        kept = {name: values[:count] for name, values in {**reference, INPUT: clips}.items()}
         np.savez_compressed(self.folder / GOLDEN, **kept)  # type: ignore[arg-type]
         self._add(GOLDEN, "golden")
 

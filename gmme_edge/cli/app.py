@@ -16,6 +16,7 @@ from gmme_edge.cli.doctor import doctor
 from gmme_edge.cli.evaluate import evaluate
 from gmme_edge.cli.export import export
 from gmme_edge.cli.models import models
+from gmme_edge.cli.paired import paired
 from gmme_edge.cli.predict import predict
 from gmme_edge.cli.profile import profile
 from gmme_edge.cli.train import train
@@ -64,7 +65,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    demo, train, evaluate, convert, export, verify, predict, profile, compare, models, doctor,
+    demo, train, evaluate, paired, convert, export, verify, predict, profile, compare, models,
+    doctor,
 ):  # fmt: skip
     app.command()(_guarded(command))
 

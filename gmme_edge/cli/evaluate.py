@@ -19,6 +19,7 @@ from gmme_edge.cli.options import (
     task_updater,
 )
 from gmme_edge.errors import DatasetError, GateError, UsageError, require
+from gmme_edge.pretrained import resolve
 
 if TYPE_CHECKING:
     from gmme_edge.evaluation import Predict
@@ -27,14 +28,20 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    artifact: Annotated[Path, typer.Argument(help="A checkpoint or a bundle.")],
+    artifact: Annotated[
+        str, typer.Argument(help="A checkpoint, a bundle, or a shipped model's name.")
+    ],
     dataset: DatasetOption,
     data: DataOption,
     fold: FoldOption = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     precision: Annotated[str | None, typer.Option(help="Of a bundle; default fp32.")] = None,
     backend: Annotated[
-        str | None, typer.Option(help="Of a bundle; default ort-cpu. A checkpoint runs on torch.")
+        str | None,
+        typer.Option(
+            help="Of a bundle; default ort-cpu. A checkpoint runs on torch; what is both does so "
+            "with --backend torch."
+        ),
     ] = None,
     threads: ThreadsOption = None,
     min_accuracy: Annotated[
@@ -55,9 +62,10 @@ def evaluate(
     from gmme_edge.files import write_json
     from gmme_edge.report.results import accuracy_document
 
-    if record and (artifact / "model.json").is_file():
+    folder = resolve(artifact)
+    if record and _runs_on_torch(folder, backend):
         raise UsageError(f"{artifact} is a checkpoint; --record is for a bundle's manifest.")
-    runner = _open(artifact, backend, precision, threads)
+    runner = _open(folder, backend, precision, threads)
     opened = open_dataset(dataset, data, fold)
     if opened.labels != runner.labels:
         raise DatasetError(
@@ -74,7 +82,7 @@ def evaluate(
     if output:
         write_json(output, document)
     if record:
-        _record(artifact, document)
+        _record(folder, document)
     if json:
         emit_json(document)
     else:
@@ -96,10 +104,16 @@ class _Runner:
         self.backend, self.precision = backend, precision
 
 
+def _runs_on_torch(artifact: Path, backend: str | None) -> bool:
+    """Whether it is a checkpoint; a folder that is a bundle too is one if torch was asked for."""
+    is_bundle = (artifact / "manifest.json").is_file()
+    return (artifact / "model.json").is_file() and (backend == "torch" or not is_bundle)
+
+
 def _open(
     artifact: Path, backend: str | None, precision: str | None, threads: int | None
 ) -> _Runner:
-    if (artifact / "model.json").is_file():
+    if _runs_on_torch(artifact, backend):
         return _open_checkpoint(artifact, backend, precision, threads)
     from gmme_edge.runtime.bundle import Bundle
     from gmme_edge.runtime.session import open_session

@@ -34,11 +34,23 @@ _PARITY_CLIPS = 32
 
 
 def export(
-    source: Annotated[str, typer.Argument(help="A checkpoint; with --untrained, a preset.")],
+    source: Annotated[
+        str,
+        typer.Argument(help="A checkpoint or a shipped model's name; with --untrained, a preset."),
+    ],
     output: OutputOption,
-    precision: Annotated[str, typer.Option(help="Of fp32, fp16, int8, comma-separated.")] = (
-        "fp32,fp16"
-    ),
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Of fp32, fp16, int8, comma-separated.  [default: fp32,fp16]"),
+    ] = None,
+    compact: Annotated[
+        bool,
+        typer.Option(
+            "--compact",
+            help="Make one small folder of bundle and checkpoint: weights in float16, stored once. "
+            "Precision: fp32, unless others are named as well.",
+        ),
+    ] = False,
     calib_dataset: Annotated[
         str | None, typer.Option(help="Data set whose training clips calibrate INT8.")
     ] = None,
@@ -76,8 +88,8 @@ def export(
     from gmme_exporters.bundle import ExportOptions, expand_precisions
 
     options = ExportOptions(
-        expand_precisions(precision), opset, embedding, max_error,
-        _engine_options(engine, sm, max_batch),
+        expand_precisions(precision or ("fp32" if compact else "fp32,fp16")), opset, embedding,
+        max_error, _engine_options(engine, sm, max_batch), compact,
     )  # fmt: skip
     checkpoint = _open(source, untrained, task, classes)
     if (calib_dataset is None) != (calib_data is None):
@@ -122,7 +134,7 @@ def describe_bundle(bundle: Bundle, console: Console) -> None:
 
 
 def _open(source: str, untrained: bool, task: str | None, classes: int | None) -> Checkpoint:
-    from gmme_edge.models.checkpoint import load_checkpoint, untrained_checkpoint
+    from gmme_edge.models.checkpoint import open_checkpoint, untrained_checkpoint
     from gmme_edge.spec import preset
 
     if not untrained:
@@ -130,7 +142,7 @@ def _open(source: str, untrained: bool, task: str | None, classes: int | None) -
             raise UsageError(
                 "--task and --classes are for --untrained; a checkpoint knows its own."
             )
-        return load_checkpoint(Path(source))
+        return open_checkpoint(source)
     if task is None:
         raise UsageError("--untrained needs a --task.", "esc50, urbansound8k or speech-commands.")
     spec = preset(source, task, classes)

@@ -32,6 +32,10 @@ CacheOption = Annotated[
 SkipBadOption = Annotated[
     bool, typer.Option("--skip-bad", help="Leave out recordings that cannot be decoded.")
 ]
+BundleArgument = Annotated[
+    str,
+    typer.Argument(help="A folder that `gmme-edge export` wrote, or a shipped model's name."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 OutputOption = Annotated[Path, typer.Option("-o", "--output", help="Where to write.")]
 ThreadsOption = Annotated[

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from gmme_edge.cli.options import JsonOption, ThreadsOption
+from gmme_edge.cli.options import BundleArgument, JsonOption, ThreadsOption
 
 
 def predict(
-    bundle: Annotated[Path, typer.Argument(help="A folder that `gmme-edge export` wrote.")],
+    bundle: BundleArgument,
     files: Annotated[list[Path], typer.Argument(help="Recordings, any libsndfile format.")],
     backend: Annotated[str, typer.Option(help="ort-cpu, ort-cuda, tensorrt, tensorrt-rtx.")] = (
         "ort-cpu"

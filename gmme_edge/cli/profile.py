@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def profile(
-    bundles: Annotated[list[Path], typer.Argument(help="Bundles; several are interleaved.")],
+    bundles: Annotated[
+        list[str],
+        typer.Argument(help="Bundles, or shipped models by name; several are interleaved."),
+    ],
     backend: Annotated[
         str, typer.Option(help="One or more of ort-cpu, ort-cuda, tensorrt, tensorrt-rtx.")
     ] = "ort-cpu",
@@ -77,9 +80,9 @@ def profile(
     _check_limit(rows, max_latency_p90_ms)
 
 
-def _command(bundles: list[Path], **options: str | int) -> str:
+def _command(bundles: list[str], **options: str | int) -> str:
     """The call that repeats this measurement, for the result file."""
-    words = ["gmme-edge", "profile", *map(str, bundles)]
+    words = ["gmme-edge", "profile", *bundles]
     for name, value in options.items():
         words += [f"--{name}", str(value)] if value != "" else []
     return shlex.join(words)

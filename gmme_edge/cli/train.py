@@ -1,12 +1,16 @@
-"""`gmme-edge train`: a data set to a checkpoint."""
+"""`gmme-edge train`: a data set to a checkpoint, or to a cross-validation."""
 
 from __future__ import annotations
 
+import contextlib
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gmme_edge.cli import training_options as options
 from gmme_edge.cli.options import (
     CacheOption,
     DataOption,
@@ -16,28 +20,35 @@ from gmme_edge.cli.options import (
     OutputOption,
     SkipBadOption,
     ThreadsOption,
-    load_split,
 )
+from gmme_edge.cli.training_setup import (
+    AudioFormat,
+    TrainingSetup,
+    choose_device,
+    join_processes,
+    open_source,
+)
+from gmme_edge.cli.training_view import show_training
 from gmme_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from gmme_edge.data.dataset import Dataset
-    from gmme_edge.spec import ModelSpec, Task
-    from gmme_edge.training.loop import Progress, Trainer, TrainingData
-    from gmme_edge.training.recipe import Recipe
-
-_TASK_OF_DATASET = {"esc50": "esc50", "esc10": "esc50", "urbansound8k": "urbansound8k",
-                    "speech-commands": "speech-commands"}  # fmt: skip
+    from gmme_edge.report.paired import Tested
+    from gmme_edge.training.cross_validation import FoldResult
+    from gmme_edge.training.journal import Journal
+    from gmme_edge.training.loop import Trainer
 
 
 def train(
     dataset: DatasetOption,
     data: DataOption,
     output: OutputOption,
-    model: Annotated[str, typer.Option(help="A preset; see `gmme-edge models`.")],
-    epochs: Annotated[int, typer.Option(min=1)],
+    model: Annotated[
+        str | None,
+        typer.Option(help="A preset; see `gmme-edge models`. Default: that of --init."),
+    ] = None,
     task: Annotated[
-        str | None, typer.Option(help="Whose audio format to use; needed for folder and csv.")
+        str | None,
+        typer.Option(help="Whose audio format to use; needed for folder and csv without --init."),
     ] = None,
     sample_rate: Annotated[
         int | None, typer.Option(min=1, help="In Hz, instead of the task's.")
@@ -49,172 +60,214 @@ def train(
         str | None, typer.Option(help="Strides of stage 1, such as 4,4,4, instead of the task's.")
     ] = None,
     fold: FoldOption = None,
-    batch_size: Annotated[int, typer.Option(min=1)] = 128,
-    lr: Annotated[float, typer.Option(help="OneCycle's maximum.")] = 3e-4,
-    label_smoothing: float = 0.1,
-    ema_decay: float = 0.995,
-    ema_unit: Annotated[
-        str | None,
-        typer.Option(help="step or epoch; default: epoch from 300 epochs on, else step."),
-    ] = None,
-    augment: Annotated[bool, typer.Option("--augment/--no-augment")] = True,
-    seed: int = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, … or auto.")] = "auto",
+    folds: options.FoldsOption = None,
+    against: options.AgainstOption = None,
+    recipe: options.RecipeOption = None,
+    epochs: options.EpochsOption = None,
+    batch_size: options.BatchSizeOption = None,
+    lr: options.LrOption = None,
+    label_smoothing: options.LabelSmoothingOption = None,
+    ema_decay: options.EmaDecayOption = None,
+    ema_unit: options.EmaUnitOption = None,
+    augment: options.AugmentOption = None,
+    seed: options.SeedOption = None,
+    assign: options.SetOption = None,
+    init: options.InitOption = None,
+    any_rate: options.AnyRateOption = False,
+    freeze: options.FreezeOption = None,
+    layer_decay: options.LayerDecayOption = None,
+    teacher: options.TeacherOption = None,
+    teacher_weight: options.TeacherWeightOption = None,
+    teacher_temperature: options.TeacherTemperatureOption = None,
+    device: options.DeviceOption = "auto",
+    devices: options.DevicesOption = 1,
+    nodes: options.NodesOption = 1,
+    precision: options.PrecisionOption = None,
+    compile_network: options.CompileOption = None,
     threads: ThreadsOption = None,
+    tensorboard: options.TensorboardOption = None,
     restart: Annotated[bool, typer.Option("--restart", help="Ignore an unfinished run.")] = False,
     cache: CacheOption = None,
     skip_bad: SkipBadOption = False,
     json: JsonOption = False,
 ) -> None:
     """Train a network; the same command continues a run that was stopped."""
-    from gmme_edge.data.registry import open_dataset
     from gmme_edge.errors import require
-    from gmme_edge.spec import preset
 
     torch = require("torch", "train")
     require("safetensors", "write checkpoints")
-    from gmme_edge.training.recipe import Recipe, default_ema_unit
-
-    unit = ema_unit or default_ema_unit(epochs)
-    if unit not in ("step", "epoch"):
-        raise UsageError(f"Unknown EMA unit {unit!r}.", "step or epoch.")
-    recipe = Recipe(
-        epochs, batch_size, lr, label_smoothing=label_smoothing, ema_decay=ema_decay,
-        ema_unit=unit, augment=augment, seed=seed,  # type: ignore[arg-type]
-    )  # fmt: skip
-    opened = open_dataset(dataset, data, fold)
-    audio = _task(dataset, task, sample_rate, samples, factors)
-    spec = preset(model, audio, len(opened.labels))
+    chosen_folds = _choose_folds(dataset, fold, folds, against)
+    baseline = _load_baseline(against)
+    chosen = options.transfer_settings(
+        init, freeze, layer_decay, teacher, teacher_weight, teacher_temperature
+    ) | {
+        "batch_size": batch_size, "max_lr": lr, "label_smoothing": label_smoothing,
+        "ema_decay": ema_decay, "ema_unit": ema_unit, "augment": augment, "seed": seed,
+        "precision": precision, "compile": compile_network,
+    }  # fmt: skip
+    audio = AudioFormat(task, sample_rate, samples, factors)
+    source = open_source(init, chosen_folds[0] if chosen_folds else fold) if init else None
+    name = recipe or audio.recipe_name(dataset, source)
+    effective = options.build_recipe(name, epochs, chosen, assign or [])
+    place = choose_device(device)
     if threads:
         torch.set_num_threads(threads)
-    run_training(
-        spec, _training_data(opened, dataset, fold, spec, cache, skip_bad), recipe, output,
-        _device(device), restart, json,
+    fabric = join_processes(place, devices, nodes, effective.precision)
+    setup = TrainingSetup(
+        dataset, data, model, audio, effective, init, any_rate, teacher, place, fabric, cache,
+        skip_bad,
     )  # fmt: skip
+    if chosen_folds:
+        _cross_validate(setup, chosen_folds, output, baseline, tensorboard, restart, json)
+    else:
+        _train_once(setup, fold, output, tensorboard, restart, json)
 
 
-def _task(
-    dataset: str, name: str | None, sample_rate_hz: int | None, n_samples: int | None,
-    factors: str | None,
-) -> Task:  # fmt: skip
-    from dataclasses import replace
+def _choose_folds(
+    dataset: str, fold: int | None, folds: str | None, against: Path | None
+) -> tuple[int, ...]:
+    from gmme_edge.data.registry import fold_count
+    from gmme_edge.training.cross_validation import parse_folds
 
-    from gmme_edge.spec import get_task
-
-    name = name or _TASK_OF_DATASET.get(dataset)
-    if name is None:
-        raise UsageError(
-            f"A {dataset} data set has no audio format of its own.",
-            "--task esc50, urbansound8k or speech-commands (sample rate and clip length), "
-            "adjusted with --sample-rate, --samples and --factors.",
-        )
-    task = get_task(name)
-    try:
-        strides = tuple(int(part) for part in factors.split(",")) if factors else task.factors
-    except ValueError:
-        raise UsageError(f"--factors {factors}", "numbers such as 4,4,4.") from None
-    return replace(
-        task,
-        sample_rate_hz=sample_rate_hz or task.sample_rate_hz,
-        n_samples=n_samples or task.n_samples,
-        factors=strides,
-    )
+    if folds is None:
+        if against:
+            raise UsageError(
+                "--against without --folds.", "a cross-validation.",
+                "score both checkpoints with `gmme-edge evaluate -o`, then `gmme-edge paired`.",
+            )  # fmt: skip
+        return ()
+    if fold is not None:
+        raise UsageError("Both --fold and --folds are given.", "one of them.")
+    return parse_folds(folds, fold_count(dataset))
 
 
-def _device(name: str) -> str:
-    import torch
+def _load_baseline(against: Path | None) -> Tested | None:
+    """Read before hours of training, not after."""
+    from gmme_edge.report.paired import load_tested
 
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = torch.device(name).type
-    except RuntimeError:
-        raise UsageError(f"Unknown device {name!r}.", "cpu, cuda, cuda:1, … or auto.") from None
-    if kind == "cuda" and not torch.cuda.is_available():
-        from gmme_edge.errors import PlatformError
-
-        raise PlatformError(f"torch sees no CUDA device for {name!r}.", fix="use --device cpu.")
-    return name
+    return load_tested(against) if against else None
 
 
-def _training_data(
-    opened: Dataset,
-    name: str,
-    fold: int | None,
-    spec: ModelSpec,
-    cache: Path | None,
-    skip_bad: bool,
-) -> TrainingData:
-    from gmme_edge.training.loop import TrainingData
-
-    watched = "validation" if "validation" in opened.counts() else "test"
-    train_clips = load_split(opened, "train", spec.sample_rate_hz, cache, skip_bad)
-    monitor = None
-    if watched in opened.counts():
-        monitor = load_split(opened, watched, spec.sample_rate_hz, cache, skip_bad)
-    description = {"dataset": name, "fold": fold, "monitor": watched}
-    return TrainingData(train_clips, monitor, opened.labels, description)
-
-
-def run_training(
-    spec: ModelSpec, data: TrainingData, recipe: Recipe, output: Path, device: str,
-    restart: bool, json: bool,
+def _train_once(
+    setup: TrainingSetup, fold: int | None, output: Path, tensorboard: bool | None, restart: bool,
+    json: bool,
 ) -> None:  # fmt: skip
-    """Train with a live display, then print the last epoch's figures."""
-    from gmme_edge.cli.console import emit_json, stderr, stdout
-    from gmme_edge.training.loop import Trainer
+    """One run, then its last epoch's figures."""
+    from gmme_edge.cli.console import emit_json, stdout
 
-    trainer = Trainer(spec, data, recipe, output, device)
-    try:
-        show_training(trainer, spec.name, restart)
-    except KeyboardInterrupt:
-        stderr.print(f"stopped at step {trainer.state.step}; the same command continues it.")
-        raise
+    with _journal(output, tensorboard) as journal:
+        trainer = setup.make_trainer(output, fold, journal)
+        _run(trainer, trainer.spec.name, restart)
     last: dict[str, Any] = trainer.state.history[-1]
+    if setup.rank > 0:
+        return
     if json:
         emit_json({"checkpoint": str(output), **last})
         return
     stdout.print(
-        f"{output}: {spec.name}, {recipe.epochs} epochs, training loss {last['loss']:.3f}, "
-        f"accuracy {last['accuracy']:.1%}"
-        + (f", {data.description['monitor']} accuracy {last['monitor_accuracy']:.1%}"
+        f"{output}: {trainer.spec.name}, {trainer.recipe.epochs} epochs, "
+        f"training loss {last['loss']:.3f}, accuracy {last['accuracy']:.1%}"
+        + (f", {trainer.data.description['monitor']} accuracy {last['monitor_accuracy']:.1%}"
            if "monitor_accuracy" in last else ""),
         soft_wrap=True,
     )  # fmt: skip
 
 
-def show_training(trainer: Trainer, title: str, restart: bool = False) -> None:
-    """Run a trainer under a progress bar: loss, accuracy, learning rate, speed, time left.
+def _cross_validate(
+    setup: TrainingSetup, folds: tuple[int, ...], output: Path, baseline: Tested | None,
+    tensorboard: bool | None, restart: bool, json: bool,
+) -> None:  # fmt: skip
+    """A run per fold in ``fold-K``, each scored on its test clips; then one result.
 
-    Where stderr is no terminal, one line per epoch is printed instead.
+    Folds that are done are scored again and cost seconds.
     """
-    from rich.progress import BarColumn, TextColumn
-    from rich.progress import Progress as ProgressBar
+    from gmme_edge.cli.console import emit_json, stderr
+    from gmme_edge.files import write_json
+    from gmme_edge.report.paired import compare_pair, parse_tested
+    from gmme_edge.training.cross_validation import (
+        RESULT,
+        cross_validation_document,
+        fold_folder,
+        score_fold,
+    )
 
+    results: list[FoldResult] = []
+    for fold in folds:
+        folder = output / fold_folder(fold)
+        with _journal(folder, tensorboard, hint=fold == folds[0]) as journal:
+            trainer = setup.make_trainer(folder, fold, journal, several=len(folds) > 1)
+            _run(trainer, f"{trainer.spec.name} fold {fold}", restart)
+        if setup.rank == 0:
+            results.append(score_fold(trainer, fold))
+            stderr.print(f"fold {fold}: {results[-1].accuracy:.2%} of its test clips")
+    if setup.rank > 0:
+        return
+    command = shlex.join(["gmme-edge", *sys.argv[1:]])
+    document = cross_validation_document(results, trainer.identity, command)
+    path = output / RESULT
+    comparison = None
+    if baseline:
+        comparison = compare_pair(baseline, parse_tested(document, str(path)))
+        document["paired"] = comparison.to_dict()
+    write_json(path, document)
+    if json:
+        rows = [{k: v for k, v in f.items() if k != "predictions"} for f in document["folds"]]
+        emit_json({**document, "folds": rows, "result": str(path)})
+        return
+    _show_folds(document, path)
+    if comparison:
+        from gmme_edge.cli.paired import show_comparison
+
+        show_comparison(comparison)
+
+
+def _journal(
+    folder: Path, tensorboard: bool | None, hint: bool = True
+) -> contextlib.closing[Journal]:
+    from gmme_edge.cli.console import stderr
+    from gmme_edge.training.journal import Journal
+
+    journal = Journal(folder, tensorboard)
+    if hint and tensorboard is None and not journal.tensorboard:
+        stderr.print('no TensorBoard scalars: pip install "gmme-edge[logging]"', markup=False)
+    return contextlib.closing(journal)
+
+
+def _run(trainer: Trainer, title: str, restart: bool) -> None:
     from gmme_edge.cli.console import stderr
 
-    bar = ProgressBar(
-        TextColumn("{task.description}"), BarColumn(12), TextColumn("{task.fields[figures]}"),
-        console=stderr, transient=True, disable=not stderr.is_terminal,
-    )  # fmt: skip
-    with bar:
-        task = bar.add_task(title, total=trainer.total_steps, figures="first step …")
-        reported = 0
-
-        def on_progress(p: Progress) -> None:
-            nonlocal reported
-            bar.update(task, completed=p.step, figures=_figures(p, trainer.recipe.epochs))
-            if not stderr.is_terminal and len(trainer.state.history) > reported:
-                reported = len(trainer.state.history)
-                stderr.print(f"{title} {_figures(p, trainer.recipe.epochs)}", soft_wrap=True)
-
-        trainer.run(on_progress, restart)
+    try:
+        show_training(trainer, title, restart)
+    except KeyboardInterrupt:
+        stderr.print(f"stopped at step {trainer.state.step}; the same command continues it.")
+        raise
 
 
-def _figures(p: Progress, epochs: int) -> str:
-    watched = "" if p.monitor_accuracy is None else f" val {p.monitor_accuracy:.1%}"
-    minutes, seconds = divmod(int(p.left_s), 60)
-    return (
-        f"{p.epoch}/{epochs} loss {p.loss:.2f} acc {p.accuracy:.0%}{watched} "
-        f"lr {p.learning_rate:.0e} {p.clips_per_s:.0f}/s {minutes}:{seconds:02d}"
+def _show_folds(document: dict[str, Any], path: Path) -> None:
+    from rich.table import Table
+
+    from gmme_edge.cli.console import stdout
+
+    table = Table("fold", caption="intervals: 95 %")
+    for heading in ("accuracy", "Wilson's interval", "right", "clips", "minutes"):
+        table.add_column(heading, justify="right")
+    for row in document["folds"]:
+        low, high = row["wilson_95"]
+        table.add_row(
+            str(row["fold"]), f"{row['accuracy']:.2%}", f"{low:.1%} to {high:.1%}",
+            str(row["correct"]), str(row["n"]), f"{(row['wall_time_s'] or 0) / 60:.1f}",
+        )  # fmt: skip
+    stdout.print(table)
+    pooled, mean = document["pooled"], document["folds_mean"]
+    low, high = pooled["wilson_95"]
+    stdout.print(
+        f"{path}: {document['model']} on {document['dataset']}, all clips pooled "
+        f"{pooled['accuracy']:.2%} ({low:.1%} to {high:.1%}, Wilson)",
+        soft_wrap=True,
     )
+    if mean["t_95"]:
+        low, high = mean["t_95"]
+        stdout.print(
+            f"mean of the folds {mean['accuracy']:.2%} ({low:.1%} to {high:.1%}, Student's t)",
+            soft_wrap=True,
+        )

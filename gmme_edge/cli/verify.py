@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gmme_edge.cli.options import JsonOption, ThreadsOption
+from gmme_edge.cli.options import BundleArgument, JsonOption, ThreadsOption
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="A folder that `gmme-edge export` wrote.")],
+    bundle: BundleArgument,
     backend: Annotated[str, typer.Option(help="ort-cpu, ort-cuda, tensorrt, tensorrt-rtx.")] = (
         "ort-cpu"
     ),
@@ -39,7 +38,7 @@ def verify(
     )
     figures = {name: parity.to_dict() for name, parity in results.items()}
     if json:
-        emit_json({"bundle": str(bundle), "backend": backend, "passed": True, "parity": figures})
+        emit_json({"bundle": bundle, "backend": backend, "passed": True, "parity": figures})
         return
     stdout.print(parity_table(figures))
     stdout.print(

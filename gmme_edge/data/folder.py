@@ -4,7 +4,7 @@ Either a division that the user made::
 
     train/dog/a.wav …   validation/dog/b.wav … (or val/)   test/dog/c.wav …
 
-or classes alone, which are divided 80/10/10::
+or classes alone, which are divided 80/10/10, or into five folds where a fold is asked for::
 
     dog/a.wav …   cat/b.wav …
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from gmme_edge.audio import AUDIO_SUFFIXES
@@ -23,6 +23,7 @@ from gmme_edge.data.tables import check_folder
 from gmme_edge.errors import DatasetError
 from gmme_edge.files import sha256_of
 
+FOLDS = 5
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
     "validation": "validation",
@@ -43,9 +44,32 @@ def load_folder(root: Path) -> Dataset:
     check_folder(root, "a folder of recordings per class")
     folders = class_folders(root)
     divided = all(folder.name in SPLIT_NAMES for folder in folders)
-    labels, clips = _read_splits(root, folders) if divided else _divide(folders)
+    labels, clips = _read_splits(root, folders) if divided else _collect(folders, _assign)
     refuse_copies(str(root), clips)
     return Dataset(root.resolve().name, labels, clips)
+
+
+def load_folder_fold(root: Path, fold: int) -> Dataset:
+    """As `load_folder`, but test on fold `fold` (1 to 5) and train on the other four.
+
+    Each recording is tested in one fold, so a few recordings give the best figure they can.
+
+    Raises:
+        DatasetError: as `load_folder`; fewer than five recordings of a class; or a division of
+            the user's own.
+    """
+    check_folder(root, "a folder of recordings per class")
+    folders = class_folders(root)
+    if all(folder.name in SPLIT_NAMES for folder in folders):
+        raise DatasetError(
+            f"{root} is divided by its folders {', '.join(f.name for f in folders)}, and fold "
+            f"{fold} is given.",
+            "a folder per class for a division into folds.",
+            "leave --fold out, or put each class's recordings into one folder.",
+        )
+    labels, clips = _collect(folders, lambda folder: _assign_fold(folder, fold))
+    refuse_copies(str(root), clips)
+    return Dataset(f"{root.resolve().name} fold {fold}", labels, clips)
 
 
 def class_folders(root: Path) -> list[Path]:
@@ -116,27 +140,41 @@ def _read_splits(root: Path, folders: Sequence[Path]) -> tuple[tuple[str, ...], 
     return labels, tuple(clips)
 
 
-def _divide(folders: Sequence[Path]) -> tuple[tuple[str, ...], tuple[Clip, ...]]:
+def _collect(
+    folders: Sequence[Path], assign: Callable[[Path], Iterator[tuple[Path, Split]]]
+) -> tuple[tuple[str, ...], tuple[Clip, ...]]:
     clips = [
         Clip(path, label, split)
         for label, folder in enumerate(folders)
-        for path, split in _assign(folder)
+        for path, split in assign(folder)
     ]
     return tuple(folder.name for folder in folders), tuple(clips)
 
 
 def _assign(folder: Path) -> Iterator[tuple[Path, Split]]:
-    """Divide one class 80/10/10 in the order of a hash of the names, the same on any machine."""
-    paths = sorted(recordings_in(folder), key=_name_hash)
-    if len(paths) < 3:
-        raise DatasetError(
-            f"{folder} holds {len(paths)} recordings.",
-            "at least 3 of each class, one for each of train, validation and test.",
-            "add recordings, or divide them yourself into train/, validation/ and test/.",
-        )
+    """Divide one class 80/10/10."""
+    paths = _shuffled(folder, 3, "one for each of train, validation and test")
     tenth = max(1, (len(paths) + 5) // 10)
     for index, path in enumerate(paths):
         yield path, "test" if index < tenth else "validation" if index < 2 * tenth else "train"
+
+
+def _assign_fold(folder: Path, fold: int) -> Iterator[tuple[Path, Split]]:
+    """Every fifth recording of one class tests."""
+    for index, path in enumerate(_shuffled(folder, FOLDS, "one for each fold")):
+        yield path, "test" if index % FOLDS == fold - 1 else "train"
+
+
+def _shuffled(folder: Path, least: int, why: str) -> list[Path]:
+    """A class's recordings in the order of a hash of their names, the same on any machine."""
+    paths = sorted(recordings_in(folder), key=_name_hash)
+    if len(paths) < least:
+        raise DatasetError(
+            f"{folder} holds {len(paths)} recordings.",
+            f"at least {least} of each class, {why}.",
+            "add recordings, or divide them yourself into train/, validation/ and test/.",
+        )
+    return paths
 
 
 def _name_hash(path: Path) -> bytes:

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from gmme_edge.data import esc50, urbansound8k
+from gmme_edge.data import esc50, folder, urbansound8k
 from gmme_edge.data.dataset import Dataset
-from gmme_edge.data.folder import load_folder
 from gmme_edge.data.manifest import load_manifest
 from gmme_edge.data.speech_commands import load_speech_commands
 from gmme_edge.errors import UsageError
 
-_WITH_FOLDS: dict[str, tuple[int, Callable[[Path, int], Dataset]]] = {
+_IN_FOLDS: dict[str, tuple[int, Callable[[Path, int], Dataset]]] = {
     "esc50": (esc50.FOLDS, esc50.load_esc50),
     "esc10": (esc50.FOLDS, esc50.load_esc10),
     "urbansound8k": (urbansound8k.FOLDS, urbansound8k.load_urbansound8k),
+    "folder": (folder.FOLDS, folder.load_folder_fold),
 }
-_WITHOUT_FOLDS: dict[str, Callable[[Path], Dataset]] = {
+_WHOLE: dict[str, Callable[[Path], Dataset]] = {
     "speech-commands": load_speech_commands,
-    "folder": load_folder,
+    "folder": folder.load_folder,
     "csv": load_manifest,
 }
-DATASETS = (*_WITH_FOLDS, *_WITHOUT_FOLDS)
+DATASETS = tuple(dict.fromkeys((*_IN_FOLDS, *_WHOLE)))
 
 
 def open_dataset(name: str, root: Path, fold: int | None = None) -> Dataset:
@@ -31,24 +31,32 @@ def open_dataset(name: str, root: Path, fold: int | None = None) -> Dataset:
     Args:
         name: one of `DATASETS`.
         root: the data set's folder; for ``csv`` the table itself.
-        fold: the fold to test on, from 1, where the data set is published in folds.
+        fold: the fold to test on, from 1, where the data set is published in folds; a choice for
+            ``folder``.
 
     Raises:
         UsageError: an unknown name, or a fold missing, out of range or without meaning.
         DatasetError: a folder or table that is not as the data set's module describes it.
     """
-    if name in _WITH_FOLDS:
-        folds, load_fold = _WITH_FOLDS[name]
-        if fold is None or not 1 <= fold <= folds:
-            raise UsageError(
-                f"{name} is tested fold by fold, and the fold is "
-                f"{'not given' if fold is None else fold}.",
-                f"the fold to test on, from 1 to {folds}; the others train.",
-                "add --fold 1." if fold is None else "",
-            )
-        return load_fold(root, fold)
-    if name not in _WITHOUT_FOLDS:
+    if name not in DATASETS:
         raise UsageError(f"Unknown data set {name!r}.", f"one of {', '.join(DATASETS)}.")
-    if fold is not None:
-        raise UsageError(f"{name} has no folds, and fold {fold} is given.", fix="leave it out.")
-    return _WITHOUT_FOLDS[name](root)
+    if fold is None and name in _WHOLE:
+        return _WHOLE[name](root)
+    folds = fold_count(name)
+    if fold is None or not 1 <= fold <= folds:
+        raise UsageError(
+            f"{name} is tested fold by fold, and the fold is "
+            f"{'not given' if fold is None else fold}.",
+            f"the fold to test on, from 1 to {folds}; the others train.",
+            "add --fold 1." if fold is None else "",
+        )
+    return _IN_FOLDS[name][1](root, fold)
+
+
+def fold_count(name: str) -> int:
+    """How many folds the data set `name` is divided into; `UsageError` where it has none."""
+    if name not in _IN_FOLDS:
+        raise UsageError(
+            f"{name} has no folds.", f"one of {', '.join(_IN_FOLDS)}.", "leave the fold out."
+        )
+    return _IN_FOLDS[name][0]

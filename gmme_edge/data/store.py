@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +59,21 @@ class WaveformStore:
         if not 0 <= i < len(self):
             raise IndexError(f"recording {i} of {len(self)}")
         return np.array(self.samples[self.offsets[i] : self.offsets[i + 1]])
+
+    def subset(self, paths: Collection[Path]) -> WaveformStore:
+        """Those of the recordings that are among `paths`, in the same order; a copy in memory."""
+        kept = [i for i, path in enumerate(self.paths) if path in paths]
+        if not kept:
+            raise DatasetError("There are no recordings in this part.", "at least one.")
+        waveforms = [self.samples[self.offsets[i] : self.offsets[i + 1]] for i in kept]
+        return WaveformStore(
+            samples=np.concatenate(waveforms),
+            offsets=np.cumsum([0, *map(len, waveforms)]).astype(np.int64),
+            labels=self.labels[kept],
+            paths=tuple(self.paths[i] for i in kept),
+            silent=tuple(path for path in self.silent if path in paths),
+            skipped=tuple(entry for entry in self.skipped if entry[0] in paths),
+        )
 
 
 @dataclass(frozen=True)

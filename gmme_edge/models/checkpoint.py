@@ -17,6 +17,8 @@ from gmme_edge.errors import CheckpointError, GmmeEdgeError
 from gmme_edge.files import read_json, replacing, sha256_of, write_json
 from gmme_edge.models.eat import EAT, peak_scale, seed_batch_norm
 from gmme_edge.models.reference import load_state
+from gmme_edge.pretrained import describe_choice, resolve
+from gmme_edge.runtime.bundle import MANIFEST, Bundle
 from gmme_edge.spec import ModelSpec
 
 SCHEMA = 1
@@ -67,20 +69,28 @@ def save_checkpoint(
     write_json(folder / DESCRIPTION, description)
 
 
+def open_checkpoint(name_or_path: str | Path) -> Checkpoint:
+    """Read a checkpoint's folder, or a shipped model by its name; a path goes first."""
+    return load_checkpoint(resolve(name_or_path))
+
+
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """Read a checkpoint.
+    """Read a checkpoint; weights that were stored in float16 become float32.
 
     Raises:
         CheckpointError: a file is missing or damaged, or the weights do not fit the spec.
+        BundleError: the folder is a bundle too, and a file is not that of its manifest.
     """
     for name in (DESCRIPTION, WEIGHTS):
         if not (folder / name).is_file():
             raise CheckpointError(
                 f"{folder} is no checkpoint: it has no {name}.",
-                f"a folder with {WEIGHTS} and {DESCRIPTION}.",
+                describe_choice(f"a folder with {WEIGHTS} and {DESCRIPTION}"),
                 "train one with `gmme-edge train`, or turn a state dict into one with "
                 "`gmme-edge convert`.",
             )
+    if (folder / MANIFEST).is_file():
+        _check_hashes(Bundle.open(folder))
     values = read_json(folder / DESCRIPTION, "checkpoint description", SCHEMA, CheckpointError)
     try:
         spec = ModelSpec.from_dict(values["model"])
@@ -98,6 +108,13 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     model = EAT(spec)
     load_state(model, state)
     return Checkpoint(model.eval(), labels, training, sha256_of(folder / WEIGHTS))
+
+
+def _check_hashes(bundle: Bundle) -> None:
+    """For a folder that is a bundle too: safetensors itself notices no changed weight."""
+    for file in bundle.manifest.files:
+        if file.role in ("weights", "description"):
+            bundle.checked_path(file)
 
 
 def untrained_checkpoint(spec: ModelSpec, clips: Waveform, seed: int = 0) -> Checkpoint:

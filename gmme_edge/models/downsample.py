@@ -62,7 +62,8 @@ class SameConv2d(nn.Conv2d):
         if self.training and rows < columns:
             # The same on the transposed map: oneDNN's gradient of a wide kernel takes four times
             # as long as that of a tall one on a CPU.
-            return self._conv_forward(padded.mT.contiguous(), self.weight.mT, self.bias).mT
+            transposed = self._conv_forward(padded.mT.contiguous(), self.weight.mT, self.bias)
+            return transposed.mT
         y: Tensor = self._conv_forward(padded, self.weight, self.bias)
         return y
 

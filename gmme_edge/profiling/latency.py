@@ -61,7 +61,8 @@ class LatencyRow:
 
     Attributes:
         model: the spec's name; `bundle` is the folder's.
-        size_bytes: the ONNX file of this precision (an engine built from it differs).
+        size_bytes: the ONNX file of this precision, with the weights that it reads, if they lie
+            in another file (an engine built from it differs).
         clip_s: length of one clip.
         samples_ms: time of each call, all clips of the batch together; sample i of every row of
             one run was taken in the same repetition.
@@ -204,7 +205,7 @@ def _row(target: Target, memory: Memory, samples_ms: Sequence[float]) -> Latency
         precision=target.precision,
         threads=target.threads,
         batch=target.batch,
-        size_bytes=target.bundle.find("model", target.precision).size_bytes,
+        size_bytes=target.bundle.size_bytes(target.precision),
         peak_memory_bytes=memory.peak_bytes,
         baseline_memory_bytes=memory.baseline_bytes,
         samples_ms=tuple(samples_ms),

@@ -22,24 +22,14 @@ def draw_latency_chart(comparison: Comparison) -> str:
     lines: list[str] = []
     y = 12
     for title, entries in group_by_setting(timed).items():
-        lines.append(_text(12, y + 20, title, "font-weight='bold'"))
+        lines.append(svg_text(12, y + 20, title, "font-weight='bold'"))
         y += _TITLE
         lines += _draw_group(entries, comparison.baseline, y)
         y += _ROW * len(entries) + 12
     caption = "Median latency in ms, shorter is better; the line ends at the 90th percentile."
-    lines.append(_text(12, y + 14, caption, "fill='#555555'"))
+    lines.append(svg_text(12, y + 14, caption, "fill='#555555'"))
     height = y + 28
-    return "\n".join(
-        [
-            f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} {height}' "
-            f"width='{_WIDTH}' height='{height}' role='img' {_FONT}>",
-            "<title>Median latency per model and precision</title>",
-            f"<rect width='{_WIDTH}' height='{height}' fill='#ffffff'/>",
-            *lines,
-            "</svg>",
-            "",
-        ]
-    )
+    return svg_document("Median latency per model and precision", _WIDTH, height, lines)
 
 
 def _draw_group(entries: Iterable[Entry], baseline: str, top: int) -> list[str]:
@@ -52,11 +42,11 @@ def _draw_group(entries: Iterable[Entry], baseline: str, top: int) -> list[str]:
         color = "#8a8f98" if entry.model == baseline else "#2b6cb0"
         label = f"{entry.model} {entry.precision}"
         lines += [
-            _text(_LEFT - 8, y + 16, _shorten(label), "text-anchor='end'"),
+            svg_text(_LEFT - 8, y + 16, _shorten(label), "text-anchor='end'"),
             f"<rect x='{_LEFT}' y='{y + 3}' width='{width:.1f}' height='{_ROW - 6}' "
             f"fill='{color}'/>",
             f"<path d='M{_LEFT + width:.1f} {y + 12}H{end:.1f}' stroke='#222222'/>",
-            _text(end + 6, y + 16, f"{format_ms(row.median_ms)} ms", ""),
+            svg_text(end + 6, y + 16, f"{format_ms(row.median_ms)} ms", ""),
         ]
     return lines
 
@@ -65,7 +55,25 @@ def _shorten(label: str) -> str:
     return label if len(label) <= 38 else f"{label[:37]}…"
 
 
-def _text(x: float, y: float, text: str, attributes: str) -> str:
+def svg_document(title: str, width: int, height: int, lines: Iterable[str]) -> str:
+    """A picture on white, `width` by `height` pixels, of the elements in `lines`."""
+    return "\n".join(
+        [
+            f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' "
+            f"width='{width}' height='{height}' role='img' {_FONT}>",
+            f"<title>{_escape(title)}</title>",
+            f"<rect width='{width}' height='{height}' fill='#ffffff'/>",
+            *lines,
+            "</svg>",
+            "",
+        ]
+    )
+
+
+def svg_text(x: float, y: float, text: str, attributes: str) -> str:
+    return f"<text x='{x:.1f}' y='{y:.1f}' {attributes}>{_escape(text)}</text>"
+
+
+def _escape(text: str) -> str:
     # Control characters have no place in XML 1.0, not even escaped.
-    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return f"<text x='{x:.1f}' y='{y:.1f}' {attributes}>{escape(printable)}</text>"
+    return escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))

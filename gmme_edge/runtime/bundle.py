@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gmme_edge.complexity import count
 from gmme_edge.errors import BundleError, InputError, UsageError
 from gmme_edge.files import read_json, sha256_of, write_json
+from gmme_edge.pretrained import describe_choice, resolve
 from gmme_edge.spec import ModelSpec
 
 SCHEMA = 1
@@ -20,7 +21,9 @@ GOLDEN = "golden.npz"
 PRECISIONS = ("fp32", "fp16", "int8-ort", "int8-tensorrt")
 INPUT, OUTPUTS = "waveform", ("logits", "embedding")
 
-Role = Literal["model", "engine", "engine-sidecar", "golden", "calibration"]
+Role = Literal[
+    "model", "weights", "description", "engine", "engine-sidecar", "golden", "calibration"
+]
 _T = TypeVar("_T")
 
 
@@ -28,8 +31,9 @@ _T = TypeVar("_T")
 class BundleFile:
     """One file of a bundle; `path` is relative to it, with forward slashes.
 
-    `precision` is set for models and engines; `target` names what the graph was shaped for
-    (a model) or the engine's platform (an engine, for example ``tensorrt-rtx-sm89``).
+    `precision` is set for models, engines and weights (those that the model of this precision
+    reads); `target` names what the graph was shaped for (a model) or the engine's platform (an
+    engine, for example ``tensorrt-rtx-sm89``).
     """
 
     path: str
@@ -146,17 +150,20 @@ class Bundle:
     manifest: Manifest
 
     @staticmethod
-    def open(path: str | Path) -> Bundle:
+    def open(name_or_path: str | Path) -> Bundle:
         """Read and validate the manifest; hashes are checked by `check_files` or on use.
+
+        Args:
+            name_or_path: a bundle's folder, or the name of a shipped model; a path goes first.
 
         Raises:
             BundleError: no bundle, another schema, or a damaged manifest.
         """
-        folder = Path(path)
+        folder = resolve(name_or_path)
         if not (folder / MANIFEST).is_file():
             raise BundleError(
                 f"{folder} is no bundle: it has no {MANIFEST}.",
-                "a folder that `gmme-edge export` wrote.",
+                describe_choice("a folder that `gmme-edge export` wrote"),
             )
         values = read_json(folder / MANIFEST, "bundle manifest", SCHEMA, BundleError)
         return Bundle(folder, Manifest.from_dict(values))
@@ -211,6 +218,23 @@ class Bundle:
                 "copy the bundle again, or export it again.",
             )
         return path
+
+    def checked_model(self, precision: str) -> Path:
+        """The path of a precision's graph, checked as are the weights that it reads, if any."""
+        path = self.checked_path(self.find("model", precision))
+        for file in self.weights(precision):
+            self.checked_path(file)
+        return path
+
+    def weights(self, precision: str) -> tuple[BundleFile, ...]:
+        """The files outside a precision's graph from which it reads its weights; mostly none."""
+        files = self.manifest.files
+        return tuple(f for f in files if (f.role, f.precision) == ("weights", precision))
+
+    def size_bytes(self, precision: str) -> int:
+        """What a precision takes on the disk: its graph, and the weights that it reads."""
+        files = (self.find("model", precision), *self.weights(precision))
+        return sum(file.size_bytes for file in files)
 
     def check_files(self) -> None:
         """`checked_path` for every file of the manifest."""

@@ -113,6 +113,7 @@ def load(
     """Open a bundle for classification; needs numpy and the backend's library only.
 
     Args:
+        bundle: its folder, or the name of a shipped model, such as ``esc10``.
         precision: default fp32, or the bundle's first if it has no fp32.
         threads: CPU threads of one call; None lets the engine choose.
 

@@ -51,7 +51,7 @@ class OnnxRuntimeSession:
         self.n_samples = bundle.manifest.model.n_samples
         ort = _load()
         provider = _provider(ort, backend)
-        path = bundle.checked_path(bundle.find("model", precision))
+        path = bundle.checked_model(precision)
         self._session: Any = _open(ort, path, provider, threads, precision)
         self._outputs = _check_graph(self._session, path)
 

@@ -19,4 +19,5 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):  # no glibc: musl, macOS, Windows
         return False
     settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_TOP_PAD, 256 << 20))
-    return all([mallopt(number, value) == 1 for number, value in settings])
+    results = [mallopt(number, value) for number, value in settings]
+    return results == [1] * len(settings)

@@ -4,22 +4,50 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
+from gmme_edge.audio import Waveform
 from gmme_edge.data.store import WaveformStore
+from gmme_edge.training.crops import TRIES, Crops
+from gmme_edge.training.rows import Rows
+
+# Of a GPU's free memory, what the waveforms may take; the rest is for the network.
+_SHARE_OF_GPU = 0.25
+_UPLOAD_SAMPLES = 1 << 24
 
 
 class Batches:
-    """Training windows: a random crop of longer clips, zeros behind shorter ones.
+    """Training windows: a random crop of longer clips (`Crops`), zeros behind shorter ones.
 
-    One vectorized gather per batch: no per-clip Python.
+    One vectorized gather per batch: no per-clip Python. It is done on the GPU where the waveforms
+    fit into a quarter of its free memory, else from the memory map into pinned memory.
+
+    Args:
+        resident: whether the waveforms are copied to `device`; by default if it is a GPU that
+            has the room.
+        crop_energy: `Recipe.crop_energy`.
     """
 
-    def __init__(self, store: WaveformStore, n_samples: int) -> None:
+    def __init__(
+        self,
+        store: WaveformStore,
+        n_samples: int,
+        device: torch.device | str = "cpu",
+        resident: bool | None = None,
+        crop_energy: float = 0.0,
+    ) -> None:
         self._samples, self._n_samples = store.samples, n_samples
-        self._starts = np.asarray(store.offsets[:-1], np.int64)
+        self._device = torch.device(device)
         self._lengths = np.diff(store.offsets)
+        self._crops = Crops(store.samples, store.offsets, n_samples, crop_energy)
+        # Windows that begin here or later reach beyond the store's end: they have zeros to spare.
+        self._edge = max(len(store.samples) - n_samples, 0)
+        self._tail = np.append(store.samples[self._edge :], np.zeros(n_samples, np.float32))
         self.labels = torch.from_numpy(np.asarray(store.labels, np.int64))
+        if resident is None:
+            resident = _fits(self._device, store.samples)
+        self._resident = _upload(store.samples, n_samples, self._device) if resident else None
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -28,18 +56,55 @@ class Batches:
         """The epoch's permutation; a function of seed and epoch alone, so a run can resume."""
         return torch.randperm(len(self), generator=generator_for(seed, epoch, stream=0))
 
-    def take(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Clips at `indices`: waveforms ``(B, n_samples)`` and labels ``(B,)``."""
-        chosen = indices.numpy()
+    def take(
+        self, indices: Tensor, generator: torch.Generator, rows: Rows | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Clips at `indices`, of which this process takes `rows`.
+
+        Waveforms ``(B, n_samples)`` and labels ``(B,)`` on the device. The crops are drawn for
+        all `indices`, so that they do not depend on how the batch is shared.
+        """
+        random = torch.rand(len(indices), TRIES, generator=generator, dtype=torch.float64).numpy()
+        own = slice(rows.start, rows.stop) if rows else slice(None)
+        chosen = indices[own].numpy()
         lengths = self._lengths[chosen]
-        spare = np.maximum(lengths - self._n_samples, 0)
-        random = torch.rand(len(chosen), generator=generator, dtype=torch.float64).numpy()
-        start = self._starts[chosen] + (random * (spare + 1)).astype(np.int64)
-        within = np.arange(self._n_samples)
-        inside = within < np.minimum(lengths, self._n_samples)[:, None]
-        source = np.where(inside, start[:, None] + within, 0)
-        waveform = np.where(inside, self._samples[source], np.float32(0))
-        return torch.from_numpy(waveform.astype(np.float32)), self.labels[indices]
+        waveform = self._gather(self._crops.starts(chosen, random[own]))
+        if (lengths < self._n_samples).any():
+            place = torch.arange(self._n_samples, device=self._device)
+            waveform.masked_fill_(place >= self._to_device(lengths)[:, None], 0)
+        return waveform, self._to_device(self.labels[indices[own]].numpy())
+
+    def _gather(self, start: np.ndarray) -> Tensor:
+        """The `n_samples` from each `start` on, whatever clip they belong to."""
+        if self._resident is not None:
+            return self._resident.unfold(0, self._n_samples, 1)[self._to_device(start)]
+        pinned = self._device.type == "cuda"
+        waveform = torch.empty(len(start), self._n_samples, pin_memory=pinned)
+        late = start >= self._edge
+        if not late.all():
+            windows = sliding_window_view(self._samples, self._n_samples)
+            waveform.numpy()[~late] = windows[start[~late]]
+        windows = sliding_window_view(self._tail, self._n_samples)
+        waveform.numpy()[late] = windows[start[late] - self._edge]
+        return waveform.to(self._device, non_blocking=True)
+
+    def _to_device(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self._device)
+
+
+def _fits(device: torch.device, samples: Waveform) -> bool:
+    if device.type != "cuda":  # the memory map is in memory already, as far as it fits
+        return False
+    return samples.nbytes <= _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]
+
+
+def _upload(samples: Waveform, n_spare: int, device: torch.device) -> Tensor:
+    """All samples and `n_spare` zeros; in parts, as the memory map may not fit into memory."""
+    resident = torch.zeros(len(samples) + n_spare, device=device)
+    for first in range(0, len(samples), _UPLOAD_SAMPLES):
+        part = np.array(samples[first : first + _UPLOAD_SAMPLES], np.float32)
+        resident[first : first + len(part)] = torch.from_numpy(part)
+    return resident
 
 
 def generator_for(seed: int, index: int, stream: int) -> torch.Generator:

@@ -34,9 +34,8 @@ class Ema:
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         weight = 1.0 - self.decay(step)
-        own = self.model.state_dict()
-        averaged = [(own[k], v) for k, v in model.state_dict().items() if v.is_floating_point()]
-        torch._foreach_lerp_([a for a, _ in averaged], [b for _, b in averaged], weight)
-        for key, value in model.state_dict().items():
-            if not value.is_floating_point():
-                own[key].copy_(value)
+        own, new = self.model.state_dict(), model.state_dict()
+        averaged = [key for key, value in new.items() if value.is_floating_point()]
+        copied = [key for key in new if key not in set(averaged)]  # counters
+        torch._foreach_lerp_([own[k] for k in averaged], [new[k] for k in averaged], weight)
+        torch._foreach_copy_([own[k] for k in copied], [new[k] for k in copied])

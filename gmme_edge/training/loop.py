@@ -1,52 +1,43 @@
-"""The training loop: one process, one device, resumable at any step."""
+"""The training loop, resumable at any step, in one process or in several that share each batch."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from gmme_edge import __version__
 from gmme_edge.data.store import WaveformStore
-from gmme_edge.errors import GmmeEdgeError, UsageError
+from gmme_edge.errors import UsageError
 from gmme_edge.evaluation import score_store
 from gmme_edge.models.checkpoint import save_checkpoint
 from gmme_edge.models.eat import EAT, peak_scale, seed_batch_norm, torch_predictor
 from gmme_edge.spec import ModelSpec
-from gmme_edge.training.augment import augment
+from gmme_edge.training.allocator import keep_freed_memory
 from gmme_edge.training.batches import Batches, generator_for
+from gmme_edge.training.distill import distillation_loss
+from gmme_edge.training.divergence import divergence, is_finite
 from gmme_edge.training.ema import Ema
+from gmme_edge.training.fabric import Processes
+from gmme_edge.training.feed import Batch, Feed
 from gmme_edge.training.interrupt import stop_on_signal
+from gmme_edge.training.journal import Journal
+from gmme_edge.training.loss import batch_loss
+from gmme_edge.training.optimizer import one_cycle, parameter_groups, set_train_mode
+from gmme_edge.training.progress import Clock
+from gmme_edge.training.progress import Progress as Progress
 from gmme_edge.training.recipe import Recipe
 from gmme_edge.training.state import STATE, RunState
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 _SAVE_EVERY_S = 60.0
-
-
-class TrainingDivergedError(GmmeEdgeError):
-    """The loss became NaN or infinite."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands; `accuracy` and `loss` are of this epoch's training clips so far."""
-
-    epoch: int
-    step: int
-    total_steps: int
-    loss: float
-    accuracy: float
-    learning_rate: float
-    clips_per_s: float
-    left_s: float
-    monitor_accuracy: float | None
+_JOURNAL_EVERY_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -66,34 +57,74 @@ class Trainer:
     """Trains `spec` by `recipe` into the checkpoint folder `out`.
 
     All randomness is a function of the seed and the step, so a run that was stopped and resumed
-    ends with the same weights as one that was not.
+    ends with the same weights as one that was not. With a Fabric of several processes, each takes
+    its rows of every batch, and the result is that of one process up to rounding and dropout,
+    whose masks no two shapes share; `out` must be one folder for all of them.
+
+    Args:
+        device: where there is no Fabric, which else brings its own.
+        start: initial weights; fresh ones otherwise.
+        teacher: peak-scaled waveforms ``(B, 1, N)`` on the device → logits, for distillation.
+        identity: what else a continuation must agree on, such as the names and hashes of `start`
+            and `teacher`; saved with the checkpoint.
+        journal: told of steps and epochs, on process 0.
     """
 
     def __init__(
-        self, spec: ModelSpec, data: TrainingData, recipe: Recipe, out: Path, device: str = "cpu"
+        self,
+        spec: ModelSpec,
+        data: TrainingData,
+        recipe: Recipe,
+        out: Path,
+        device: str = "cpu",
+        *,
+        fabric: Fabric | None = None,
+        start: EAT | None = None,
+        teacher: Callable[[Tensor], Tensor] | None = None,
+        identity: Mapping[str, Any] | None = None,
+        journal: Journal | None = None,
     ) -> None:
         if spec.n_classes != len(data.labels):
             raise UsageError(
                 f"The model has {spec.n_classes} classes, the data {len(data.labels)} labels."
             )
+        if recipe.teacher_weight and teacher is None:
+            raise UsageError(f"teacher_weight = {recipe.teacher_weight} without a teacher.")
         self.spec, self.data, self.recipe, self.out = spec, data, recipe, out
-        self.device = torch.device(device)
-        self.batches = Batches(data.train, spec.n_samples)
+        self._teacher, self._extra = teacher, dict(identity or {})
+        self.processes = Processes(fabric, device, recipe.precision)
+        self.device = self.processes.device
+        self._journal = journal if self.processes.rank == 0 else None
+        self.batches = Batches(
+            data.train, spec.n_samples, self.device, crop_energy=recipe.crop_energy
+        )
         self.batch_size = min(recipe.batch_size, len(self.batches))
-        self.steps_per_epoch = len(self.batches) // self.batch_size  # the last partial is dropped
+        self.feed = Feed(
+            self.batches, recipe, spec.sample_rate_hz, self.processes.rows(self.batch_size)
+        )
+        self.steps_per_epoch = self.feed.steps_per_epoch
         self.total_steps = self.steps_per_epoch * recipe.epochs
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.seed)
-            model = EAT(spec).to(self.device)
-            first = self.batches.order(recipe.seed, 0)[: self.batch_size]
-            waveform, _ = self.batches.take(first, generator_for(recipe.seed, 0, stream=2))
-            seed_batch_norm(model, peak_scale(waveform.to(self.device)))
+        model = self._fresh_model() if start is None else self._copy_of(start)
         optimizer = torch.optim.AdamW(
-            parameter_groups(model, recipe.weight_decay),
-            recipe.max_lr, recipe.betas, recipe.epsilon,
-        )  # fmt: skip
+            parameter_groups(model, recipe), recipe.max_lr, recipe.betas, recipe.epsilon
+        )
         ema = Ema(model, recipe, self.steps_per_epoch)
+        self.processes.adopt(model, optimizer, recipe.compile)
         self.state = RunState(model, ema, optimizer, 0, [], new_running())
+
+    def _fresh_model(self) -> EAT:
+        seed = self.recipe.seed
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = EAT(self.spec, self.recipe.dropout).to(self.device)
+            waveform, _ = self.batches.take(self.feed.indices(0), generator_for(seed, 0, stream=2))
+            seed_batch_norm(model, peak_scale(waveform))
+        return model
+
+    def _copy_of(self, start: EAT) -> EAT:
+        model = EAT(self.spec, self.recipe.dropout)
+        model.load_state_dict(start.state_dict())
+        return model.to(self.device)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -106,6 +137,7 @@ class Trainer:
                 "clips": len(self.batches),
                 "labels": list(self.data.labels),
             },
+            **self._extra,
         }
 
     def run(
@@ -113,34 +145,57 @@ class Trainer:
     ) -> None:
         """Train to the end, continuing what `out` holds unless `restart`.
 
+        `on_progress` is called after each step, on process 0.
+
         Raises:
-            KeyboardInterrupt: after Ctrl-C or SIGTERM, once the state is saved.
+            KeyboardInterrupt: after Ctrl-C or SIGTERM on any process, once the state is saved.
             TrainingDivergedError: the loss is NaN or infinite; the last saved state stays.
             CheckpointError: `out` holds another run.
         """
-        state = self.state
-        self.out.mkdir(parents=True, exist_ok=True)  # fails now rather than with the first save
-        if restart:
-            (self.out / STATE).unlink(missing_ok=True)
-        elif (self.out / STATE).exists():
-            state.load(self.out, self.identity)
-        clock = _Clock(state.step)
+        state, processes = self.state, self.processes
+        self._open(restart)
+        clock = Clock(state.step)
         with torch.random.fork_rng(devices=[]), stop_on_signal() as stop:
             while state.step < self.total_steps:
-                loss = self._step()
+                loss, norm = self._step()
                 if state.step % self.steps_per_epoch == 0:
                     self._end_epoch()
-                if on_progress:
-                    on_progress(self._progress(loss, clock))
-                if stop.requested:
-                    self.save()
+                progress = self._progress(loss, clock)
+                self._report(progress, loss, norm)
+                if on_progress and processes.rank == 0:
+                    on_progress(progress)
+                if processes.any(stop.requested):
+                    self._save_and_wait()
                     raise KeyboardInterrupt
-                if clock.should_save():
+                if clock.should_save(_SAVE_EVERY_S):
                     self.save()
-            self.save()
+            self._save_and_wait()
+
+    def _open(self, restart: bool) -> None:
+        """Load the state in `out`, if any, on every process."""
+        state, processes = self.state, self.processes
+        self.out.mkdir(parents=True, exist_ok=True)  # fails now rather than with the first save
+        if restart and processes.rank == 0:
+            (self.out / STATE).unlink(missing_ok=True)
+        processes.wait()
+        if (self.out / STATE).exists():
+            state.load(self.out, self.identity)
+            processes.loss_scale = state.loss_scale
+        steps = processes.sum(torch.tensor(float(state.step), device=self.device))
+        if steps != state.step * processes.size:
+            raise UsageError(
+                f"{self.out} is not the same folder on all machines.", "a shared folder."
+            )
+        if self._journal:
+            self._journal.rewind(state.step)
+        if self.device.type == "cpu":
+            keep_freed_memory()
 
     def save(self) -> None:
         """Write the resumable state, then the checkpoint with the averaged weights."""
+        if self.processes.rank > 0:
+            return
+        self.state.loss_scale = self.processes.loss_scale
         self.state.save(self.out, self.identity)
         finished = self.state.step >= self.total_steps
         save_checkpoint(
@@ -154,43 +209,51 @@ class Trainer:
             },
         )  # fmt: skip
 
-    def _step(self) -> float:
-        recipe, state = self.recipe, self.state
-        epoch, within = divmod(state.step, self.steps_per_epoch)
-        generator = generator_for(recipe.seed, state.step, stream=1)
-        order = self.batches.order(recipe.seed, epoch)
-        indices = order[within * self.batch_size : (within + 1) * self.batch_size]
-        waveform, labels = self.batches.take(indices, generator)
-        waveform, labels = peak_scale(waveform.to(self.device)), labels.to(self.device)
-        if recipe.augment:
-            waveform = augment(waveform, self.spec.sample_rate_hz, generator)
-        torch.manual_seed(generator.initial_seed())  # dropout draws from the global generator
-        logits = state.model.train()(waveform.unsqueeze(1))
-        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-        value = self._descend(loss, indices)
-        state.running["loss"] += value * len(labels)
-        state.running["correct"] += int((logits.argmax(1) == labels).sum())
-        state.running["clips"] += len(labels)
-        return value
+    def _save_and_wait(self) -> None:
+        """So that no process ends, and its launcher the others, before the files are whole."""
+        self.save()
+        self.processes.wait()
 
-    def _descend(self, loss: Tensor, indices: Tensor) -> float:
-        recipe, state, value = self.recipe, self.state, float(loss.detach())
+    def _step(self) -> tuple[float, float]:
+        """One optimizer step; the whole batch's loss and its gradient's norm before clipping."""
+        state, processes = self.state, self.processes
+        batch = self.feed.batch(state.step)
+        set_train_mode(state.model, self.recipe)
+        torch.manual_seed(batch.seed + processes.rank)  # of the global generator: dropout
+        logits = processes.forward(batch.waveform.unsqueeze(1))
+        losses = self._losses(logits, batch)
         for group in state.optimizer.param_groups:
-            group["lr"] = one_cycle(state.step, self.total_steps, recipe)
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = float(nn.utils.clip_grad_norm_(state.model.parameters(), recipe.gradient_norm))
-        if not math.isfinite(value + norm):
-            names = [self.data.train.paths[i].name for i in indices[:8].tolist()]
-            raise TrainingDivergedError(
-                f"At step {state.step} the loss is {value} and its gradient's norm {norm}; the "
-                f"batch holds {', '.join(names)}, …",
-                "finite numbers.", "lower --lr, or check these recordings; the last state is kept.",
-            )  # fmt: skip
-        state.optimizer.step()
+            group["lr"] = group["lr_scale"] * one_cycle(state.step, self.total_steps, self.recipe)
+        norm = processes.backward(losses.mean(), self.recipe.gradient_norm)
+        targets = batch.targets
+        dominant = torch.where(targets.share > 0.5, targets.second, targets.first)
+        correct = (logits.detach().argmax(1) == dominant).sum()
+        sums = processes.sum(torch.stack([losses.detach().sum().double(), correct.double()]))
+        loss, correct_clips, gradient_norm = torch.cat([sums, norm[None].double()]).tolist()
+        loss /= self.batch_size
+        if not is_finite(loss, gradient_norm, processes.loss_scale.get("scale", 0.0)):
+            paths = [self.data.train.paths[i] for i in batch.indices.tolist()]
+            raise divergence(
+                state.step, loss, gradient_norm, paths, self.out, write=processes.rank == 0
+            )
+        processes.step()
         state.ema.update(state.model, state.step)
         state.step += 1
-        return value
+        state.running["loss"] += loss * self.batch_size
+        state.running["correct"] += correct_clips
+        state.running["clips"] += self.batch_size
+        return loss, gradient_norm
+
+    def _losses(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Shape (B,)."""
+        recipe = self.recipe
+        losses = batch_loss(logits, batch.targets, recipe, batch.mixed)
+        if self._teacher is None or not recipe.teacher_weight:
+            return losses
+        with self.processes.autocast():
+            taught = self._teacher(batch.waveform.unsqueeze(1))
+        soft = distillation_loss(logits, taught, recipe.teacher_temperature)
+        return (1 - recipe.teacher_weight) * losses + recipe.teacher_weight * soft
 
     def _end_epoch(self) -> None:
         running = self.state.running
@@ -200,13 +263,32 @@ class Trainer:
             "accuracy": running["correct"] / running["clips"],
         }
         if self.data.monitor is not None:
-            predict = torch_predictor(self.state.ema.model)
-            result = score_store(predict, self.data.monitor, self.spec.n_samples, self.data.labels)
-            entry["monitor_accuracy"] = result.accuracy
+            entry["monitor_accuracy"] = self._monitor(self.data.monitor)
         self.state.history.append(entry)
         self.state.running = new_running()
+        if self._journal:
+            self._journal.log(self.state.step, "epoch", entry)
 
-    def _progress(self, loss: float, clock: _Clock) -> Progress:
+    def _monitor(self, store: WaveformStore) -> float:
+        """The averaged weights' accuracy, found by process 0."""
+        accuracy = torch.zeros((), dtype=torch.float64, device=self.device)
+        if self.processes.rank == 0:
+            predict = torch_predictor(self.state.ema.model)
+            score = score_store(predict, store, self.spec.n_samples, self.data.labels)
+            accuracy.fill_(score.accuracy)
+        return float(self.processes.sum(accuracy))
+
+    def _report(self, progress: Progress, loss: float, norm: float) -> None:
+        if self._journal and progress.step % _JOURNAL_EVERY_STEPS == 0:
+            values = {
+                "loss": loss,
+                "lr": progress.learning_rate,
+                "grad_norm": norm,
+                "clips_per_s": progress.clips_per_s,
+            }
+            self._journal.log(progress.step, "step", values)
+
+    def _progress(self, loss: float, clock: Clock) -> Progress:
         state = self.state
         clips, last = state.running["clips"], state.history[-1] if state.history else {}
         steps_per_s = clock.steps_per_s(state.step)
@@ -223,47 +305,5 @@ class Trainer:
         )
 
 
-class _Clock:
-    """Speed since this process started, and when to save next."""
-
-    def __init__(self, step: int) -> None:
-        self._first, self._start = step, time.monotonic()
-        self._saved = self._start
-
-    def steps_per_s(self, step: int) -> float:
-        return max(step - self._first, 1) / max(time.monotonic() - self._start, 1e-9)
-
-    def should_save(self) -> bool:
-        if time.monotonic() - self._saved < _SAVE_EVERY_S:
-            return False
-        self._saved = time.monotonic()
-        return True
-
-
 def new_running() -> dict[str, float]:
     return {"loss": 0.0, "correct": 0.0, "clips": 0.0}
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """AdamW's two groups: weights of rank 2 and more decay, the rest do not."""
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    others = [p for p in model.parameters() if p.ndim < 2]
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-
-
-def one_cycle(step: int, total_steps: int, recipe: Recipe) -> float:
-    """OneCycle's learning rate (cosine up over the warm-up, cosine down to almost 0).
-
-    As torch's `OneCycleLR` with its default divisors, but a function of the step alone.
-    """
-    initial, final = recipe.max_lr / 25, recipe.max_lr / 25 / 1e4
-    peak = max(recipe.warmup_fraction * total_steps - 1, 1e-9)
-    if step <= peak:
-        low, high, share = initial, recipe.max_lr, step / peak
-    else:
-        low, high = recipe.max_lr, final
-        share = (step - peak) / max(total_steps - 1 - peak, 1e-9)
-    return high + (low - high) * (1 + math.cos(math.pi * min(share, 1.0))) / 2

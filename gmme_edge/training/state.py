@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class RunState:
         step: optimizer steps done.
         history: one entry per finished epoch.
         running: sums of the unfinished epoch: loss, correct, clips.
+        loss_scale: of float16's gradients; empty in other precisions.
     """
 
     model: EAT
@@ -37,6 +38,7 @@ class RunState:
     step: int
     history: list[dict[str, float]]
     running: dict[str, float]
+    loss_scale: dict[str, float] = field(default_factory=dict)
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
@@ -51,6 +53,7 @@ class RunState:
             "step": self.step,
             "history": self.history,
             "running": self.running,
+            "loss_scale": self.loss_scale,
         }
         tensors = {key: value.detach().contiguous().cpu() for key, value in self._tensors().items()}
         with replacing(folder / STATE) as temporary:
@@ -78,6 +81,7 @@ class RunState:
 
     def _restore(self, note: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         self.step, self.history, self.running = note["step"], note["history"], note["running"]
+        self.loss_scale = note.get("loss_scale", {})
         self.model.load_state_dict(_under("model.", tensors))
         self.ema.model.load_state_dict(_under("ema.", tensors))
         slots: dict[int, dict[str, Tensor]] = {}
@@ -93,11 +97,11 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _check_identity(path: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    old, new = _flat(saved), _flat(wanted)
     differences = [
-        f"{part}.{key}: saved {saved[part].get(key)!r}, now {wanted[part].get(key)!r}"
-        for part in ("model", "recipe", "data")
-        for key in wanted[part]
-        if saved[part].get(key) != wanted[part][key]
+        f"{key}: saved {old.get(key)!r}, now {new.get(key)!r}"
+        for key in {**new, **old}
+        if old.get(key) != new.get(key)
     ]
     if differences:
         raise CheckpointError(
@@ -105,3 +109,12 @@ def _check_identity(path: Path, saved: Mapping[str, Any], wanted: Mapping[str, A
             "the settings and data with which it was started.",
             "repeat those settings, choose another -o, or start again with --restart.",
         )
+
+
+def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"recipe": {"seed": 0}}`` → ``{"recipe.seed": 0}``; deeper levels stay."""
+    flat: dict[str, Any] = {}
+    for part, value in identity.items():
+        inner = value if isinstance(value, dict) else None
+        flat |= {part: value} if inner is None else {f"{part}.{k}": v for k, v in inner.items()}
+    return flat

@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from gmme_edge import pretrained
 from gmme_edge.cli.app import app
+from gmme_edge.data.everyday import imitate
 from gmme_edge.runtime.bundle import Bundle
+from tests.artifacts import WORDS, compact_bundle, copy_bundle
+
+
+@pytest.fixture
+def listener(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The small network in the place of the shipped ``esc10``."""
+    copy_bundle(compact_bundle(root), tmp_path / "shipped" / "esc10")
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "shipped")
+
+
+def test_a_shipped_model_listens_before_torch_is_needed(
+    listener: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    result = CliRunner().invoke(app, ["demo", "-o", str(tmp_path / "demo"), "--threads", "1"])
+    assert result.exit_code == 4 and 'pip install "gmme-edge[train]"' in result.stderr
+    heard = [line for line in result.stderr.splitlines() if line.endswith("ms │")]
+    assert [line.split("│")[1].strip() for line in heard] == list(imitate(8000))
+    assert all(line.split("│")[2].strip() in WORDS for line in heard)
+    assert not result.stdout and not (tmp_path / "demo").exists()
 
 
 @pytest.mark.slow
-def test_demo_runs_the_whole_chain_and_continues(tmp_path: Path) -> None:
+def test_demo_runs_the_whole_chain_and_continues(listener: None, tmp_path: Path) -> None:
     words = ["demo", "--epochs", "1", "-o", str(tmp_path / "demo"), "--json"]
     first = CliRunner().invoke(app, words)
     assert first.exit_code == 0, first.output

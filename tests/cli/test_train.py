@@ -17,10 +17,14 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from gmme_edge.cli.app import app
+from gmme_edge.cli.training_options import build_recipe
+from gmme_edge.cli.training_view import CURVES
 from gmme_edge.models.checkpoint import load_checkpoint
+from gmme_edge.training.journal import METRICS, TENSORBOARD, read_metrics
 from gmme_edge.training.state import STATE
 
 LABELS = ("high", "low", "noise")
+SMALL = {"sample-rate": "8000", "samples": "2048", "factors": "4,4"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -89,11 +93,18 @@ def test_checkpoint_says_what_it_was_made_of(trained: tuple[Path, Result]) -> No
         "dataset": "folder", "fold": None, "monitor": "validation", "clips": 6,
         "labels": list(LABELS),
     }  # fmt: skip
-    assert {path.name for path in trained[0].iterdir()} == {
-        STATE,
-        "model.safetensors",
-        "model.json",
-    }
+    assert recipe["mixing_from_epoch"] == 12 and recipe["noise"]
+    files = {path.name for path in trained[0].iterdir()} - {TENSORBOARD}
+    assert files == {STATE, "model.safetensors", "model.json", METRICS, CURVES}
+
+
+def test_the_journal_and_the_curves_show_the_run(trained: tuple[Path, Result]) -> None:
+    (epoch,) = [e for e in read_metrics(trained[0] / METRICS) if e["kind"] == "epoch"]
+    printed = json.loads(trained[1].stdout)
+    assert (epoch["step"], epoch["loss"]) == (2, printed["loss"])
+    assert epoch["monitor_accuracy"] == printed["monitor_accuracy"]
+    picture = (trained[0] / CURVES).read_text()
+    assert ">eat-s-aa<" in picture and ">validation " in picture
 
 
 def test_progress_is_on_stderr(trained: tuple[Path, Result]) -> None:
@@ -123,10 +134,10 @@ def test_other_settings_in_the_same_folder_are_refused(
 
 def test_restart_replaces_a_run(data: Path, tmp_path: Path) -> None:
     """Another model in the same folder."""
-    assert train(data, tmp_path).exit_code == 0
-    refused = train(data, tmp_path, model="eat-s-gmme-lite-k4c2")
+    assert train(data, tmp_path, **SMALL).exit_code == 0
+    refused = train(data, tmp_path, model="eat-s-gmme-lite-k4c2", **SMALL)
     assert refused.exit_code == 3 and "model.name: saved 'eat-s-aa'" in refused.stderr
-    restarted = train(data, tmp_path, "--restart", model="eat-s-gmme-lite-k4c2")
+    restarted = train(data, tmp_path, "--restart", model="eat-s-gmme-lite-k4c2", **SMALL)
     assert restarted.exit_code == 0, restarted.stderr
     assert load_checkpoint(tmp_path).spec.name == "eat-s-gmme-lite-k4c2"
 
@@ -137,16 +148,35 @@ def test_restart_replaces_a_run(data: Path, tmp_path: Path) -> None:
         ({"dataset": "esc51"}, 2, "Unknown data set 'esc51'"),
         ({"dataset": "esc50"}, 2, "--fold 1"),
         ({"dataset": "esc50", "fold": "6"}, 2, "fold is 6"),
-        ({"fold": "1"}, 2, "has no folds"),
+        ({"fold": "1"}, 3, "is divided by its folders"),
+        ({"folds": "all", "fold": "1"}, 2, "Both --fold and --folds"),
+        ({"folds": "0"}, 2, "--folds 0"),
+        ({"folds": "1,6"}, 2, "different folds from 1 to 5"),
+        ({"folds": "1,1"}, 2, "--folds 1,1"),
+        ({"folds": "first"}, 2, "--folds first"),
+        ({"dataset": "speech-commands", "folds": "all"}, 2, "has no folds"),
+        ({"against": "other.json"}, 2, "--against without --folds"),
+        ({"folds": "all", "against": "absent.json"}, 3, "absent.json does not exist"),
         ({"model": "eat-s-xx"}, 2, "Unknown model 'eat-s-xx'"),
         ({"task": None}, 2, "--task"),
         ({"task": "esc51"}, 2, "Unknown task 'esc51'"),
         ({"data": "absent"}, 3, "absent"),
-        ({"ema-unit": "week"}, 2, "Unknown EMA unit 'week'"),
+        ({"model": None}, 2, "No --model is given"),
+        ({"recipe": "esc51"}, 2, "'esc51'"),
+        ({"set": "max_lrr=1"}, 2, "no max_lrr"),
+        ({"set": "mixing"}, 2, "name=value"),
+        ({"set": "mixing=maybe"}, 2, "true or false"),
+        ({"ema-unit": "week"}, 2, "ema_unit = week"),
+        ({"precision": "8"}, 2, "precision = 8"),
+        ({"freeze": "stem"}, 2, "--freeze without --init"),
+        ({"layer-decay": "0.7"}, 2, "--layer-decay without --init"),
+        ({"teacher-weight": "0.5"}, 2, "--teacher-weight without --teacher"),
+        ({"init": "absent"}, 3, "absent"),
+        ({"teacher": "absent"}, 3, "absent"),
         ({"epochs": "0"}, 2, "epochs"),
-        ({"lr": "-1"}, 2, "LR -1"),
-        ({"lr": "nan"}, 2, "LR nan"),
-        ({"seed": "-1"}, 2, "seed -1"),
+        ({"lr": "-1"}, 2, "max_lr = -1"),
+        ({"lr": "nan"}, 2, "max_lr = nan"),
+        ({"seed": "-1"}, 2, "seed = -1"),
         ({"device": "abacus"}, 2, "abacus"),
         ({"threads": "0"}, 2, "threads"),
         ({"samples": "8000"}, 2, "too short"),
@@ -162,6 +192,28 @@ def test_exit_codes(
     result = train(data, tmp_path / "out", **changes)
     assert (result.exit_code, result.stdout) == (code, "")
     assert message in result.stderr and not (tmp_path / "out").exists()
+
+
+def test_options_go_before_the_recipe_and_set_before_both(data: Path, tmp_path: Path) -> None:
+    flags = ("--set", "mixing=false", "--set", "gain_low=0.9", "--set", "epochs=2")
+    result = train(data, tmp_path, *flags, "--restart", recipe="esc50", **SMALL, seed="3")
+    assert result.exit_code == 0, result.stderr
+    recipe = load_checkpoint(tmp_path).training["recipe"]
+    wanted = {"mixing": False, "gain_low": 0.9, "epochs": 2, "ema_unit": "step", "seed": 3,
+              "batch_size": 3, "max_lr": 3e-4, "precision": "32"}  # fmt: skip
+    assert {name: recipe[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "unit"), [("esc50", 3500, "epoch"), ("speech-commands", 300, "epoch")]
+)
+def test_without_epochs_the_schedule_is_the_recipes(name: str, epochs: int, unit: str) -> None:
+    recipe = build_recipe(name, None, {"seed": None}, [])
+    assert (recipe.epochs, recipe.ema_unit) == (epochs, unit)
+    assert build_recipe(name, None, {}, ["epochs=20"]).ema_unit == "step"
+    assert build_recipe(name, None, {"ema_unit": "epoch"}, ["epochs=20"]).ema_unit == "epoch"
+    half = build_recipe(name, 20, {}, ["precision=bf16"])
+    assert half == build_recipe(name, 20, {"precision": "bf16"}, []) and half.epsilon == 1e-4
 
 
 def test_audio_format_of_ones_own(data: Path, tmp_path: Path) -> None:
@@ -203,6 +255,68 @@ def test_unreadable_recording(data: Path, tmp_path: Path) -> None:
     assert "skipped 1 unreadable train clips" in skipped.stderr
     training = load_checkpoint(tmp_path / "out").training
     assert training["data"]["clips"] == 6 and not training["recipe"]["augment"]
+
+
+@pytest.fixture(scope="module")
+def pretrained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("pretrained") / "net"
+    result = train(data, out, model="eat-s-gmme-lite-k4c2", **SMALL)
+    assert result.exit_code == 0, result.stderr
+    return out
+
+
+def test_init_gives_the_weights_the_format_and_the_model(
+    data: Path, tmp_path: Path, pretrained: Path
+) -> None:
+    flags = ("--init", str(pretrained), "--freeze", "backbone", "--layer-decay", "0.5")
+    result = train(data, tmp_path, *flags, task=None, model=None)
+    assert result.exit_code == 0, result.stderr
+    before, after = load_checkpoint(pretrained), load_checkpoint(tmp_path)
+    assert after.spec == before.spec
+    assert after.training["init"] == {"name": str(pretrained), "sha256": before.sha256}
+    assert (after.training["recipe"]["freeze"], after.training["recipe"]["layer_decay"]) == (
+        "backbone", 0.5,
+    )  # fmt: skip
+    old, new = before.model.state_dict(), after.model.state_dict()
+    changed = {key for key in old if not torch.equal(old[key], new[key])}
+    assert changed == {"classify.weight", "classify.bias"}
+
+
+def test_teacher_is_noted_and_its_weight_is_a_half(
+    data: Path, tmp_path: Path, pretrained: Path
+) -> None:
+    result = train(data, tmp_path, "--teacher", str(pretrained), **SMALL)
+    assert result.exit_code == 0, result.stderr
+    training = load_checkpoint(tmp_path).training
+    assert training["teacher"]["sha256"] == load_checkpoint(pretrained).sha256
+    assert training["recipe"]["teacher_weight"] == 0.5
+    refused = train(data, tmp_path / "other", "--teacher", str(pretrained))
+    assert refused.exit_code == 3 and "2048 samples at 8000 Hz" in refused.stderr
+
+
+def test_init_that_does_not_fit_is_refused(data: Path, tmp_path: Path, pretrained: Path) -> None:
+    """Its blocks, and its sample rate unless --any-rate."""
+    refused = train(data, tmp_path / "a", "--init", str(pretrained), **SMALL)
+    assert refused.exit_code == 3 and "down-sampling" in refused.stderr
+    faster = {**SMALL, "sample-rate": "16000"}
+    refused = train(data, tmp_path / "b", "--init", str(pretrained), **faster, model=None)
+    assert refused.exit_code == 3 and "8000 Hz, not 16000 Hz" in refused.stderr
+    flags = ("--init", str(pretrained), "--any-rate")
+    taken = train(data, tmp_path / "b", *flags, **faster, model=None)
+    assert taken.exit_code == 0, taken.stderr
+
+
+def test_tensorboard_is_a_hint_unless_it_is_asked_for(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.setattr("gmme_edge.training.journal.find_spec", lambda _: None)
+    result = train(data, tmp_path / "a", **SMALL)
+    assert result.exit_code == 0 and result.stderr.count("gmme-edge[logging]") == 1
+    result = train(data, tmp_path / "b", "--no-tensorboard", **SMALL)
+    assert result.exit_code == 0 and "gmme-edge[logging]" not in result.stderr
+    result = train(data, tmp_path / "c", "--tensorboard", **SMALL)
+    assert result.exit_code == 4 and "gmme-edge[logging]" in result.stderr
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gmme_edge.data.folder import load_folder
+from gmme_edge.data.folder import FOLDS, load_folder, load_folder_fold
 from gmme_edge.errors import DatasetError
 from tests.data.trees import write_clip
 
@@ -59,6 +59,35 @@ def test_division_depends_on_names_alone(tmp_path: Path) -> None:
     assert here == there
     # By `sha256sum` of the names. Another rule would move users' test recordings into training.
     assert sorted(name for name, split in here.items() if split == "test") == ["clip 8.wav"]
+
+
+def test_folds_test_each_recording_once(tmp_path: Path) -> None:
+    """Every fold holds a fifth of each class, and the order is that of the 80/10/10 division."""
+    root = class_tree(tmp_path / "sounds", {"dog": 10, "cat": 7})
+    folds = [load_folder_fold(root, fold) for fold in range(1, FOLDS + 1)]
+    tested = [clip.path for dataset in folds for clip in dataset.select("test")]
+    assert sorted(tested) == sorted(clip.path for clip in folds[0].clips)
+    assert len(set(tested)) == 17
+    for dataset in folds:
+        sizes = Counter(clip.label for clip in dataset.select("test"))
+        assert sizes[1] == 2 and sizes[0] in (1, 2)
+        assert dataset.counts().keys() == {"train", "test"}
+    assert folds[1].labels == ("cat", "dog") and folds[1].name == "sounds fold 2"
+    # The first by hash of the name tests in fold 1 and in the division without folds.
+    first = {clip.path for clip in load_folder(root).select("test")}
+    assert first < set(tested[: len(folds[0].select("test"))])
+
+
+def test_folds_need_five_recordings_of_a_class(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"cat holds 4 recordings.*\n.*one for each fold"):
+        load_folder_fold(class_tree(tmp_path, {"dog": 5, "cat": 4}), 1)
+
+
+def test_own_division_has_no_folds(tmp_path: Path) -> None:
+    for seed, name in enumerate(("train/dog/a.wav", "test/dog/b.wav")):
+        write_clip(tmp_path / name, seed)
+    with pytest.raises(DatasetError, match="divided by its folders test, train, and fold 2"):
+        load_folder_fold(tmp_path, 2)
 
 
 def test_file_names_need_not_be_utf_8(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from gmme_edge.data.dataset import Split
-from gmme_edge.data.registry import DATASETS, open_dataset
+from gmme_edge.data.registry import DATASETS, fold_count, open_dataset
 from gmme_edge.errors import DatasetError, UsageError
 from tests.data.trees import shared
 
@@ -17,9 +17,12 @@ def test_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
         open_dataset("esc5o", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["esc50", "esc10"])
-@pytest.mark.parametrize("fold", [None, 0, 6, -1])
-def test_esc_needs_a_fold_from_1_to_5(tmp_path: Path, name: str, fold: int | None) -> None:
+@pytest.mark.parametrize(
+    ("name", "fold"),
+    [(name, fold) for name in ("esc50", "esc10", "folder") for fold in (None, 0, 6, -1)
+     if (name, fold) != ("folder", None)],
+)  # fmt: skip
+def test_fold_is_from_1_to_5(tmp_path: Path, name: str, fold: int | None) -> None:
     with pytest.raises(UsageError, match="from 1 to 5"):
         open_dataset(name, tmp_path, fold)
 
@@ -30,10 +33,16 @@ def test_urbansound8k_needs_a_fold_from_1_to_10(tmp_path: Path, fold: int | None
         open_dataset("urbansound8k", tmp_path, fold)
 
 
-@pytest.mark.parametrize("name", ["speech-commands", "folder", "csv"])
+@pytest.mark.parametrize("name", ["speech-commands", "csv"])
 def test_fold_is_refused_where_there_are_none(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=f"{name} has no folds"):
         open_dataset(name, tmp_path, 1)
+
+
+def test_number_of_folds() -> None:
+    assert [fold_count(name) for name in ("esc50", "urbansound8k", "folder")] == [5, 10, 5]
+    with pytest.raises(UsageError, match="csv has no folds"):
+        fold_count("csv")
 
 
 @pytest.mark.parametrize("name", DATASETS)

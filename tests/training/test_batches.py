@@ -1,4 +1,4 @@
-"""What the network is fed: windows of clips, and their augmentation, undone step by step."""
+"""What the network is fed: windows of clips, each once per epoch in a random order."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from gmme_edge.training.augment import augment
 from gmme_edge.training.batches import Batches, generator_for
+from gmme_edge.training.rows import Rows
 from tests.training.tiny_run import make_store
-
-RATE = 1000  # a shift of up to 100 samples
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -78,63 +76,29 @@ def test_streams_are_independent() -> None:
     assert len(set(draws.values())) == len(draws)
 
 
-@pytest.fixture(scope="module")
-def augmented() -> tuple[np.ndarray, np.ndarray]:
-    """4,000 clips that count 1, 2, … 400, so that a value tells where it came from."""
-    clips = torch.arange(1.0, 401.0).repeat(4000, 1)
-    before = clips.clone()
-    result = augment(clips, RATE, generator(3))
-    assert torch.equal(clips, before), "the input was written to"
-    assert result.shape == clips.shape and result.dtype == clips.dtype
-    return before.double().numpy(), result.double().numpy()
+@pytest.mark.parametrize("resident", [False, True])
+@pytest.mark.parametrize("n_samples", [1, 8, 20, 53, 60])
+def test_gather_is_slicing(n_samples: int, resident: bool) -> None:
+    """Windows as long as the whole store and longer; one copy of the waveforms or the map."""
+    waveforms = [1000.0 * (i + 1) + np.arange(n) for i, n in enumerate((5, 8, 9, 30, 1))]
+    batches = Batches(make_store(waveforms, [0] * 5), n_samples, resident=resident)
+    indices = torch.tensor([4, 0, 3, 1, 2, 4])
+    rows, _ = batches.take(indices, generator())
+    for row, i in zip(rows.numpy(), indices.tolist(), strict=True):
+        clip = waveforms[i].astype(np.float32)
+        first = int(np.flatnonzero(clip == row[0])[0])
+        part = clip[first : first + n_samples]
+        assert len(part) == min(n_samples, len(clip))
+        np.testing.assert_array_equal(row, np.pad(part, (0, n_samples - len(part))))
 
 
-def recover(row: np.ndarray) -> tuple[float, int]:
-    """(gain with sign, shift) of an augmented 1, 2, … 400, from slope and first value."""
-    inside = np.flatnonzero(row)
-    factor = float(np.diff(row[inside]).mean())
-    return factor, int(inside[0] - round(row[inside[0]] / factor) + 1)
-
-
-def test_augmented_clips_are_gain_times_sign_times_shift(
-    augmented: tuple[np.ndarray, np.ndarray],
-) -> None:
-    clips, result = augmented
-    for clip, row in zip(clips[:500], result[:500], strict=True):
-        factor, shift = recover(row)
-        assert 0.5 <= abs(factor) <= 1.3 + 1e-6 and abs(shift) <= 100
-        wanted = np.zeros(400)
-        for i in range(400):
-            if 0 <= i - shift < 400:
-                wanted[i] = factor * clip[i - shift]
-        np.testing.assert_allclose(row, wanted, rtol=1e-5, atol=1e-4)
-
-
-def test_augmentations_are_drawn_as_published(augmented: tuple[np.ndarray, np.ndarray]) -> None:
-    """Each with p = 0.5, independently; 4,000 clips, limits of 5 standard errors."""
-    factors, shifts = np.array([recover(row) for row in augmented[1]]).T
-    signs, gains = np.sign(factors), np.abs(factors)
-    changed = np.array([signs < 0, abs(gains - 1) > 1e-4, shifts != 0])
-    error = 5 * 0.5 / np.sqrt(4000)
-    assert abs(changed[:2].mean(axis=1) - 0.5).max() < error
-    assert abs(changed[2].mean() - 0.5 * 200 / 201) < error
-    assert abs(np.corrcoef(changed) - np.eye(3)).max() < 5 / np.sqrt(4000)
-    drawn = gains[changed[1]]
-    assert drawn.mean() == pytest.approx(0.9, abs=5 * 0.8 / np.sqrt(12 * len(drawn)))
-    assert drawn.min() < 0.51 and drawn.max() > 1.29
-    moved = shifts[changed[2]]
-    assert abs(moved.mean()) < 5 * 200 / np.sqrt(12 * len(moved))
-    assert moved.min() < -97 and moved.max() > 97
-
-
-def test_augment_is_a_function_of_the_generator() -> None:
-    clips = torch.randn(16, 300, generator=generator())
-    first, again, other = (augment(clips, RATE, generator(s)) for s in (1, 1, 2))
-    assert torch.equal(first, again) and not torch.equal(first, other)
-
-
-def test_augment_clips_shorter_than_the_shift() -> None:
-    clips = torch.ones(64, 3)
-    result = augment(clips, 48_000, generator())
-    assert bool(result.isfinite().all()) and result.shape == clips.shape
-    assert bool((result != 0).any(dim=1).all()), "a clip was shifted out altogether"
+@pytest.mark.parametrize("resident", [False, True])
+def test_processes_share_a_batch(resident: bool) -> None:
+    waveforms = [1000 * (i + 1) + np.arange(n) for i, n in enumerate((5, 8, 9, 30, 1))]
+    store = make_store(waveforms, [0, 1, 2, 1, 0])
+    indices = torch.tensor([3, 0, 3, 2, 1, 3, 4, 3])
+    whole = Batches(store, 8).take(indices, generator())
+    batches = Batches(store, 8, resident=resident)
+    parts = [batches.take(indices, generator(), Rows(8, r, r + 2)) for r in (0, 2, 4, 6)]
+    for k in (0, 1):
+        assert torch.equal(torch.cat([part[k] for part in parts]), whole[k])

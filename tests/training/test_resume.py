@@ -24,7 +24,8 @@ from gmme_edge.data.store import WaveformStore
 from gmme_edge.errors import CheckpointError, UsageError
 from gmme_edge.models.checkpoint import load_checkpoint
 from gmme_edge.training import loop
-from gmme_edge.training.loop import Progress, Trainer, TrainingDivergedError
+from gmme_edge.training.divergence import DIVERGED, TrainingDivergedError
+from gmme_edge.training.loop import Progress, Trainer
 from gmme_edge.training.state import STATE
 from tests.conftest import TINY
 from tests.training.tiny_run import (
@@ -329,6 +330,7 @@ def test_diverging_names_the_clips_and_keeps_the_last_state(stopped: Path) -> No
     message = str(caught.value)
     assert "At step 2 the loss is nan" in message and "--lr" in message
     assert all(f"clip-{i}.wav" in message for i in order.tolist())
+    assert (stopped / DIVERGED).read_text().split() == [f"clip-{i}.wav" for i in order.tolist()]
     assert (stopped / STATE).read_bytes() == before
 
 
@@ -337,9 +339,7 @@ def test_a_gradient_that_overflows_stops_before_the_weights_do(
 ) -> None:
     before = (stopped / STATE).read_bytes()
     trainer = make_trainer(stopped)
-    monkeypatch.setattr(
-        "gmme_edge.training.loop.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(torch.inf)
-    )
+    monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(torch.inf))
     with pytest.raises(TrainingDivergedError, match="norm inf"):
         trainer.run()
     assert all(v.isfinite().all() for v in trainer.state.model.state_dict().values())

@@ -1,61 +1,16 @@
-"""Learning rate, averaged weights and parameter groups against torch and numpy."""
+"""Averaged weights against numpy; the recipe's limits."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from gmme_edge.errors import UsageError
 from gmme_edge.models.eat import EAT
 from gmme_edge.training.ema import Ema
-from gmme_edge.training.loop import one_cycle, parameter_groups
 from gmme_edge.training.recipe import Recipe, default_ema_unit
 from tests.conftest import TINY
-
-
-@pytest.mark.parametrize("total", [11, 20, 37, 100, 1000])
-@pytest.mark.parametrize("max_lr", [3e-4, 1.0])
-def test_one_cycle_is_torchs(total: int, max_lr: float) -> None:
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=max_lr, total_steps=total, pct_start=0.1
-    )
-    wanted = []
-    for _ in range(total):
-        wanted.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        if len(wanted) < total:
-            scheduler.step()
-    recipe = Recipe(epochs=1, max_lr=max_lr)
-    got = [one_cycle(step, total, recipe) for step in range(total)]
-    np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=max_lr * 1e-12)
-    assert max(got) <= max_lr
-
-
-@pytest.mark.parametrize("total", range(1, 11))
-def test_one_cycle_of_a_few_steps(total: int) -> None:
-    """torch divides by zero here; this starts low and stays within the limits."""
-    rates = [one_cycle(step, total, Recipe(epochs=1)) for step in range(total)]
-    assert rates[0] == pytest.approx(3e-4 / 25)
-    assert all(0 < rate <= 3e-4 for rate in rates)
-
-
-def test_parameter_groups() -> None:
-    """Weights of rank 2 and more decay: no bias, no norm, no PReLU slope does."""
-    model = EAT(replace(TINY))
-    names = {id(p): name for name, p in model.named_parameters()}
-    decayed, others = parameter_groups(model, 0.25)
-    assert (decayed["weight_decay"], others["weight_decay"]) == (0.25, 0.0)
-    found = [names[id(p)] for group in (decayed, others) for p in group["params"]]
-    assert sorted(found) == sorted(names.values())
-    for p in others["params"]:
-        name = names[id(p)]
-        assert name.endswith("bias") or "norm" in name, name
-    assert not any("norm" in names[id(p)] or p.ndim < 2 for p in decayed["params"])
 
 
 def test_epoch_decay() -> None:

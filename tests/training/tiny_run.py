@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
+import os
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +16,16 @@ import torch
 from gmme_edge.data.store import WaveformStore
 from gmme_edge.spec import Downsample
 from gmme_edge.training import loop
+from gmme_edge.training.batches import Batches
+from gmme_edge.training.fabric import open_fabric
+from gmme_edge.training.feed import Batch
 from gmme_edge.training.loop import Trainer, TrainingData
-from gmme_edge.training.recipe import Recipe
+from gmme_edge.training.recipe import Recipe, override
 from tests.conftest import TINY
 
 SPEC = replace(TINY, downsample=Downsample("gmme", 4, 2))
 LABELS = ("low", "high", "noise")
-RECIPE = Recipe(epochs=4, batch_size=4, max_lr=3e-3, ema_unit="step")
+RECIPE = Recipe(epochs=4, batch_size=4, max_lr=3e-3, ema_unit="step", mixing_from_epoch=2)
 STEPS_PER_EPOCH, TOTAL_STEPS = 3, 12  # 13 clips: the last partial batch is dropped
 
 
@@ -56,11 +62,45 @@ def make_trainer(
     recipe: Recipe = RECIPE,
     data: TrainingData | None = None,
     spec=SPEC,  # noqa: ANN001
+    **options: Any,  # noqa: ANN401 - Trainer's own
 ) -> Trainer:
-    return Trainer(spec, data or make_data(), recipe, out)
+    return Trainer(spec, data or make_data(), recipe, out, **options)
+
+
+class DoubleBatches(Batches):
+    def take(self, *arguments: Any) -> tuple[torch.Tensor, torch.Tensor]:  # noqa: ANN401
+        waveform, labels = super().take(*arguments)
+        return waveform.double(), labels
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--devices", type=int, default=0, help="more than 0: with a Fabric")
+    parser.add_argument("--set", nargs="*", default=[], help="name=value of the recipe")
+    parser.add_argument("--stop", type=int, help="the last process sends itself SIGINT then")
+    parser.add_argument("--double", action="store_true", help="in float64")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.double:
+        torch.set_default_dtype(torch.float64)
+        loop.Batches = DoubleBatches  # type: ignore[misc]
+    loop._SAVE_EVERY_S = 0.0  # after every step
+    fabric = open_fabric("cpu", options.devices) if options.devices else None
+    recipe, data = override(RECIPE, options.set), make_data(monitor=not options.double)
+    trainer = make_trainer(options.out, recipe, data, fabric=fabric)
+    if trainer.processes.rank > 0:
+        loop.save_checkpoint = trainer.state.save = None  # type: ignore[assignment,method-assign]
+    step, last = trainer.feed.batch, trainer.processes.rank == trainer.processes.size - 1
+
+    def batch(number: int) -> Batch:
+        if last and number + 1 == options.stop:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(number)
+
+    trainer.feed.batch = batch  # type: ignore[method-assign]
+    trainer.run(lambda p: print(p.step, flush=True))
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    loop._SAVE_EVERY_S = 0.0  # after every step
-    make_trainer(Path(sys.argv[1])).run(lambda p: print(p.step, flush=True))
+    main()
