@@ -194,7 +194,7 @@ def _cross_validate(
     results: list[FoldResult] = []
     for fold in folds:
         folder = output / fold_folder(fold)
-        with _journal(folder, tensorboard, hint=fold == folds[0]) as journal:
+        with _journal(folder, tensorboard) as journal:
             trainer = setup.make_trainer(folder, fold, journal, several=len(folds) > 1)
             _run(trainer, f"{trainer.spec.name} fold {fold}", restart)
         if setup.rank == 0:
@@ -221,16 +221,10 @@ def _cross_validate(
         show_comparison(comparison)
 
 
-def _journal(
-    folder: Path, tensorboard: bool | None, hint: bool = True
-) -> contextlib.closing[Journal]:
-    from gmme_edge.cli.console import stderr
+def _journal(folder: Path, tensorboard: bool | None) -> contextlib.closing[Journal]:
     from gmme_edge.training.journal import Journal
 
-    journal = Journal(folder, tensorboard)
-    if hint and tensorboard is None and not journal.tensorboard:
-        stderr.print('no TensorBoard scalars: pip install "gmme-edge[logging]"', markup=False)
-    return contextlib.closing(journal)
+    return contextlib.closing(Journal(folder, tensorboard))
 
 
 def _run(trainer: Trainer, title: str, restart: bool) -> None:

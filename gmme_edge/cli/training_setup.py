@@ -110,10 +110,15 @@ class TrainingSetup:
             several: other folds follow: decode the whole data set once.
         """
         from gmme_edge.data.registry import open_dataset
+        from gmme_edge.runtime.bundle import MANIFEST
         from gmme_edge.training.distill import Teacher
         from gmme_edge.training.loop import Trainer
         from gmme_edge.training.transfer import initial_model
 
+        if (out / MANIFEST).exists():
+            raise UsageError(
+                f"{out} is a bundle; its files would no longer match their hashes.", "another -o."
+            )
         opened = open_dataset(self.dataset, self.data, fold)
         source = self._open_source("--init", self.init, fold)
         taught_by = self._open_source("--teacher", self.teacher, fold)

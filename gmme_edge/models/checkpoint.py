@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,17 +57,24 @@ def save_checkpoint(
     """Write both files, each through a temporary name."""
     if len(labels) != spec.n_classes:
         raise CheckpointError(f"{len(labels)} labels for {spec.n_classes} classes.")
-    with replacing(folder / WEIGHTS) as temporary:
-        save_file(
-            {key: value.detach().contiguous().cpu() for key, value in state.items()}, temporary
-        )
-    description = {
-        "schema": SCHEMA,
-        "model": spec.to_dict(),
-        "labels": list(labels),
-        "training": dict(training),
-    }
-    write_json(folder / DESCRIPTION, description)
+    network = {"model": spec.to_dict(), "labels": list(labels)}
+    _forget_other(folder / DESCRIPTION, network)
+    tensors = {key: value.detach().contiguous().cpu() for key, value in state.items()}
+    with replacing(folder / WEIGHTS, sum(t.nbytes for t in tensors.values())) as temporary:
+        save_file(tensors, temporary)
+    write_json(folder / DESCRIPTION, {"schema": SCHEMA, **network, "training": dict(training)})
+
+
+def _forget_other(path: Path, network: Mapping[str, Any]) -> None:
+    """Remove the description of another network, so that a kill cannot leave it to new weights."""
+    if not path.exists():
+        return
+    try:
+        values = read_json(path, "checkpoint description", SCHEMA, CheckpointError)
+    except CheckpointError:
+        values = {}
+    if {key: values.get(key) for key in network} != json.loads(json.dumps(network)):
+        path.unlink()
 
 
 def open_checkpoint(name_or_path: str | Path) -> Checkpoint:

@@ -31,7 +31,7 @@ from gmme_edge.training.optimizer import one_cycle, parameter_groups, set_train_
 from gmme_edge.training.progress import Clock
 from gmme_edge.training.progress import Progress as Progress
 from gmme_edge.training.recipe import Recipe
-from gmme_edge.training.state import STATE, RunState
+from gmme_edge.training.state import STATE, RunState, new_running
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -104,7 +104,7 @@ class Trainer:
         )
         self.steps_per_epoch = self.feed.steps_per_epoch
         self.total_steps = self.steps_per_epoch * recipe.epochs
-        model = self._fresh_model() if start is None else self._copy_of(start)
+        model = self._initial_model(start)
         optimizer = torch.optim.AdamW(
             parameter_groups(model, recipe), recipe.max_lr, recipe.betas, recipe.epsilon
         )
@@ -112,19 +112,17 @@ class Trainer:
         self.processes.adopt(model, optimizer, recipe.compile)
         self.state = RunState(model, ema, optimizer, 0, [], new_running())
 
-    def _fresh_model(self) -> EAT:
+    def _initial_model(self, start: EAT | None) -> EAT:
         seed = self.recipe.seed
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = EAT(self.spec, self.recipe.dropout).to(self.device)
+            if start is not None:
+                model.load_state_dict(start.state_dict())
+                return model
             waveform, _ = self.batches.take(self.feed.indices(0), generator_for(seed, 0, stream=2))
             seed_batch_norm(model, peak_scale(waveform))
         return model
-
-    def _copy_of(self, start: EAT) -> EAT:
-        model = EAT(self.spec, self.recipe.dropout)
-        model.load_state_dict(start.state_dict())
-        return model.to(self.device)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -165,11 +163,11 @@ class Trainer:
                 if on_progress and processes.rank == 0:
                     on_progress(progress)
                 if processes.any(stop.requested):
-                    self._save_and_wait()
+                    self.save(wait=True)
                     raise KeyboardInterrupt
                 if clock.should_save(_SAVE_EVERY_S):
                     self.save()
-            self._save_and_wait()
+            self.save(wait=True)
 
     def _open(self, restart: bool) -> None:
         """Load the state in `out`, if any, on every process."""
@@ -191,10 +189,17 @@ class Trainer:
         if self.device.type == "cpu":
             keep_freed_memory()
 
-    def save(self) -> None:
-        """Write the resumable state, then the checkpoint with the averaged weights."""
-        if self.processes.rank > 0:
-            return
+    def save(self, wait: bool = False) -> None:
+        """Write the resumable state, then the checkpoint with the averaged weights: on process 0.
+
+        `wait` keeps every process, so that none ends, and its launcher the others, before that.
+        """
+        if self.processes.rank == 0:
+            self._write()
+        if wait:
+            self.processes.wait()
+
+    def _write(self) -> None:
         self.state.loss_scale = self.processes.loss_scale
         self.state.save(self.out, self.identity)
         finished = self.state.step >= self.total_steps
@@ -208,11 +213,6 @@ class Trainer:
                 "versions": {"gmme-edge": __version__, "torch": str(torch.__version__)},
             },
         )  # fmt: skip
-
-    def _save_and_wait(self) -> None:
-        """So that no process ends, and its launcher the others, before the files are whole."""
-        self.save()
-        self.processes.wait()
 
     def _step(self) -> tuple[float, float]:
         """One optimizer step; the whole batch's loss and its gradient's norm before clipping."""
@@ -280,12 +280,8 @@ class Trainer:
 
     def _report(self, progress: Progress, loss: float, norm: float) -> None:
         if self._journal and progress.step % _JOURNAL_EVERY_STEPS == 0:
-            values = {
-                "loss": loss,
-                "lr": progress.learning_rate,
-                "grad_norm": norm,
-                "clips_per_s": progress.clips_per_s,
-            }
+            values = {"loss": loss, "grad_norm": norm, "lr": progress.learning_rate}
+            values["clips_per_s"] = progress.clips_per_s
             self._journal.log(progress.step, "step", values)
 
     def _progress(self, loss: float, clock: Clock) -> Progress:
@@ -303,7 +299,3 @@ class Trainer:
             left_s=(self.total_steps - state.step) / steps_per_s,
             monitor_accuracy=last.get("monitor_accuracy"),
         )
-
-
-def new_running() -> dict[str, float]:
-    return {"loss": 0.0, "correct": 0.0, "clips": 0.0}

@@ -21,6 +21,10 @@ from gmme_edge.training.ema import Ema
 STATE = "training-state.safetensors"
 
 
+def new_running() -> dict[str, float]:
+    return {"loss": 0.0, "correct": 0.0, "clips": 0.0}
+
+
 @dataclass
 class RunState:
     """Everything that changes while training; random numbers are functions of `step`.

@@ -306,16 +306,21 @@ def test_init_that_does_not_fit_is_refused(data: Path, tmp_path: Path, pretraine
     assert taken.exit_code == 0, taken.stderr
 
 
-def test_tensorboard_is_a_hint_unless_it_is_asked_for(
+def test_a_bundle_is_not_trained_over(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{}")
+    refused = train(data, tmp_path, **SMALL)
+    assert refused.exit_code == 2 and "is a bundle" in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_tensorboard_is_missed_only_where_it_is_asked_for(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     monkeypatch.setattr("gmme_edge.training.journal.find_spec", lambda _: None)
     result = train(data, tmp_path / "a", **SMALL)
-    assert result.exit_code == 0 and result.stderr.count("gmme-edge[logging]") == 1
-    result = train(data, tmp_path / "b", "--no-tensorboard", **SMALL)
     assert result.exit_code == 0 and "gmme-edge[logging]" not in result.stderr
-    result = train(data, tmp_path / "c", "--tensorboard", **SMALL)
+    result = train(data, tmp_path / "b", "--tensorboard", **SMALL)
     assert result.exit_code == 4 and "gmme-edge[logging]" in result.stderr
 
 

@@ -124,3 +124,22 @@ def test_wrong_number_of_labels_writes_nothing(tmp_path: Path) -> None:
 def test_absent_folder(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="gmme-edge train"):
         load_checkpoint(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("labels", [LABELS, LABELS[::-1]])
+def test_new_weights_never_stand_beside_another_networks_labels(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, labels: tuple[str, ...]
+) -> None:
+    """A kill between the two files: the same network's description stays, another's is gone."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gmme_edge.models.checkpoint.write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(folder, TINY, EAT(TINY).state_dict(), labels, {})
+    if labels == LABELS:
+        assert load_checkpoint(folder).labels == LABELS
+    else:
+        with pytest.raises(CheckpointError, match=DESCRIPTION):
+            load_checkpoint(folder)
