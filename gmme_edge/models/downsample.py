@@ -62,9 +62,10 @@ class SameConv2d(nn.Conv2d):
         if self.training and rows < columns:
             # The same on the transposed map: oneDNN's gradient of a wide kernel takes four times
             # as long as that of a tall one on a CPU.
-            transposed = self._conv_forward(padded.mT.contiguous(), self.weight.mT, self.bias)
-            return transposed.mT
-        y: Tensor = self._conv_forward(padded, self.weight, self.bias)
+            padded = padded.mT.contiguous()
+            y: Tensor = self._conv_forward(padded, self.weight.mT, self.bias).mT
+        else:
+            y = self._conv_forward(padded, self.weight, self.bias)
         return y
 
 

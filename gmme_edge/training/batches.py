@@ -78,15 +78,18 @@ class Batches:
         """The `n_samples` from each `start` on, whatever clip they belong to."""
         if self._resident is not None:
             return self._resident.unfold(0, self._n_samples, 1)[self._to_device(start)]
-        pinned = self._device.type == "cuda"
-        waveform = torch.empty(len(start), self._n_samples, pin_memory=pinned)
         late = start >= self._edge
-        if not late.all():
-            windows = sliding_window_view(self._samples, self._n_samples)
-            waveform.numpy()[~late] = windows[start[~late]]
-        windows = sliding_window_view(self._tail, self._n_samples)
-        waveform.numpy()[late] = windows[start[late] - self._edge]
-        return waveform.to(self._device, non_blocking=True)
+        if late.all():
+            windows = sliding_window_view(self._tail, self._n_samples)[start - self._edge]
+        else:
+            whole = sliding_window_view(self._samples, self._n_samples)
+            windows = whole[np.where(late, 0, start)]
+            tail = sliding_window_view(self._tail, self._n_samples)
+            windows[late] = tail[start[late] - self._edge]
+        waveform = torch.from_numpy(windows.astype(np.float32, copy=False))
+        if self._device.type == "cuda":
+            return waveform.pin_memory().to(self._device, non_blocking=True)
+        return waveform
 
     def _to_device(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self._device)

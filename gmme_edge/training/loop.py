@@ -170,13 +170,12 @@ class Trainer:
             self.save(wait=True)
 
     def _open(self, restart: bool) -> None:
-        """Load the state in `out`, if any, on every process."""
+        """Load the state in `out`, if any, on every process; `restart` leaves it until it is
+        replaced, since the disk may be too full for a new one.
+        """
         state, processes = self.state, self.processes
         self.out.mkdir(parents=True, exist_ok=True)  # fails now rather than with the first save
-        if restart and processes.rank == 0:
-            (self.out / STATE).unlink(missing_ok=True)
-        processes.wait()
-        if (self.out / STATE).exists():
+        if not restart and (self.out / STATE).exists():
             state.load(self.out, self.identity)
             processes.loss_scale = state.loss_scale
         steps = processes.sum(torch.tensor(float(state.step), device=self.device))

@@ -60,7 +60,7 @@ class RunState:
             "loss_scale": self.loss_scale,
         }
         tensors = {key: value.detach().contiguous().cpu() for key, value in self._tensors().items()}
-        with replacing(folder / STATE) as temporary:
+        with replacing(folder / STATE, sum(t.nbytes for t in tensors.values())) as temporary:
             save_file(tensors, temporary, metadata={"run": json.dumps(note)})
 
     def load(self, folder: Path, identity: Mapping[str, Any]) -> None:
