@@ -126,11 +126,14 @@ class TrainingSetup:
         start, teacher, identity = None, None, {}
         if source:
             start = initial_model(spec, source, opened.labels, self.recipe.seed, self.any_rate)
-            identity["init"] = {"name": self.init, "sha256": source.sha256}
+            identity["init"] = {"name": Path(self.init or "").name, "sha256": source.sha256}
         if taught_by:
             teacher = Teacher(taught_by, self.fabric.device if self.fabric else self.device)
             teacher.check(spec, opened.labels)
-            identity["teacher"] = {"name": self.teacher, "sha256": taught_by.sha256}
+            identity["teacher"] = {
+                "name": Path(self.teacher or "").name,
+                "sha256": taught_by.sha256,
+            }
         return Trainer(
             spec, self._load(opened, fold, spec.sample_rate_hz, several), self.recipe, out,
             self.device, fabric=self.fabric, start=start, teacher=teacher, identity=identity,
