@@ -273,7 +273,7 @@ def test_init_gives_the_weights_the_format_and_the_model(
     assert result.exit_code == 0, result.stderr
     before, after = load_checkpoint(pretrained), load_checkpoint(tmp_path)
     assert after.spec == before.spec
-    assert after.training["init"] == {"name": str(pretrained), "sha256": before.sha256}
+    assert after.training["init"] == {"name": pretrained.name, "sha256": before.sha256}
     assert (after.training["recipe"]["freeze"], after.training["recipe"]["layer_decay"]) == (
         "backbone", 0.5,
     )  # fmt: skip
