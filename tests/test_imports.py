@@ -127,7 +127,7 @@ def test_importing_the_package_loads_nothing() -> None:
 
 COMMANDS = (
     "demo", "train", "evaluate", "paired", "convert", "export", "verify", "predict", "profile",
-    "compare", "models", "doctor",
+    "compare", "models", "doctor", "engine-info",
 )  # fmt: skip
 
 

@@ -7,25 +7,25 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from gmme_edge.errors import EngineError, UsageError
 from gmme_edge.files import replacing, sha256_of
-from gmme_edge.runtime.bundle import INPUT, PRECISIONS
+from gmme_edge.runtime.bundle import PRECISIONS
 from gmme_edge.runtime.cudart import driver_version, jetpack_version, open_cudart
 from gmme_edge.runtime.engines import EngineInfo, format_sm
 from gmme_edge.runtime.tensorrt_library import (
     FLAVOURS,
     captured_log,
     check_sm,
+    create_object,
     load_library,
-    shared_logger,
 )
 from gmme_exporters.tensorrt_building import Progress, build_serialized
+from gmme_exporters.tensorrt_config import EngineOptions, check_precision_offered, configure
 from gmme_exporters.tensorrt_parsing import create_network, parse_network
+from gmme_exporters.tensorrt_timing import attach_timing_cache, save_timing_cache
 
 __all__ = ["FLAVOURS", "EngineInfo", "EngineOptions", "build_engine"]
 
@@ -34,47 +34,6 @@ _BUILD_FIXES = (
     ("FP32 GEMM is not supported", "use --precision fp16 for this GPU."),
     ("memory", "free GPU memory, or build for a smaller largest batch."),
 )
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """How to build an engine.
-
-    Attributes:
-        flavour: ``tensorrt`` or ``tensorrt-rtx``.
-        sm: TensorRT-RTX only: the compute capability to build for, 89 for 8.9, on any machine;
-            None builds for this machine's GPU.
-        min_batch: smallest batch; kernels are chosen for `opt_batch`.
-        max_batch: largest batch; GPU memory grows with it.
-        workspace_mib: limit of the scratch memory in MiB; None leaves the library's own.
-    """
-
-    flavour: str = "tensorrt-rtx"
-    sm: int | None = None
-    min_batch: int = 1
-    opt_batch: int = 1
-    max_batch: int = 8
-    workspace_mib: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.flavour not in FLAVOURS:
-            raise UsageError(
-                f"Unknown engine flavour {self.flavour!r}.", f"one of {', '.join(FLAVOURS)}."
-            )
-        if not 1 <= self.min_batch <= self.opt_batch <= self.max_batch:
-            raise UsageError(
-                f"Batches {self.min_batch}, {self.opt_batch}, {self.max_batch} (smallest, "
-                "optimal, largest) are out of order.",
-                "1 <= smallest <= optimal <= largest.",
-            )
-        if self.workspace_mib is not None and self.workspace_mib < 1:
-            raise UsageError(f"A workspace of {self.workspace_mib} MiB.", "at least 1 MiB.")
-        if self.flavour == "tensorrt" and self.sm is not None:
-            raise UsageError(
-                f"TensorRT was asked to build for SM{self.sm}.",
-                "no sm: TensorRT builds for the GPU of the machine that it runs on.",
-                "leave sm out, or use tensorrt-rtx, which builds ahead of time.",
-            )
 
 
 def build_engine(
@@ -86,8 +45,9 @@ def build_engine(
 ) -> EngineInfo:
     """Build `engine_path` and its sidecar ``….json`` from a graph of this project.
 
-    The precision is the graph's own: fp16 is a typed graph, int8-tensorrt one with Q/DQ nodes.
-    Only weakly typed TensorRT 8 must be told as well. fp32 may use TF32, TensorRT's default.
+    The precision is the graph's own: fp16 and bf16 (`tensorrt_bf16`) are typed graphs,
+    int8-tensorrt is one with Q/DQ nodes. Only weakly typed TensorRT 8 must be told as well. fp32
+    may use TF32, TensorRT's default.
 
     Args:
         on_progress: called with (phase, steps done, steps in all) from the builder's threads;
@@ -95,15 +55,17 @@ def build_engine(
 
     Raises:
         UsageError: a precision that TensorRT cannot build.
-        InputError: `onnx_path` is missing or no graph of this project.
+        InputError: `onnx_path` is missing or no graph of this project, or the timing cache is
+            damaged or of another version or GPU.
         MissingDependencyError: the library is not installed.
         PlatformError: no GPU where one is needed, a GPU that the library does not serve, or an
-            operation that it does not support.
+            operation or option that it does not support.
         EngineError: the build failed.
     """
     _check_precision(precision)
     library = load_library(options.flavour, f"build a {options.flavour} engine")
     sm, gpu_name = _resolve_target(library, options)
+    check_precision_offered(library, precision, sm)
     started = time.perf_counter()
     plan, n_layers = _build(library, onnx_path, precision, options, sm, on_progress)
     info = EngineInfo(
@@ -137,8 +99,9 @@ def _check_precision(precision: str) -> None:
             "the int8-tensorrt graph.",
             "export with --precision int8 for TensorRT, and build from that graph.",
         )
-    if precision not in PRECISIONS:
-        raise UsageError(f"Unknown precision {precision!r}.", f"one of {', '.join(PRECISIONS)}.")
+    known = (*PRECISIONS, "bf16")
+    if precision not in known:
+        raise UsageError(f"Unknown precision {precision!r}.", f"one of {', '.join(known)}.")
 
 
 def _resolve_target(library: ModuleType, options: EngineOptions) -> tuple[int, str]:
@@ -165,12 +128,12 @@ def _build(
     The layers are those before fusion: to inspect the engine it must be loaded, on its GPU.
     """
     with captured_log(library) as log:
-        builder = library.Builder(shared_logger(library))
-        if builder is None:
-            raise EngineError(f"{options.flavour} cannot start: {log.reason()}")
+        builder = create_object(library, library.Builder, log)
         network = create_network(library, builder)
         n_samples = parse_network(library, network, onnx_path, log)
-        config = _configure(library, builder, precision, options, sm, n_samples)
+        config = configure(library, builder, precision, options, sm, n_samples)
+        if options.timing_cache is not None:
+            attach_timing_cache(library, config, Path(options.timing_cache), sm)
         plan = build_serialized(library, builder, network, config, on_progress)
         if plan is None:
             reason = log.reason()
@@ -179,39 +142,6 @@ def _build(
                 f"SM{sm}: {reason}",
                 fix=next((fix for text, fix in _BUILD_FIXES if text in reason), ""),
             )
+        if options.timing_cache is not None:
+            save_timing_cache(library, config, Path(options.timing_cache), sm)
         return plan, int(network.num_layers)
-
-
-def _configure(
-    library: ModuleType,
-    builder: Any,  # noqa: ANN401 - no stubs
-    precision: str,
-    options: EngineOptions,
-    sm: int,
-    n_samples: int,
-) -> Any:  # noqa: ANN401 - no stubs
-    config = builder.create_builder_config()
-    if options.workspace_mib is not None:
-        pool = library.MemoryPoolType.WORKSPACE
-        config.set_memory_pool_limit(pool, options.workspace_mib << 20)
-    if options.flavour == "tensorrt-rtx":
-        # Without a target TensorRT-RTX builds a portable engine for several generations at once.
-        config.num_compute_capabilities = 1
-        config.set_compute_capability(getattr(library.ComputeCapability, f"SM{sm}"), 0)
-    _set_weak_precision(library, config, precision)
-    profile = builder.create_optimization_profile()
-    batches = (options.min_batch, options.opt_batch, options.max_batch)
-    profile.set_shape(INPUT, *((batch, n_samples) for batch in batches))
-    config.add_optimization_profile(profile)
-    return config
-
-
-def _set_weak_precision(library: ModuleType, config: Any, precision: str) -> None:  # noqa: ANN401
-    """Allow fp16 or int8 kernels where the network is weakly typed (TensorRT 8).
-
-    int8 comes without FP16, so that the layers outside Q/DQ stay in fp32 as on later versions.
-    """
-    strong = hasattr(library.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
-    name = {"fp16": "FP16", "int8-tensorrt": "INT8"}.get(precision)
-    if name and not strong and hasattr(library.BuilderFlag, name):
-        config.set_flag(getattr(library.BuilderFlag, name))

@@ -68,7 +68,7 @@ def build_serialized(
     here, as is Ctrl-C; without a monitor that waits for the build's end.
     """
     steps = _Steps(on_progress)
-    if hasattr(library, "IProgressMonitor"):
+    if hasattr(library, "IProgressMonitor") and hasattr(config, "progress_monitor"):
         monitor = _create_monitor(library, steps)
         config.progress_monitor = monitor
     with ThreadPoolExecutor(1) as pool:

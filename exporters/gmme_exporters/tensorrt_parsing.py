@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from gmme_edge.errors import InputError, PlatformError
 from gmme_edge.runtime.bundle import INPUT, OUTPUTS
 from gmme_edge.runtime.tensorrt_library import EngineLog, shared_logger
+from gmme_exporters.tensorrt_opsets import check_opset
 
 _INT8_FIX = (
     "build from the int8-tensorrt graph: symmetric int8, zero points of 0, biases in floating "
@@ -55,26 +55,12 @@ def parse_network(
     """
     if not onnx_path.is_file():
         raise InputError(f"{onnx_path} does not exist.", "an exported ONNX file.")
-    _check_opset(library, onnx_path)
+    check_opset(library.__version__, onnx_path)
     parser = library.OnnxParser(network, shared_logger(library))
     # From the file, not its bytes: weights may lie in a second file next to it.
     if not parser.parse_from_file(str(onnx_path)):
         raise _parser_error(library, parser, onnx_path, log)
     return _check_network(library, network, onnx_path)
-
-
-def _check_opset(library: ModuleType, onnx_path: Path) -> None:
-    if int(library.__version__.partition(".")[0]) != 8:
-        return
-    opset = read_opset(onnx_path.read_bytes())
-    if opset > 17:
-        # TensorRT 8 ignores ReduceMean's axes where they are an input (opset 18 on), silently.
-        raise PlatformError(
-            f"{onnx_path.name} has opset {opset}; TensorRT {library.__version__} would compute "
-            "ReduceMean over the wrong axes, without an error.",
-            "opset 17 or lower for TensorRT 8.",
-            "export again with --opset 16.",
-        )
 
 
 def _parser_error(
@@ -85,18 +71,20 @@ def _parser_error(
 ) -> PlatformError | InputError:
     if not parser.num_errors:
         return InputError(f"{onnx_path} cannot be parsed: {log.reason()}", "an ONNX file.")
-    error = parser.get_error(0)
+    failure = parser.get_error(0)
     # TensorRT 8 knows a node only by its index.
-    name = error.node_name() if hasattr(error, "node_name") else ""
-    operation = error.node_operator() if hasattr(error, "node_operator") else ""
-    if error.code() == library.ErrorCode.MODEL_DESERIALIZE_FAILED:
-        return InputError(f"{onnx_path} is no ONNX file: {error.desc()}", "an exported ONNX file.")
-    node = f"node {error.node()}" + (f" {name!r}" if name else "")
-    reason = f"{operation} {error.desc()} {log.reason()}"
+    name = failure.node_name() if hasattr(failure, "node_name") else ""
+    operation = failure.node_operator() if hasattr(failure, "node_operator") else ""
+    if failure.code() == library.ErrorCode.MODEL_DESERIALIZE_FAILED:
+        return InputError(
+            f"{onnx_path} is no ONNX file: {failure.desc()}", "an exported ONNX file."
+        )
+    node = f"node {failure.node()}" + (f" {name!r}" if name else "")
+    reason = f"{operation} {failure.desc()} {log.reason()}"
     return PlatformError(
         f"{library.__name__} {library.__version__} cannot parse {onnx_path.name}: {node}"
         + (f" ({operation})" if operation else "")
-        + f": {error.code().name}: {error.desc()}",
+        + f": {failure.code().name}: {failure.desc()}",
         "a graph whose every operation the library supports.",
         next((fix for text, fix in _FIXES if text in reason), _OTHER_FIX),
     )
@@ -123,47 +111,3 @@ def _check_network(library: ModuleType, network: Any, onnx_path: Path) -> int:  
             "export the graph again.",
         )
     return int(shape[1])
-
-
-def read_opset(model: bytes) -> int:
-    """The default domain's opset of a serialized ONNX model; 0 where it states none.
-
-    Read from the protobuf wire format (`ModelProto.opset_import` is field 8), so that a Jetson
-    needs no onnx package to build an engine.
-    """
-    for field, content in _fields(model):
-        if field == 8 and isinstance(content, bytes):
-            entry = dict(_fields(content))
-            if entry.get(1, b"") in (b"", b"ai.onnx"):
-                version = entry.get(2, 0)
-                return version if isinstance(version, int) else 0
-    return 0
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Field numbers and values of one protobuf message; ends early where it is damaged."""
-    position = 0
-    while position < len(message):
-        key, position = _varint(message, position)
-        kind = key & 7
-        if kind == 0:
-            value, position = _varint(message, position)
-            yield key >> 3, value
-            continue
-        size = {1: 8, 5: 4}.get(kind, -1)
-        if kind == 2:
-            size, position = _varint(message, position)
-        if size < 0:
-            return
-        yield key >> 3, message[position : position + size]
-        position += size
-
-
-def _varint(message: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    for index in range(position, len(message)):
-        value |= (message[index] & 127) << shift
-        shift += 7
-        if message[index] < 128:
-            return value, index + 1
-    return value, len(message)

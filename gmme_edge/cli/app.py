@@ -13,6 +13,7 @@ from gmme_edge.cli.compare import compare
 from gmme_edge.cli.convert import convert
 from gmme_edge.cli.demo import demo
 from gmme_edge.cli.doctor import doctor
+from gmme_edge.cli.engine_info import engine_info
 from gmme_edge.cli.evaluate import evaluate
 from gmme_edge.cli.export import export
 from gmme_edge.cli.models import models
@@ -66,7 +67,7 @@ app = typer.Typer(
 )
 for command in (
     demo, train, evaluate, paired, convert, export, verify, predict, profile, compare, models,
-    doctor,
+    doctor, engine_info,
 ):  # fmt: skip
     app.command()(_guarded(command))
 

@@ -9,6 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gmme_edge.cli.engine_options import (
+    CompatibilityOption,
+    DlaCoreOption,
+    EngineOption,
+    MaxBatchOption,
+    MinBatchOption,
+    OptBatchOption,
+    OptimizationLevelOption,
+    SmOption,
+    TimingCacheOption,
+    VersionCompatibleOption,
+    WorkspaceOption,
+    describe_trtexec,
+    engine_options,
+)
 from gmme_edge.cli.options import (
     CacheOption,
     FoldOption,
@@ -23,11 +38,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gmme_calibration.sample import CalibrationSet
+    from gmme_calibration.selection import Source
+    from gmme_calibration.thresholds import Method
     from gmme_edge.models.checkpoint import Checkpoint
     from gmme_edge.runtime.bundle import Bundle
     from gmme_edge.spec import ModelSpec
     from gmme_exporters.bundle import Calibration, ExportOptions, Report
-    from gmme_exporters.tensorrt import EngineOptions
 
 _SYNTHETIC_CLIPS_PER_CLASS = 2
 _PARITY_CLIPS = 32
@@ -52,21 +68,47 @@ def export(
         ),
     ] = False,
     calib_dataset: Annotated[
-        str | None, typer.Option(help="Data set whose training clips calibrate INT8.")
-    ] = None,
-    calib_data: Annotated[Path | None, typer.Option(help="That data set's folder.")] = None,
-    calib_size: Annotated[int, typer.Option(min=1, help="Clips, shared out by class.")] = 128,
-    calib_seed: int = 0,
-    fold: FoldOption = None,
-    engine: Annotated[
-        str | None, typer.Option(help="Also build engines: tensorrt-rtx or tensorrt.")
-    ] = None,
-    sm: Annotated[
         str | None,
-        typer.Option(help="GPU generations for tensorrt-rtx, e.g. 86,89,120; default: this GPU's."),
+        typer.Option(
+            help="Data set whose training clips calibrate INT8; unlabelled for any recordings."
+        ),
     ] = None,
-    max_batch: Annotated[int, typer.Option(min=1, help="Largest batch of the engines.")] = 8,
-    opset: Annotated[int, typer.Option(help="13 to 22; 16 for TensorRT 8.")] = 18,
+    calib_data: Annotated[Path | None, typer.Option(help="Its folder, or CSV file.")] = None,
+    calib_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Clips, shared out by class and level.  [default: 128]"),
+    ] = None,
+    calib_seed: Annotated[int | None, typer.Option(min=0, help="[default: 0]")] = None,
+    calib_method: Annotated[
+        str, typer.Option(help="Ranges: mean, minmax, percentile[:99.99], entropy or mse.")
+    ] = "mean",
+    calib_clips: Annotated[
+        Path | None,
+        typer.Option(help="Calibrate on exactly the clips that this calibration.json names."),
+    ] = None,
+    save_calib_clips: Annotated[
+        Path | None, typer.Option(help="Write the names and hashes of the clips to this file.")
+    ] = None,
+    fold: FoldOption = None,
+    engine: EngineOption = None,
+    sm: SmOption = None,
+    min_batch: MinBatchOption = 1,
+    opt_batch: OptBatchOption = None,
+    max_batch: MaxBatchOption = 8,
+    workspace_mib: WorkspaceOption = None,
+    optimization_level: OptimizationLevelOption = None,
+    timing_cache: TimingCacheOption = None,
+    compatibility: CompatibilityOption = "none",
+    version_compatible: VersionCompatibleOption = False,
+    dla_core: DlaCoreOption = None,
+    opset: Annotated[
+        int | None,
+        typer.Option(help="13 to 22; 16 for TensorRT 8.  [default: 18; for --plan jetson 16]"),
+    ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option(help="jetson: add the script that builds, checks and times it on the board."),
+    ] = None,
     embedding: Annotated[bool, typer.Option("--embedding/--no-embedding")] = True,
     max_error: Annotated[
         float | None, typer.Option(min=0, help="Limit of the relative error, every precision.")
@@ -84,34 +126,64 @@ def export(
     for module in ("torch", "safetensors", "onnx", "onnxscript"):
         require(module, "export", "export")
     require("onnxruntime", "quantize and check the exported graphs")
+    from gmme_calibration.selection import open_source, save_selection
+    from gmme_calibration.thresholds import Method
     from gmme_edge.cli.console import emit_json, stdout
+    from gmme_edge.data.store import default_cache
     from gmme_exporters.bundle import ExportOptions, expand_precisions
+    from gmme_exporters.onnx import DEFAULT_OPSET
+    from gmme_exporters.plan import JETSON_OPSET, check_plan, write_plan
 
+    precisions = expand_precisions(precision or ("fp32" if compact else "fp32,fp16"))
+    if plan:
+        check_plan(plan, precisions)
     options = ExportOptions(
-        expand_precisions(precision or ("fp32" if compact else "fp32,fp16")), opset, embedding,
-        max_error, _engine_options(engine, sm, max_batch), compact,
+        precisions, opset or (JETSON_OPSET if plan else DEFAULT_OPSET), embedding,
+        max_error,
+        engine_options(
+            engine, sm, (min_batch, opt_batch, max_batch), workspace_mib, optimization_level,
+            timing_cache, compatibility, version_compatible, dla_core,
+        ),
+        compact,
     )  # fmt: skip
     checkpoint = _open(source, untrained, task, classes)
     if (calib_dataset is None) != (calib_data is None):
         raise UsageError("--calib-dataset and --calib-data belong together.", "both, or neither.")
+    method = Method.parse(calib_method)
+    if calib_clips and (calib_size is not None or calib_seed is not None):
+        raise UsageError("--calib-clips names the clips.", "no --calib-size and no --calib-seed.")
+    if (calib_clips or save_calib_clips) and not calib_data:
+        raise UsageError("Calibration clips without --calib-data.", "the folder they lie in.")
     clips = None
     if calib_dataset and calib_data:
         clips = _calibration_clips(
-            checkpoint.spec, calib_dataset, calib_data, fold, calib_size, calib_seed, cache,
-            skip_bad,
+            checkpoint.spec, open_source(calib_dataset, calib_data, fold), calib_size or 128,
+            calib_seed or 0, calib_clips, cache, skip_bad,
         )  # fmt: skip
-    bundle = run_export(checkpoint, output, options, clips, untrained)
+        if save_calib_clips:
+            save_selection(clips, save_calib_clips)
+    bundle = run_export(
+        checkpoint, output, options, clips, untrained, method, cache or default_cache()
+    )
+    script = write_plan(bundle) if plan else None
     if json:
         emit_json(bundle.manifest.to_dict())
-    else:
-        describe_bundle(bundle, stdout)
+        return
+    describe_bundle(bundle, stdout)
+    if script:
+        stdout.print(f"on the device: python3 {script.name}", soft_wrap=True)
+        describe_trtexec(bundle, options.engines, stdout)
 
 
 def run_export(
     checkpoint: Checkpoint, output: Path, options: ExportOptions, clips: CalibrationSet | None,
-    untrained: bool = False,
+    untrained: bool = False, method: Method | None = None, cache: Path | None = None,
 ) -> Bundle:  # fmt: skip
-    """Export under a live display; generated sounds stand in where no clips are given."""
+    """Export under a live display; generated sounds stand in where no clips are given.
+
+    Args:
+        cache: where the ranges of `clips` are kept; nowhere if None.
+    """
     from gmme_exporters.bundle import export_bundle
 
     checked = clips or synthetic_clips(checkpoint.spec)
@@ -119,7 +191,9 @@ def run_export(
     with _display() as report:
         return export_bundle(
             checkpoint, output, options, checked.waveforms[:_PARITY_CLIPS],
-            _calibration(calibrating, report) if calibrating else None, untrained, report,
+            _calibration(calibrating, report, method, cache if clips else None)
+            if calibrating else None,
+            untrained, report,
         )  # fmt: skip
 
 
@@ -146,7 +220,7 @@ def _open(source: str, untrained: bool, task: str | None, classes: int | None) -
     if task is None:
         raise UsageError("--untrained needs a --task.", "esc50, urbansound8k or speech-commands.")
     spec = preset(source, task, classes)
-    return untrained_checkpoint(spec, synthetic_clips(spec).waveforms)
+    return untrained_checkpoint(spec, synthetic_clips(spec).waveforms[:])
 
 
 def synthetic_clips(spec: ModelSpec) -> CalibrationSet:
@@ -158,49 +232,50 @@ def synthetic_clips(spec: ModelSpec) -> CalibrationSet:
 
 
 def _calibration_clips(
-    spec: ModelSpec, dataset: str, data: Path, fold: int | None, size: int, seed: int,
+    spec: ModelSpec, source: Source, size: int, seed: int, replayed: Path | None,
     cache: Path | None, skip_bad: bool,
 ) -> CalibrationSet:  # fmt: skip
-    from gmme_calibration.sample import calibration_set, sample_clips
-    from gmme_edge.data.registry import open_dataset
+    from gmme_calibration.sample import calibration_set
+    from gmme_calibration.selection import load_selection, refuse_held_out
 
-    opened = open_dataset(dataset, data, fold)
-    chosen = sample_clips(opened.select("train"), size, seed)
-    store = load_clips(chosen, "calibration", spec.sample_rate_hz, cache, skip_bad)
-    source = dataset if fold is None else f"{dataset}, all folds but {fold}"
-    return calibration_set(store, opened.labels, spec.n_samples, f"{source}, train", seed)
+    settings = source.labels, spec.n_samples, source.name
+    if replayed:
+        chosen = load_selection(replayed, source)
+        store = load_clips(chosen.clips, "calibration", spec.sample_rate_hz, cache, skip_bad=False)
+        clips = calibration_set(
+            store, *settings, chosen.seed, root=source.root, edges_dbfs=chosen.edges_dbfs
+        )
+    else:
+        candidates = source.candidates(size, seed)
+        store = load_clips(candidates, "calibration", spec.sample_rate_hz, cache, skip_bad)
+        clips = calibration_set(store, *settings, seed, size, source.root)
+    refuse_held_out(clips, source)
+    return clips
 
 
-def _calibration(clips: CalibrationSet, report: Report) -> Calibration:
-    from gmme_calibration.ranges import METHOD, Ranges, calibrate_ranges
+def _calibration(
+    clips: CalibrationSet, report: Report, method: Method | None, cache: Path | None
+) -> Calibration:
+    from gmme_calibration.cache import cached_ranges, ranges_key
+    from gmme_calibration.ranges import Ranges, calibrate_ranges
+    from gmme_calibration.thresholds import Method
     from gmme_exporters.bundle import Calibration
     from gmme_exporters.int8 import OP_TYPES
 
+    method = method or Method()
+
     def ranges(prepared: Path) -> Ranges:
-        return calibrate_ranges(
-            prepared, clips.waveforms, OP_TYPES,
-            on_progress=lambda done, total: report.progress("calibrate", done, total),
-        )  # fmt: skip
+        def compute() -> Ranges:
+            return calibrate_ranges(
+                prepared, clips.waveforms, OP_TYPES,
+                lambda done, total: report.progress("calibrate", done, total), method,
+            )  # fmt: skip
 
-    return Calibration(ranges, {**clips.to_dict(), "method": METHOD}, clips.sha256)
+        if cache is None:
+            return compute()
+        return cached_ranges(cache, ranges_key(prepared, clips.sha256, OP_TYPES, method), compute)
 
-
-def _engine_options(
-    engine: str | None, sm: str | None, max_batch: int
-) -> tuple[EngineOptions, ...]:
-    if engine is None:
-        if sm is not None:
-            raise UsageError("--sm is for --engine tensorrt-rtx.", "both, or neither.")
-        return ()
-    from gmme_exporters.tensorrt import EngineOptions
-
-    if sm is None:
-        return (EngineOptions(engine, max_batch=max_batch),)
-    try:
-        generations = [int(part) for part in sm.split(",")]
-    except ValueError:
-        raise UsageError(f"--sm {sm}", "numbers such as 86,89,120.") from None
-    return tuple(EngineOptions(engine, number, max_batch=max_batch) for number in generations)
+    return Calibration(ranges, {**clips.to_dict(), "method": str(method)}, clips.sha256)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from gmme_edge.errors import UsageError
 if TYPE_CHECKING:
     from gmme_edge.data.dataset import Clip, Dataset
     from gmme_edge.data.store import WaveformStore
+    from gmme_edge.runtime.engine_cache import Rebuild
 
 DatasetOption = Annotated[
     str,
@@ -41,6 +42,24 @@ OutputOption = Annotated[Path, typer.Option("-o", "--output", help="Where to wri
 ThreadsOption = Annotated[
     int | None, typer.Option(min=1, help="CPU threads; default: all cores of this machine.")
 ]
+
+RebuildOption = Annotated[
+    bool,
+    typer.Option(
+        "--rebuild",
+        help="Where no TensorRT engine fits this GPU, or it is damaged, build one; once.",
+    ),
+]
+
+
+def make_rebuild(allowed: bool) -> Rebuild | None:
+    """What `--rebuild` stands for; a build says on stderr that it begins."""
+    if not allowed:
+        return None
+    from gmme_edge.cli.console import stderr
+    from gmme_exporters.rebuild import allow_rebuild
+
+    return allow_rebuild(on_start=lambda what: stderr.print(what, markup=False, soft_wrap=True))
 
 
 def load_split(

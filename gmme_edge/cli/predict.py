@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from gmme_edge.cli.options import BundleArgument, JsonOption, ThreadsOption
+from gmme_edge.cli.options import (
+    BundleArgument,
+    JsonOption,
+    RebuildOption,
+    ThreadsOption,
+    make_rebuild,
+)
 
 
 def predict(
@@ -19,6 +25,7 @@ def predict(
     precision: Annotated[str | None, typer.Option(help="Default: fp32.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes to show per recording.")] = 3,
     threads: ThreadsOption = None,
+    rebuild: RebuildOption = False,
     json: JsonOption = False,
 ) -> None:
     """Classify recordings of any rate and length."""
@@ -27,7 +34,7 @@ def predict(
     from gmme_edge.cli.console import emit_json, stdout
     from gmme_edge.runtime.classifier import load
 
-    with load(bundle, backend, precision, threads) as classifier:
+    with load(bundle, backend, precision, threads, make_rebuild(rebuild)) as classifier:
         found = [(path, classifier.classify_file(path, top)) for path in files]
     if json:
         emit_json(

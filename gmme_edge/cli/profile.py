@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gmme_edge.cli.options import JsonOption, task_updater
+from gmme_edge.cli.options import JsonOption, RebuildOption, make_rebuild, task_updater
 from gmme_edge.errors import GateError, UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def profile(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the result as JSON.")
     ] = None,
+    rebuild: RebuildOption = False,
     json: JsonOption = False,
 ) -> None:
     """Time bundles side by side on this machine and keep every raw sample.
@@ -61,9 +62,11 @@ def profile(
         _split(precision),
         [None if word == "auto" else _integer("--threads", word) for word in _split(threads)],
         [_integer("--batch", word) for word in _split(batch)],
+        rebuild,
     )
     with progress() as bar:
-        rows = measure(targets, settings, task_updater(bar.add_task, bar.update, "profiling"))
+        update = task_updater(bar.add_task, bar.update, "profiling")
+        rows = measure(targets, settings, update, make_rebuild(rebuild))
     command = _command(
         bundles,
         backend=backend, threads=threads, batch=batch, warmup=warmup, repetitions=repetitions,

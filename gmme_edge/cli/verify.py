@@ -6,7 +6,13 @@ from typing import Annotated
 
 import typer
 
-from gmme_edge.cli.options import BundleArgument, JsonOption, ThreadsOption
+from gmme_edge.cli.options import (
+    BundleArgument,
+    JsonOption,
+    RebuildOption,
+    ThreadsOption,
+    make_rebuild,
+)
 
 
 def verify(
@@ -18,6 +24,7 @@ def verify(
         None
     ),
     threads: ThreadsOption = None,
+    rebuild: RebuildOption = False,
     json: JsonOption = False,
 ) -> None:
     """Check schema, hashes, and each precision's outputs against the golden vectors."""
@@ -31,10 +38,11 @@ def verify(
     chosen = (
         tuple(name.strip() for name in precision.split(","))
         if precision
-        else runnable_precisions(opened, backend)
+        else runnable_precisions(opened, backend, rebuild)
     )
+    leave = make_rebuild(rebuild)
     results = verify_bundle(
-        opened, lambda name: open_session(opened, backend, name, threads), chosen
+        opened, lambda name: open_session(opened, backend, name, threads, leave), chosen
     )
     figures = {name: parity.to_dict() for name, parity in results.items()}
     if json:

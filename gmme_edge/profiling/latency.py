@@ -18,6 +18,7 @@ from gmme_edge.profiling.inputs import golden_batch
 from gmme_edge.profiling.memory import Memory, measure_memory
 from gmme_edge.profiling.statistics import Interval, median_interval
 from gmme_edge.runtime.bundle import Bundle
+from gmme_edge.runtime.engine_cache import Rebuild
 from gmme_edge.runtime.session import Session, open_session
 
 
@@ -135,6 +136,7 @@ def measure(
     targets: Sequence[Target],
     settings: LatencySettings,
     on_progress: Callable[[int, int], None] | None = None,
+    rebuild: Rebuild | None = None,
 ) -> list[LatencyRow]:
     """Time all targets, interleaved, and measure each one's memory in a process of its own.
 
@@ -144,6 +146,7 @@ def measure(
 
     Args:
         on_progress: called with (calls made, calls in all).
+        rebuild: leave to build engines that a bundle lacks.
 
     Raises:
         UsageError: no target, or a precision or backend that there is not.
@@ -155,7 +158,9 @@ def measure(
     with contextlib.ExitStack() as stack:
         sessions = []
         for target in targets:
-            session = open_session(target.bundle, target.backend, target.precision, target.threads)
+            session = open_session(
+                target.bundle, target.backend, target.precision, target.threads, rebuild
+            )
             stack.callback(session.close)
             sessions.append(session)
         memories = [

@@ -17,8 +17,12 @@ def list_targets(
     precisions: Sequence[str],
     threads: Sequence[int | None],
     batches: Sequence[int],
+    may_build: bool = False,
 ) -> list[Target]:
     """Every combination, each once; no `precisions` means all that a backend runs.
+
+    Args:
+        may_build: engines that the bundles lack will be built.
 
     Raises:
         UsageError: an unknown backend, or a bundle with nothing to run on one.
@@ -28,7 +32,7 @@ def list_targets(
         if backend not in BACKENDS:
             raise UsageError(f"Unknown backend {backend!r}.", f"one of {', '.join(BACKENDS)}.")
         chosen = [resolve_precision(name, backend) for name in precisions]
-        chosen = chosen or list(runnable_precisions(bundle, backend))
+        chosen = chosen or list(runnable_precisions(bundle, backend, may_build))
         if not chosen:
             raise UsageError(
                 f"{bundle.path} has nothing to run on {backend}.",

@@ -121,9 +121,17 @@ class Manifest:
                 f"a manifest of schema {SCHEMA}.",
                 "export the bundle again.",
             ) from error
+        seen: set[PurePosixPath] = set()
         for file in manifest.files:
             pure = PurePosixPath(file.path)
-            if pure.is_absolute() or ".." in pure.parts or "\\" in file.path:
+            if pure in seen:
+                raise BundleError(
+                    f"{MANIFEST} names {file.path!r} twice.", "every file once.",
+                    "export the bundle again.",
+                )  # fmt: skip
+            seen.add(pure)
+            strange = "\\" in file.path or "\0" in file.path or not pure.name
+            if strange or pure.is_absolute() or ".." in pure.parts:
                 raise BundleError(
                     f"{MANIFEST} names {file.path!r}.", "paths inside the bundle only."
                 )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gmme_edge.audio import read_audio, resample, split_windows, to_mono
 from gmme_edge.errors import UsageError
 from gmme_edge.runtime.bundle import Bundle
+from gmme_edge.runtime.engine_cache import Rebuild
 from gmme_edge.runtime.parity import run_in_batches
 from gmme_edge.runtime.session import Outputs, Session, open_session
 from gmme_edge.scoring import pool_windows
@@ -109,6 +110,7 @@ def load(
     backend: str = "ort-cpu",
     precision: str | None = None,
     threads: int | None = None,
+    rebuild: Rebuild | None = None,
 ) -> Classifier:
     """Open a bundle for classification; needs numpy and the backend's library only.
 
@@ -116,6 +118,8 @@ def load(
         bundle: its folder, or the name of a shipped model, such as ``esc10``.
         precision: default fp32, or the bundle's first if it has no fp32.
         threads: CPU threads of one call; None lets the engine choose.
+        rebuild: leave to build a TensorRT engine on this machine where the bundle has none that
+            fits it: `gmme_exporters.rebuild.allow_rebuild()`.
 
     Raises:
         BundleError: no bundle, or a damaged one.
@@ -123,4 +127,4 @@ def load(
     """
     opened = Bundle.open(bundle)
     chosen = precision or opened.default_precision
-    return Classifier(opened, open_session(opened, backend, chosen, threads))
+    return Classifier(opened, open_session(opened, backend, chosen, threads, rebuild))

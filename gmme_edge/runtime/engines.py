@@ -14,9 +14,33 @@ from typing import Any
 from gmme_edge.errors import BundleError, EngineError
 from gmme_edge.files import read_json, write_json
 from gmme_edge.runtime.bundle import Bundle, BundleFile
+from gmme_edge.runtime.cudart import Device
 
 SCHEMA = 1
 _TYPES: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
+_LEAST = {
+    "size_bytes": 1,
+    "min_batch": 1,
+    "opt_batch": 1,
+    "max_batch": 1,
+    "n_layers": 0,
+    "build_s": 0,
+}
+_MOST = 1 << 40
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What an engine must have been built for: the library, its version, and the GPU."""
+
+    flavour: str
+    version: str
+    gpu_name: str
+    compute_capability: str
+
+    @staticmethod
+    def of(flavour: str, version: str, device: Device) -> Machine:
+        return Machine(flavour, version, device.name, format_sm(device.sm))
 
 
 @dataclass(frozen=True)
@@ -57,6 +81,25 @@ class EngineInfo:
         """The platform, as the manifest names it, for example ``tensorrt-rtx-sm89``."""
         return f"{self.flavour}-sm{self.compute_capability.replace('.', '')}"
 
+    def mismatch(self, machine: Machine, onnx_sha256s: set[str]) -> str:
+        """Why this engine does not fit a machine and a graph, or ""."""
+        if self.flavour != machine.flavour:
+            return f"was built by {self.flavour}, not {machine.flavour}"
+        if self.version != machine.version:
+            return f"was built by version {self.version}, this machine has {machine.version}"
+        if self.compute_capability != machine.compute_capability:
+            return (
+                f"was built for compute capability {self.compute_capability}, "
+                f"this GPU has {machine.compute_capability}"
+            )
+        # TensorRT-RTX engines serve every GPU of their compute capability; TensorRT's kernels were
+        # chosen by timing them on one model of GPU, and may fail on another.
+        if self.flavour == "tensorrt" and self.gpu_name not in ("", machine.gpu_name):
+            return f"was built on {self.gpu_name}, this GPU is {machine.gpu_name}"
+        if self.onnx_sha256 not in onnx_sha256s:
+            return "was built from another ONNX file than the bundle's"
+        return ""
+
     def to_dict(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **asdict(self)}
 
@@ -71,19 +114,41 @@ class EngineInfo:
         """The sidecar of `engine_path`.
 
         Raises:
-            BundleError: it is missing, of another schema, or a field is missing or off.
+            BundleError: it is missing, of another schema, or a field is missing, of another type
+                or out of range.
         """
         path = sidecar_of(engine_path)
-        values = read_json(path, "engine sidecar", SCHEMA, BundleError)
+        try:
+            values = read_json(path, "engine sidecar", SCHEMA, BundleError)
+        except BundleError as error:
+            raise BundleError(error.got, error.expected, "build the engine again.") from error
         for field in fields(EngineInfo):
             value = values.get(field.name)
             if not isinstance(value, _TYPES[str(field.type)]) or isinstance(value, bool):
-                raise BundleError(
-                    f"{path} has {field.name} = {value!r}.",
-                    f"{field.type}, as the build writes it.",
-                    "build the engine again.",
-                )
+                raise _field_error(path, field.name, value, f"{field.type}")
+            low = _LEAST.get(field.name)
+            if low is not None and not low <= values[field.name] <= _MOST:
+                raise _field_error(path, field.name, value, f"from {low} to {_MOST}")
+        if not values["min_batch"] <= values["opt_batch"] <= values["max_batch"]:
+            raise _field_error(path, "opt_batch", values["opt_batch"], "min <= opt <= max_batch")
         return EngineInfo(**{field.name: values[field.name] for field in fields(EngineInfo)})
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine that fits this machine: its path in messages, its sidecar, and its bytes."""
+
+    path: str
+    info: EngineInfo
+    plan: bytes
+
+
+def _field_error(path: Path, name: str, value: object, expected: str) -> BundleError:
+    return BundleError(
+        f"{path} has {name} = {value!r:.80}.",
+        f"{expected}, as the build writes it.",
+        "build the engine again.",
+    )
 
 
 def sidecar_of(engine_path: Path) -> Path:
@@ -97,23 +162,20 @@ def format_sm(sm: int) -> str:
 
 
 def rebuild_command(flavour: str, precision: str) -> str:
-    """The command that builds an engine anew on the machine that is to run it."""
-    return f"gmme-edge export … --precision {precision.partition('-')[0]} --engine {flavour}"
+    """What builds an engine anew on the machine that is to run it."""
+    return (
+        "on this machine, add --rebuild (in Python: rebuild=), or "
+        f"gmme-edge export … --precision {precision.partition('-')[0]} --engine {flavour}"
+    )
 
 
-def choose_engine(
-    bundle: Bundle, flavour: str, precision: str, version: str, compute_capability: str
-) -> tuple[BundleFile, EngineInfo]:
+def choose_engine(bundle: Bundle, machine: Machine, precision: str) -> Engine:
     """The bundle's engine that was built for this library, GPU and graph.
-
-    Args:
-        version: of the installed library.
-        compute_capability: of this machine's GPU, for example ``"8.9"``.
 
     Raises:
         UsageError: the bundle lacks this precision altogether.
         EngineError: no engine fits; the message tells for each one why.
-        BundleError: a sidecar is missing or damaged.
+        BundleError: a sidecar is missing or damaged, or the engine is.
     """
     bundle.find("model", precision)
     models = {
@@ -126,17 +188,19 @@ def choose_engine(
         if (file.role, file.precision) != ("engine", precision):
             continue
         info = _read_listed(bundle, file)
-        if info.flavour != flavour:
-            continue
-        reason = _mismatch(info, file, models, version, compute_capability)
+        reason = info.mismatch(machine, models)
+        described = info.engine_sha256, info.size_bytes, info.precision
+        if not reason and described != (file.sha256, file.size_bytes, precision):
+            reason = "is not the engine that its sidecar describes"
         if not reason:
-            return file, info
+            return Engine(file.path, info, bundle.checked_path(file).read_bytes())
         reasons.append(f"{file.path} {reason}")
     raise EngineError(
-        f"{bundle.path} has no {flavour} engine of precision {precision} that fits"
+        f"{bundle.path} has no {machine.flavour} engine of precision {precision} that fits"
         + (": " + "; ".join(reasons) + "." if reasons else "."),
-        f"one built by {flavour} {version} for compute capability {compute_capability}.",
-        f"on this machine: {rebuild_command(flavour, precision)}",
+        f"one built by {machine.flavour} {machine.version} for {machine.gpu_name}, compute "
+        f"capability {machine.compute_capability}.",
+        rebuild_command(machine.flavour, precision),
     )
 
 
@@ -151,21 +215,3 @@ def _read_listed(bundle: Bundle, file: BundleFile) -> EngineInfo:
         )
     bundle.checked_path(listed)
     return EngineInfo.read(bundle.path / file.path)
-
-
-def _mismatch(
-    info: EngineInfo, file: BundleFile, models: set[str], version: str, compute_capability: str
-) -> str:
-    """Why an engine does not fit, or ""."""
-    if info.version != version:
-        return f"was built by version {info.version}, this machine has {version}"
-    if info.compute_capability != compute_capability:
-        return (
-            f"was built for compute capability {info.compute_capability}, "
-            f"this GPU has {compute_capability}"
-        )
-    if info.onnx_sha256 not in models:
-        return "was built from another ONNX file than the bundle's"
-    if info.engine_sha256 != file.sha256 or info.precision != file.precision:
-        return "is not the engine that its sidecar describes"
-    return ""

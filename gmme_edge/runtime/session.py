@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.errors import UsageError
 from gmme_edge.runtime.bundle import Bundle
+
+if TYPE_CHECKING:
+    from gmme_edge.runtime.engine_cache import Rebuild
 
 Outputs = dict[str, NDArray[np.float32]]
 
@@ -31,12 +34,18 @@ class Session(Protocol):
 
 
 def open_session(
-    bundle: Bundle, backend: str = "ort-cpu", precision: str = "fp32", threads: int | None = None
+    bundle: Bundle,
+    backend: str = "ort-cpu",
+    precision: str = "fp32",
+    threads: int | None = None,
+    rebuild: Rebuild | None = None,
 ) -> Session:
     """Open one precision of a bundle on a backend.
 
     Args:
         threads: CPU threads of one call; None lets the engine choose. GPU backends ignore it.
+        rebuild: leave to build an engine where TensorRT finds none that fits; ONNX Runtime needs
+            none.
 
     Raises:
         UsageError: no such backend, or the bundle lacks this precision.
@@ -52,7 +61,7 @@ def open_session(
         return OnnxRuntimeSession(bundle, backend, chosen, threads)
     from gmme_edge.runtime.tensorrt import TensorRTSession
 
-    return TensorRTSession(bundle, backend, chosen)
+    return TensorRTSession(bundle, backend, chosen, rebuild)
 
 
 def resolve_precision(precision: str, backend: str) -> str:
@@ -62,10 +71,15 @@ def resolve_precision(precision: str, backend: str) -> str:
     return "int8-ort" if backend.startswith("ort-") else "int8-tensorrt"
 
 
-def runnable_precisions(bundle: Bundle, backend: str) -> tuple[str, ...]:
-    """The bundle's precisions that are meant for `backend`; for TensorRT, those with an engine."""
+def runnable_precisions(bundle: Bundle, backend: str, may_build: bool = False) -> tuple[str, ...]:
+    """The bundle's precisions that are meant for `backend`.
+
+    For TensorRT those with an engine, or all that could be built where `may_build`.
+    """
     if backend.startswith("ort-"):
         return tuple(p for p in bundle.precisions if p != "int8-tensorrt")
+    if may_build:
+        return tuple(p for p in bundle.precisions if p != "int8-ort")
     engines = {
         file.precision
         for file in bundle.manifest.files

@@ -17,9 +17,15 @@ from numpy.typing import NDArray
 from gmme_edge.errors import EngineError, UsageError
 from gmme_edge.runtime.bundle import INPUT, OUTPUTS, Bundle
 from gmme_edge.runtime.cudart import Cudart, Device, open_cudart
-from gmme_edge.runtime.engines import choose_engine, format_sm, rebuild_command
+from gmme_edge.runtime.engine_cache import Rebuild, open_engine
+from gmme_edge.runtime.engines import Engine, Machine, rebuild_command
 from gmme_edge.runtime.session import Outputs, check_batch
-from gmme_edge.runtime.tensorrt_library import captured_log, check_sm, load_library, shared_logger
+from gmme_edge.runtime.tensorrt_library import (
+    captured_log,
+    check_sm,
+    create_object,
+    load_library,
+)
 
 
 def check_device(backend: str) -> Device:
@@ -47,6 +53,9 @@ class TensorRTSession:
 
     Batches larger than the engine's largest run in several parts.
 
+    Args:
+        rebuild: leave to build an engine here, once, where the bundle's don't fit or are damaged.
+
     Raises:
         UsageError: the bundle lacks this precision.
         BundleError: a file changed since the export, or a sidecar is damaged.
@@ -55,23 +64,24 @@ class TensorRTSession:
         PlatformError: no GPU, or not enough memory on it.
     """
 
-    def __init__(self, bundle: Bundle, backend: str, precision: str) -> None:
+    def __init__(
+        self, bundle: Bundle, backend: str, precision: str, rebuild: Rebuild | None = None
+    ) -> None:
         self.backend, self.precision = backend, precision
         self.n_samples = bundle.manifest.model.n_samples
         self._library, self._cuda, device = _open_device(backend)
-        file, self._info = choose_engine(
-            bundle, backend, precision, self._library.__version__, format_sm(device.sm)
-        )
-        plan = bundle.checked_path(file).read_bytes()
+        machine = Machine.of(backend, self._library.__version__, device)
+        chosen = open_engine(bundle, precision, machine, rebuild)
+        self._info = chosen.info
         self._objects: list[Any] = []  # runtime, engine, context: each needs those before it
         self._buffers: dict[str, int] = {}
         self._row_shapes: dict[str, tuple[int, ...]] = {}
         with ExitStack() as resources:
             # Freed last to first; what was acquired is freed too when a later step fails.
-            engine = self._deserialize(plan, file.path)
+            engine = self._deserialize(chosen)
             resources.callback(self._objects.clear)
             self._row_shapes = _check_tensors(
-                self._library, engine, self.n_samples, self._info.max_batch, file.path
+                self._library, engine, self.n_samples, self._info.max_batch, chosen.path
             )
             self._stream = self._cuda.create_stream()
             resources.callback(self._cuda.destroy_stream, self._stream)
@@ -83,15 +93,16 @@ class TensorRTSession:
             resources.callback(self._objects.pop)
             self._resources = resources.pop_all()
 
-    def _deserialize(self, plan: bytes, name: str) -> Any:  # noqa: ANN401 - no stubs
+    def _deserialize(self, chosen: Engine) -> Any:  # noqa: ANN401 - no stubs
         with captured_log(self._library) as log:
-            runtime = self._library.Runtime(shared_logger(self._library))
-            engine = runtime.deserialize_cuda_engine(plan)
+            runtime = create_object(self._library, self._library.Runtime, log)
+            engine = runtime.deserialize_cuda_engine(chosen.plan)
         if engine is None:
             raise EngineError(
-                f"{self.backend} {self._library.__version__} cannot load {name}: {log.reason()}",
+                f"{self.backend} {self._library.__version__} cannot load {chosen.path}: "
+                f"{log.reason()}",
                 "an engine that was built on this machine.",
-                rebuild_command(self.backend, self.precision),
+                f"delete {chosen.path}; then, " + rebuild_command(self.backend, self.precision),
             )
         self._objects += [runtime, engine]
         return engine

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from gmme_edge.errors import PlatformError, UsageError, require
+from gmme_edge.errors import EngineError, PlatformError, UsageError, require
 
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 FLAVOURS = tuple(MODULES)
@@ -41,8 +41,12 @@ class EngineLog:
     warnings: list[str] = field(default_factory=list)
 
     def reason(self) -> str:
-        """What the library said went wrong, on one line."""
-        return " ".join(" ".join(self.errors).split()) or "the library gave no reason"
+        """What the library said went wrong, on one line: its errors, or else its warnings.
+
+        Each is given once, however often it was logged.
+        """
+        lines = dict.fromkeys(" ".join(line.split()) for line in self.errors or self.warnings)
+        return " ".join(line for line in lines if line) or "the library gave no reason"
 
 
 @functools.cache
@@ -105,3 +109,22 @@ def check_sm(library: ModuleType, sm: int) -> None:
         else "build with TensorRT on a machine that has this GPU (--engine tensorrt), "
         "or choose a supported one.",
     )
+
+
+def create_object(
+    library: ModuleType,
+    factory: Callable[[Any], Any],
+    log: EngineLog,
+) -> Any:  # noqa: ANN401 - no stubs
+    """A `Builder` or `Runtime`, with the process's logger.
+
+    Raises:
+        EngineError: the library cannot start, for example for want of a driver.
+    """
+    try:
+        return factory(shared_logger(library))
+    except TypeError as error:  # what the bindings make of a null pointer
+        raise EngineError(
+            f"{library.__name__} {library.__version__} cannot start: {log.reason()}",
+            "a library that finds its GPU and driver.",
+        ) from error

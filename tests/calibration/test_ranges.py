@@ -9,8 +9,13 @@ import pytest
 from onnx import helper
 
 from gmme_calibration.ranges import Ranges, calibrate_ranges
+from gmme_calibration.sample import Windows
+from gmme_calibration.thresholds import METHODS, Method
+from gmme_edge.data.store import WaveformStore
+from gmme_edge.errors import CheckpointError
 from gmme_exporters.int8 import OP_TYPES
 from tests.artifacts import sounds
+from tests.calibration import graphs
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +74,93 @@ def test_two_clips_meet_in_the_middle(prepared: Path) -> None:
         for name in one
     }  # fmt: skip
     assert any(one[name][1] < 0.9 * other[name][1] for name in one), "the clips differ"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return graphs.two_convs(tmp_path / "small.onnx")
+
+
+def small_ranges(small: Path, clips: np.ndarray, method: str) -> Ranges:
+    return calibrate_ranges(small, clips, graphs.OP_TYPES, method=Method.parse(method))
+
+
+@pytest.mark.parametrize("n_clips", [1, 9])
+def test_methods_agree_with_all_values_at_once(small: Path, n_clips: int) -> None:
+    """Each method's definition, on the values of all clips computed and kept by numpy."""
+    clips = graphs.clips(n_clips)
+    per_clip = [graphs.tensors_of(clip) for clip in clips]
+    found = {name: small_ranges(small, clips, name) for name in ("mean", "minmax")}
+    tails = small_ranges(small, clips, "percentile:90")
+    assert set(tails) == set(graphs.TENSORS)
+    for name in graphs.TENSORS:
+        values = np.stack([tensors[name] for tensors in per_clip])
+        flat = values.reshape(n_clips, -1)
+        assert found["minmax"][name] == pytest.approx((values.min(), values.max()), rel=1e-5)
+        means = flat.min(axis=1).mean(), flat.max(axis=1).mean()
+        assert found["mean"][name] == pytest.approx(means, rel=1e-5)
+        width = 2 * float(np.abs(values).max()) / 4096
+        gap = 0.15 * float(values.std())  # between the neighbours of a percentile
+        expected = np.percentile(values, [5, 95])
+        assert tails[name] == pytest.approx(tuple(expected), abs=2 * width + gap)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_clips_in_another_order_give_the_same(small: Path, name: str) -> None:
+    clips = graphs.clips(7)
+    found = small_ranges(small, clips, name)
+    assert small_ranges(small, clips[::-1], name) == {
+        tensor: pytest.approx(ends, rel=1e-6) for tensor, ends in found.items()
+    }
+    low, high = found["rectified"]
+    assert low == 0 < high
+
+
+def test_progress_counts_both_runs(small: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    calibrate_ranges(
+        small, graphs.clips(3), graphs.OP_TYPES, lambda *step: seen.append(step), Method("mse")
+    )
+    assert seen == [(i, 6) for i in range(1, 7)]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_nan_is_refused(tmp_path: Path, name: str) -> None:
+    broken = graphs.two_convs(tmp_path / "nan.onnx", nan=True)
+    with pytest.raises(CheckpointError, match="NaN or infinite on calibration clip 0"):
+        small_ranges(broken, graphs.clips(2), name)
+
+
+def test_infinity_is_refused_with_its_clip(small: Path) -> None:
+    clips = graphs.clips(3)
+    clips[2] = 3e38  # times a weight above 1
+    with pytest.raises(CheckpointError, match="calibration clip 2"):
+        small_ranges(small, clips, "mean")
+
+
+def resident_bytes() -> int:
+    pages = Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]
+    return int(pages) * 4096
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+@pytest.mark.parametrize("name", ["mean", "entropy"])
+def test_memory_does_not_grow_with_the_clips(small: Path, tmp_path: Path, name: str) -> None:
+    """1,000 clips of a store on disk, so far apart that each touches pages of its own."""
+    length, n_clips = 250_000, 1000
+    path = tmp_path / "samples.f32"
+    with path.open("wb") as file:
+        file.truncate(length * n_clips * 4)  # a hole: no disk space
+    store = WaveformStore(
+        np.memmap(path, "<f4", "r"), np.arange(n_clips + 1) * length,
+        np.zeros(n_clips, np.int64), (path,) * n_clips, (), (),
+    )  # fmt: skip
+    levels: list[int] = []
+
+    def watch(done: int, total: int) -> None:
+        if done % 50 == 0:
+            levels.append(resident_bytes())
+
+    windows = Windows(store, graphs.N_SAMPLES, tuple(range(n_clips)))
+    calibrate_ranges(small, windows, graphs.OP_TYPES, watch, Method(name))
+    assert levels[-1] - levels[0] < 8e6, "bytes"

@@ -10,7 +10,7 @@ from gmme_edge.cli.options import task_updater
 
 COMMANDS = {
     "demo", "train", "evaluate", "convert", "export", "verify", "predict", "profile", "compare",
-    "models", "doctor",
+    "models", "doctor", "paired", "engine-info",
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import pytest
 
+from gmme_edge.cli.engine_options import engine_options
 from gmme_edge.errors import (
     EngineError,
     InputError,
@@ -24,6 +25,7 @@ from gmme_edge.files import sha256_of
 from gmme_edge.runtime.engines import EngineInfo
 from gmme_edge.runtime.tensorrt_library import captured_log, shared_logger
 from gmme_exporters.tensorrt import EngineOptions, build_engine
+from gmme_exporters.tensorrt_bf16 import convert_bf16
 from tests.exporters.tensorrt_graphs import write_graph
 
 SM89 = EngineOptions(sm=89)
@@ -73,6 +75,59 @@ def test_int8_and_fp16_graphs_build(rtx: ModuleType, graph: Path, tmp_path: Path
     half = tmp_path / "half.onnx"
     onnx.save(convert_float_to_float16(onnx.load(graph), keep_io_types=True), half)
     assert build_engine(half, tmp_path / "half.engine", "fp16", SM89).precision == "fp16"
+
+
+def test_a_bf16_graph_is_made_of_the_fp16_one_and_builds(
+    rtx: ModuleType, graph: Path, tmp_path: Path
+) -> None:
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    half, brain = tmp_path / "half.onnx", tmp_path / "bf16.onnx"
+    onnx.save(convert_float_to_float16(onnx.load(graph), keep_io_types=True), half)
+    convert_bf16(half, brain)
+    types = [tensor.data_type for tensor in onnx.load(brain).graph.initializer]
+    assert onnx.TensorProto.BFLOAT16 in types and onnx.TensorProto.FLOAT16 not in types
+    info = build_engine(brain, tmp_path / "bf16.engine", "bf16", EngineOptions(sm=120))
+    assert (info.precision, info.compute_capability) == ("bf16", "12.0")
+    with pytest.raises(PlatformError, match="SM75 has no bfloat16"):
+        build_engine(brain, tmp_path / "old.engine", "bf16", EngineOptions(sm=75))
+    with pytest.raises(UsageError, match="no float16 weights"):
+        convert_bf16(graph, tmp_path / "none.onnx")
+    assert not (tmp_path / "none.onnx").exists()
+
+
+def test_bfloat16_is_rounded_to_nearest_even(tmp_path: Path) -> None:
+    """Against the definition: the closer of the two neighbours with 8 significant bits."""
+    values = np.random.default_rng(0).normal(size=500).astype(np.float16)
+    values[:4] = [1 + 2**-8, 1 + 3 * 2**-8, 0, -(1 + 2**-8)]  # ties: to even, up, as it is, to even
+    node = onnx.helper.make_node("Identity", ["w"], ["y"])
+    weight = onnx.numpy_helper.from_array(values, "w")
+    out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT16, [500])
+    onnx.save(
+        onnx.helper.make_model(onnx.helper.make_graph([node], "g", [], [out], [weight])),
+        tmp_path / "half.onnx",
+    )
+    convert_bf16(tmp_path / "half.onnx", tmp_path / "bf16.onnx")
+    raw = onnx.load(tmp_path / "bf16.onnx").graph.initializer[0].raw_data
+    got = (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    mantissa, exponent = np.frexp(values.astype(np.float64))
+    expected = np.ldexp(np.round(np.ldexp(mantissa, 8)), exponent - 8)  # numpy rounds ties to even
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_what_tensorrt_rtx_builds_with_an_optimization_level(
+    rtx: ModuleType, graph: Path, tmp_path: Path
+) -> None:
+    options = EngineOptions(sm=89, optimization_level=0, min_batch=4, opt_batch=4, max_batch=4)
+    info = build_engine(graph, tmp_path / "model.engine", "fp32", options)
+    assert (info.min_batch, info.opt_batch, info.max_batch) == (4, 4, 4)
+
+
+def test_tensorrt_rtx_has_no_dla_and_no_lean_runtime(rtx: ModuleType) -> None:
+    """The measurements behind two of the refusals below."""
+    assert rtx.Builder(shared_logger(rtx)).num_DLA_cores == 0
+    libraries = pytest.importorskip("tensorrt_rtx_libs")
+    assert not [path for path in Path(libraries.__path__[0]).iterdir() if "lean" in path.name]
 
 
 def test_an_operation_that_cannot_be_parsed_is_named(rtx: ModuleType, tmp_path: Path) -> None:
@@ -197,8 +252,47 @@ def test_ctrl_c_stops_the_build(
         {"opt_batch": 9},
         {"workspace_mib": 0},
         {"flavour": "tensorrt", "sm": 89},
+        {"optimization_level": 6},
+        {"optimization_level": -1},
+        {"compatibility": "everything"},
+        {"timing_cache": "timing.cache"},
+        {"compatibility": "ampere-plus"},
+        {"version_compatible": True},
+        {"max_batch": 1, "dla_core": 0},
+        {"flavour": "tensorrt", "max_batch": 1, "dla_core": -1},
+        {"flavour": "tensorrt", "dla_core": 0},
+        {"flavour": "tensorrt", "max_batch": 1, "dla_core": 0, "compatibility": "ampere-plus"},
     ],
 )
 def test_options_that_make_no_sense(values: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         EngineOptions(**values)
+
+
+def options_of(**values: Any) -> tuple[EngineOptions, ...]:  # noqa: ANN401
+    defaults = {
+        "engine": None, "sm": None, "batches": (1, None, 8), "workspace_mib": None,
+        "optimization_level": None, "timing_cache": None, "compatibility": "none",
+        "version_compatible": False, "dla_core": None,
+    }  # fmt: skip
+    return engine_options(**{**defaults, **values})
+
+
+def test_the_command_lines_options() -> None:
+    assert options_of() == ()
+    pair = options_of(engine="tensorrt-rtx", sm="86,120", batches=(2, None, 4))
+    assert [(each.sm, each.min_batch, each.opt_batch, each.max_batch) for each in pair] == [
+        (86, 2, 2, 4), (120, 2, 2, 4),
+    ]  # fmt: skip
+    (one,) = options_of(
+        engine="tensorrt", batches=(1, 4, 8), workspace_mib=64, optimization_level=1,
+        timing_cache=Path("t"), compatibility="ampere-plus", version_compatible=True,
+    )  # fmt: skip
+    assert one == EngineOptions("tensorrt", None, 1, 4, 8, 64, 1, "t", "ampere-plus", True)
+    for values in (
+        {"sm": "89"}, {"workspace_mib": 1}, {"timing_cache": Path("t")}, {"dla_core": 0},
+        {"version_compatible": True}, {"compatibility": "ampere-plus"},
+        {"optimization_level": 0}, {"engine": "tensorrt-rtx", "sm": "ada"},
+    ):  # fmt: skip
+        with pytest.raises(UsageError):
+            options_of(**values)

@@ -69,7 +69,7 @@ def test_a_session_of_each_backend_is_looked_for(
     if backend.startswith("ort"):
         assert opened == [("onnxruntime", made, backend, "int8-ort", 3)]
     else:
-        assert opened == [("tensorrt", made, backend, "int8-tensorrt")]
+        assert opened == [("tensorrt", made, backend, "int8-tensorrt", None)]
 
 
 def test_an_unknown_backend(bundle: Path) -> None:
