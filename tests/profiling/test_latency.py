@@ -26,7 +26,9 @@ class FakeSessions:
         self.closed: list[str] = []
         self.interrupt_at: int | None = None
 
-    def open(self, bundle: object, backend: str, precision: str, threads: int | None) -> object:
+    def open(
+        self, bundle: object, backend: str, precision: str, threads: int | None, rebuild: object
+    ) -> object:
         def run(waveform: np.ndarray) -> dict[str, np.ndarray]:
             if len(self.calls) == self.interrupt_at:
                 raise KeyboardInterrupt
