@@ -116,7 +116,9 @@ def _make_bundle(model: str, data: TrainingData, output: Path, epochs: int) -> B
     from gmme_exporters.tensorrt import EngineOptions
 
     spec = preset(model, Task("demo", _SAMPLE_RATE_HZ, _N_SAMPLES, _FACTORS, len(data.labels)))
-    recipe = Recipe(epochs, batch_size=16, max_lr=1e-3, ema_decay=0.9, ema_unit="step")
+    recipe = Recipe(  # a hundred steps are too few for augmentation to pay
+        epochs, batch_size=16, max_lr=1e-3, ema_decay=0.9, ema_unit="step", augment=False
+    )
     trainer = Trainer(spec, data, recipe, output / f"{model}-checkpoint")
     show_training(trainer, f"train {model}")
     figures = trainer.state.history[-1]
