@@ -15,6 +15,7 @@ from gmme_edge import __version__
 from gmme_edge.errors import PlatformError, UsageError, require
 from gmme_edge.models.eat import EAT, peak_scale
 from gmme_edge.runtime.bundle import INPUT, OUTPUTS
+from gmme_exporters.names import name_after_modules
 
 MIN_OPSET, MAX_OPSET, DEFAULT_OPSET = 13, 22, 18
 _FIRST_DYNAMO_OPSET = 18
@@ -61,6 +62,7 @@ def export_onnx(model: EAT, path: Path, opset: int = DEFAULT_OPSET, embedding: b
             _export_torchscript(graph, example, path, opset)
     proto = onnx.load(path)
     _name_batch_axis(proto)
+    name_after_modules(proto)
     _strip_traces(proto)
     proto.producer_name, proto.producer_version = "gmme-edge", __version__
     onnx.checker.check_model(proto)

@@ -1,0 +1,22 @@
+"""The blocks of a network, as the names in an exported graph tell them.
+
+An exported node or tensor is called after its module, ``stage2.3.conv_f/Conv``. Engines carry these
+names into their profiles, also into those of fused nodes.
+"""
+
+from __future__ import annotations
+
+import re
+
+INPUT_BLOCK, HEAD_BLOCK = "input", "head"
+_BLOCK = re.compile(rf"\b(stem|stage\d+\.\d+|{INPUT_BLOCK})\b")
+
+
+def block_of(name: str) -> str:
+    """The block that a node or tensor belongs to.
+
+    One of ``input`` (peak scaling), ``stem``, ``stage1.0`` … ``stage2.7``, ``head`` (projection,
+    encoder, classifier, and whatever bears no name of a module).
+    """
+    match = _BLOCK.search(name)
+    return match[1] if match else HEAD_BLOCK
