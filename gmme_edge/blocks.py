@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 
 INPUT_BLOCK, HEAD_BLOCK = "input", "head"
-_BLOCK = re.compile(rf"\b(stem|stage\d+\.\d+|{INPUT_BLOCK})\b")
+_BLOCK = re.compile(rf"\b(stem|stage\d+(?:\.\d+)?|{INPUT_BLOCK})\b")
 
 
 def block_of(name: str) -> str:
     """The block that a node or tensor belongs to.
 
-    One of ``input`` (peak scaling), ``stem``, ``stage1.0`` … ``stage2.7``, ``head`` (projection,
-    encoder, classifier, and whatever bears no name of a module).
+    One of ``input`` (peak scaling), ``stem``, ``stage1.0`` … ``stage2.7``, ``stage1`` (between
+    its blocks), ``head`` (projection, encoder, classifier, and whatever names no module).
     """
     match = _BLOCK.search(name)
     return match[1] if match else HEAD_BLOCK

@@ -35,6 +35,13 @@ from gmme_edge.runtime.parity import RELATIVE_LIMITS, compare_logits, run_in_bat
 from gmme_exporters.compact import round_to_16_bits, write_compact_checkpoint
 from gmme_exporters.fp16 import convert_fp16
 from gmme_exporters.int8 import Ranges, prepare_int8, quantize_int8
+from gmme_exporters.lowering.targets import (
+    DEFAULT_TARGET,
+    GENERIC,
+    lower,
+    rewrites_of,
+    target_of,
+)
 from gmme_exporters.onnx import DEFAULT_OPSET, ExportGraph, export_onnx
 from gmme_exporters.shared_weights import share_weights
 from gmme_exporters.tensorrt import EngineOptions, build_engine
@@ -74,6 +81,9 @@ class ExportOptions:
         engines: one engine per entry for every precision that TensorRT takes.
         compact: the bundle is a checkpoint as well, with its weights rounded to float16 and stored
             once; the fp32 graph reads them. Every precision is made of the rounded weights.
+        target: what the graphs are shaped for, see `lowering.targets`; by default tensorrt where
+            there are engines, else ort-cpu. A compact bundle is generic, since its graph reads the
+            checkpoint's own weights.
     """
 
     precisions: tuple[str, ...] = ("fp32",)
@@ -82,8 +92,17 @@ class ExportOptions:
     max_error: float | None = None
     engines: tuple[EngineOptions, ...] = ()
     compact: bool = False
+    target: str = ""
 
     def __post_init__(self) -> None:
+        chosen = "tensorrt" if self.engines else DEFAULT_TARGET
+        object.__setattr__(self, "target", self.target or (GENERIC if self.compact else chosen))
+        rewrites_of(self.target)
+        if self.compact and self.target != GENERIC:
+            raise UsageError(
+                f"A compact bundle for {self.target} was asked for.",
+                f"the target {GENERIC}: a rewritten graph has weights of its own.",
+            )
         if self.compact and "fp32" not in self.precisions:
             raise UsageError(
                 f"A compact bundle of {', '.join(self.precisions)} was asked for.",
@@ -163,6 +182,7 @@ class _Writer:
         self.folder, self.scratch = folder, scratch
         self.checkpoint, self.options, self.report = checkpoint, options, report
         self.files: list[BundleFile] = []
+        self.ranges: dict[str, Ranges] = {}  # by target
 
     def write(self, clips: Waveform, calibration: Calibration | None, untrained: bool) -> Manifest:
         if self.options.compact:
@@ -179,6 +199,7 @@ class _Writer:
                 "checkpoint_sha256": self.checkpoint.sha256,
                 "calibration_sha256": calibration.sha256 if calibration else "",
                 "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "lowering": [rewrite.__name__ for rewrite in rewrites_of(self.options.target)],
                 "tools": _versions(),
             },
         )  # fmt: skip
@@ -187,29 +208,45 @@ class _Writer:
         return replace(manifest, files=tuple(self.files))
 
     def _write_models(self, calibration: Calibration | None) -> None:
-        self.report.stage("export to ONNX")
-        source = self.scratch / "model.fp32.onnx"
-        export_onnx(self.checkpoint.model, source, self.options.opset, self.options.embedding)
-        prepared, ranges = self.scratch / "prepared.onnx", None
         for precision in self.options.precisions:
+            target = target_of(precision, self.options.target)
+            source = self._export(target)
             self.report.stage(f"write {precision}")
-            target = self.folder / f"model.{precision}.onnx"
+            path = self.folder / f"model.{precision}.onnx"
             if precision == "fp32" and self.options.compact:
-                share_weights(source, self.folder / WEIGHTS, target)
+                share_weights(source, self.folder / WEIGHTS, path)
             elif precision == "fp32":
-                target.write_bytes(source.read_bytes())
+                path.write_bytes(source.read_bytes())
             elif precision == "fp16":
-                convert_fp16(source, target)
+                convert_fp16(source, path)
             elif calibration is not None:
-                if ranges is None:
-                    prepare_int8(source, prepared)
-                    ranges = calibration.ranges(prepared)
-                    self._write_calibration(calibration, ranges)
-                quantize_int8(prepared, ranges, precision, target)  # type: ignore[arg-type]
-            self._add(target.name, "model", precision, "generic", self.options.opset)
+                prepared, ranges = self._calibrated(target, source, calibration)
+                quantize_int8(prepared, ranges, precision, path)  # type: ignore[arg-type]
+            self._add(path.name, "model", precision, target, self.options.opset)
+        if calibration is not None and self.ranges:
+            self._write_calibration(calibration)
 
-    def _write_calibration(self, calibration: Calibration, ranges: Ranges) -> None:
-        write_json(self.folder / CALIBRATION, {"schema": 1, **calibration.record, "ranges": ranges})
+    def _export(self, target: str) -> Path:
+        """The float32 graph of a target, exported once."""
+        path = self.scratch / f"{target}.onnx"
+        if not path.exists():
+            self.report.stage(f"export to ONNX for {target}")
+            network = lower(self.checkpoint.model, target)
+            export_onnx(network, path, self.options.opset, self.options.embedding)
+        return path
+
+    def _calibrated(
+        self, target: str, source: Path, calibration: Calibration
+    ) -> tuple[Path, Ranges]:
+        prepared = self.scratch / f"{target}.prepared.onnx"
+        if target not in self.ranges:
+            prepare_int8(source, prepared)
+            self.ranges[target] = calibration.ranges(prepared)
+        return prepared, self.ranges[target]
+
+    def _write_calibration(self, calibration: Calibration) -> None:
+        record = {"schema": 1, **calibration.record, "ranges": self.ranges}
+        write_json(self.folder / CALIBRATION, record)
         self._add(CALIBRATION, "calibration")
 
     def _write_golden(self, clips: Waveform, reference: dict[str, NDArray[np.float32]]) -> None:

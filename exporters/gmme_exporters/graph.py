@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gmme_edge.blocks import block_of
 from gmme_edge.runtime.bundle import INPUT
 
 _FILTERS_OF_FRONT = 2
@@ -32,11 +33,15 @@ def front_convs(proto: Any) -> list[str]:  # noqa: ANN401 - onnx.ModelProto
     the silent part 8 bits round constants, an error that all later sums add up in phase. Which
     of them stay in floating point was measured (`docs/precision.md`).
     """
-    names, filters = [], 0
-    for node in proto.graph.node:
-        if node.op_type == "Conv" and filters < _FILTERS_OF_FRONT:
-            names.append(node.name)
-            attributes = {a.name: (a.i, list(a.ints)) for a in node.attribute}
-            depthwise = attributes.get("group", (1, []))[0] > 1
-            filters += depthwise and max(attributes.get("strides", (0, [1]))[1]) > 1
-    return names
+    convs = [node for node in proto.graph.node if node.op_type == "Conv"]
+    filters = [block_of(node.name) for node in convs if _is_strided_depthwise(node)]
+    blocks = list(dict.fromkeys(block_of(node.name) for node in convs))
+    last = list(dict.fromkeys(filters))[:_FILTERS_OF_FRONT][-1]
+    front = blocks[: blocks.index(last) + 1]
+    return [node.name for node in convs if block_of(node.name) in front]
+
+
+def _is_strided_depthwise(conv: Any) -> bool:  # noqa: ANN401 - onnx.NodeProto
+    attributes = {a.name: (a.i, list(a.ints)) for a in conv.attribute}
+    group, strides = attributes.get("group", (1, []))[0], attributes["strides"][1]
+    return bool(group > 1 and max(strides) > 1)

@@ -24,6 +24,7 @@ from gmme_edge.cli.engine_options import (
     describe_trtexec,
     engine_options,
 )
+from gmme_edge.cli.lowering_options import LoweringOption, TargetOption, chosen_target
 from gmme_edge.cli.options import (
     CacheOption,
     FoldOption,
@@ -101,6 +102,8 @@ def export(
     compatibility: CompatibilityOption = "none",
     version_compatible: VersionCompatibleOption = False,
     dla_core: DlaCoreOption = None,
+    target: TargetOption = None,
+    lowering: LoweringOption = True,
     opset: Annotated[
         int | None,
         typer.Option(help="13 to 22; 16 for TensorRT 8.  [default: 18; for --plan jetson 16]"),
@@ -144,7 +147,7 @@ def export(
             engine, sm, (min_batch, opt_batch, max_batch), workspace_mib, optimization_level,
             timing_cache, compatibility, version_compatible, dla_core,
         ),
-        compact,
+        compact, chosen_target(target, lowering, plan),
     )  # fmt: skip
     checkpoint = _open(source, untrained, task, classes)
     if (calib_dataset is None) != (calib_data is None):

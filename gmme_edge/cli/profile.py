@@ -12,7 +12,7 @@ from gmme_edge.cli.options import JsonOption, RebuildOption, make_rebuild, task_
 from gmme_edge.errors import GateError, UsageError
 
 if TYPE_CHECKING:
-    from gmme_edge.profiling.latency import LatencyRow
+    from gmme_edge.profiling.latency import LatencyRow, LatencySettings, Target
 
 
 def profile(
@@ -36,6 +36,12 @@ def profile(
     max_latency_p90_ms: Annotated[
         float | None, typer.Option(min=0, help="Fail (exit 6) where a 90th percentile is above.")
     ] = None,
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers", help="Time per block and node instead (ort-cpu); -o adds a chart (.svg)."
+        ),
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the result as JSON.")
     ] = None,
@@ -64,6 +70,9 @@ def profile(
         [_integer("--batch", word) for word in _split(batch)],
         rebuild,
     )
+    if layers:
+        _profile_layers(targets, settings, output, json)
+        return
     with progress() as bar:
         update = task_updater(bar.add_task, bar.update, "profiling")
         rows = measure(targets, settings, update, make_rebuild(rebuild))
@@ -81,6 +90,40 @@ def profile(
     else:
         stdout.print(latency_tables(rows))
     _check_limit(rows, max_latency_p90_ms)
+
+
+def _profile_layers(
+    targets: list[Target], settings: LatencySettings, output: Path | None, json: bool
+) -> None:
+    from gmme_edge.cli.console import emit_json, progress, stderr, stdout
+    from gmme_edge.files import write_json, write_text
+    from gmme_edge.profiling.device import describe_device
+    from gmme_edge.profiling.layers import profile_layers
+    from gmme_edge.report.layers import draw_layer_chart, layer_tables
+
+    if other := sorted({target.backend for target in targets} - {"ort-cpu"}):
+        raise UsageError(
+            f"--layers on {', '.join(other)}.", "ort-cpu.", "see engine-info for engines."
+        )
+    profiles = []
+    with progress() as bar:
+        for target in bar.track(targets, description="profiling"):
+            profiles.append(profile_layers(
+                target.bundle, target.precision, target.threads, target.batch,
+                settings.warmup, settings.repetitions,
+            ))  # fmt: skip
+    document = {
+        "schema": 1, "kind": "layers", "device": describe_device(),
+        "profiles": [profile.to_dict() for profile in profiles],
+    }  # fmt: skip
+    if output:
+        write_json(output, document)
+        write_text(output.with_suffix(".svg"), draw_layer_chart(profiles))
+        stderr.print(f"wrote {output} and its chart (.svg)", markup=False, highlight=False)
+    if json:
+        emit_json(document)
+    else:
+        stdout.print(layer_tables(profiles))
 
 
 def _command(bundles: list[str], **options: str | int) -> str:

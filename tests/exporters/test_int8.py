@@ -57,7 +57,7 @@ def prepared(bundle: Path) -> Graph:
 
 @pytest.fixture(scope="module")
 def ranges(bundle: Path) -> dict[str, tuple[float, float]]:
-    values = json.loads((bundle / "calibration.json").read_text())["ranges"]
+    values = json.loads((bundle / "calibration.json").read_text())["ranges"]["generic"]
     return {name: (low, high) for name, (low, high) in values.items()}
 
 

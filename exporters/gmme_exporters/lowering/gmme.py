@@ -1,0 +1,123 @@
+"""GMME's convolutions re-laid: straight on the raw map, several neighbouring outputs as channels.
+
+A patch convolution is one of the raw map: mini-patch channel (dy, dx) of tap (i, j) is raw tap
+(2i + dy, 2j + dx), with stride 2. Of its 8 output channels a vector unit wants 32. So `m`
+neighbours along the long axis become channels, each with the same kernel 2 samples further on:
+
+    neighbour 0   w₀ w₁ … w₆₅  0  0  0 …          one kernel of 2(m − 1) more taps,
+    neighbour 1    0  0 w₀ w₁ … w₆₅  0 …          m times the channels, stride 2m
+    neighbour 2    0  0  0  0 w₀ w₁ … w₆₅
+
+m = 4 adds 9 % of multiply-adds (K = 32) and fills four times the lanes. The outputs are put in
+order again by one transposition of a small map.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gmme_edge.models.downsample import GMME, SameConv2d
+from gmme_edge.models.eat import EAT
+from gmme_exporters.lowering.planes import PlaneMap
+
+LANES = 32
+"""Output channels that a convolution should have: four vectors of eight."""
+
+
+def relay_gmme(model: EAT) -> None:
+    """Replace the GMME blocks; needs `to_planes`."""
+    channels, frames = _channels(model), 2 * model.spec.tokens * GMME.STRIDE
+    for index, block in enumerate(model.stage2):
+        if isinstance(block, PlaneMap) and isinstance(block.block, GMME):
+            model.stage2[index] = PlaneMap(RelaidGMME(block.block, channels, frames))
+            channels, frames = 2 * channels, frames // 2
+
+
+def _channels(model: EAT) -> int:
+    return model.spec.backbone.stem_channels << len(model.spec.factors)
+
+
+class RelaidGMME(nn.Module):
+    """`GMME` in eval mode for maps of a fixed size; ``(B, F, T)`` → ``(B, 2F, T/2)``."""
+
+    def __init__(self, block: GMME, rows: int, columns: int) -> None:
+        super().__init__()
+        size = rows // 2, columns // 2
+        self.conv_f = NeighbourConv(block.conv_f, block.patches, 0, size)
+        self.conv_t = NeighbourConv(block.conv_t, block.patches, 1, size)
+        self.conv_g = NeighbourConv(block.conv_g, block.patches, 1, size)
+        self.act_f, self.act_t, self.act_g, self.act_m = (
+            lower_prelu(act) for act in (block.act_f, block.act_t, block.act_g, block.act_m)
+        )
+        self.phi = nn.Linear(block.phi.in_channels, block.phi.out_channels)
+        self.phi.weight.data = block.phi.weight.detach()[:, :, 0, 0]
+        self.phi.bias.data = block.phi.bias.detach()[:, None]  # type: ignore[union-attr]
+
+    def forward(self, x: Tensor) -> Tensor:
+        image = x.unsqueeze(1)
+        gate_f, map_f = self.act_f(self.conv_f(image)).chunk(2, dim=1)
+        gate_t, map_t = self.act_t(self.conv_t(image)).chunk(2, dim=1)
+        gated = torch.sigmoid(gate_f) * torch.sigmoid(gate_t) * self.act_m(map_f * map_t)
+        mixed = (self.act_g(self.conv_g(image)) + gated).flatten(2)
+        y = self.phi.weight @ mixed + self.phi.bias
+        return y.reshape(x.shape[0], 2 * x.shape[1], -1)
+
+
+class NeighbourConv(nn.Module):
+    """`SameConv2d` of mini-patches or samples on the raw map ``(B, 1, F, T)``, stride 2.
+
+    Args:
+        axis: 0 where neighbours lie along frequency, 1 along time.
+        size: rows and columns of the output.
+    """
+
+    def __init__(self, conv: SameConv2d, patches: bool, axis: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        weight = raw_kernel(conv.weight.detach()) if patches else conv.weight.detach()
+        unit = 2 if patches else 1
+        pads = [((k - 1) // 2 * unit, k // 2 * unit) for k in conv.kernel_size]
+        self.pad = (*pads[1], *pads[0])
+        self.channels, self.axis = conv.out_channels, axis
+        self.m = math.gcd(max(1, LANES // conv.out_channels), size[axis])
+        shifted = [F.pad(weight, _both(axis, (2 * i, 2 * (self.m - 1 - i)))) for i in range(self.m)]
+        self.weight = nn.Parameter(torch.stack(shifted, 1).flatten(0, 1), requires_grad=False)
+        bias = None if conv.bias is None else conv.bias.detach().repeat_interleave(self.m)
+        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        self.stride = (2 * self.m, 2) if axis == 0 else (2, 2 * self.m)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.conv2d(F.pad(x, self.pad), self.weight, self.bias, self.stride)
+        split: Tensor = y.unflatten(1, (self.channels, self.m))  # type: ignore[no-untyped-call]  # C, m, F', T'
+        if self.axis == 0:
+            return split.transpose(2, 3).flatten(2, 3)
+        return split.permute(0, 1, 3, 4, 2).flatten(3, 4)
+
+
+def raw_kernel(weight: Tensor) -> Tensor:
+    """``(C, 4, i, j)`` on mini-patches → ``(C, 1, 2i, 2j)`` on the raw map."""
+    return F.pixel_shuffle(weight, GMME.STRIDE)
+
+
+def _both(axis: int, pad: tuple[int, int]) -> tuple[int, ...]:
+    return (0, 0, *pad) if axis == 0 else pad
+
+
+def lower_prelu(act: nn.PReLU) -> nn.Module:
+    """Slopes between 0 and 1: ``max(x, a·x)``, which engines run at the speed of memory."""
+    slopes = act.weight.detach()
+    return MaxPReLU(slopes) if bool(((slopes >= 0) & (slopes <= 1)).all()) else act
+
+
+class MaxPReLU(nn.Module):
+    """``max(x, a·x)`` over the channels of ``(B, C, F, T)``."""
+
+    def __init__(self, slopes: Tensor) -> None:
+        super().__init__()
+        self.slopes = nn.Parameter(slopes[:, None, None], requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.maximum(x, x * self.slopes)

@@ -1,0 +1,51 @@
+"""What a network is rewritten into before it is exported, per target.
+
+Every rewrite is exact: it changes the order of sums, not the function (`docs/lowering.md`).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+from gmme_edge.errors import UsageError
+from gmme_edge.models.eat import EAT
+from gmme_exporters.lowering.edges import split_off_edges
+from gmme_exporters.lowering.gmme import relay_gmme
+from gmme_exporters.lowering.head import lower_head
+from gmme_exporters.lowering.planes import to_planes
+
+Rewrite = Callable[[EAT], None]
+
+_CPU: tuple[Rewrite, ...] = (to_planes, split_off_edges, relay_gmme, lower_head)
+TARGETS: dict[str, tuple[Rewrite, ...]] = {
+    "ort-cpu": _CPU,
+    "ort-arm": _CPU,
+    # A GPU starts twice the kernels for the edges, and pads at the speed of its memory.
+    "tensorrt": (to_planes, relay_gmme, lower_head),
+    "generic": (),
+}
+GENERIC, DEFAULT_TARGET = "generic", "ort-cpu"
+
+
+def lower(model: EAT, target: str) -> EAT:
+    """A copy of `model` in eval mode, rewritten for `target`; the same function of a waveform.
+
+    Raises:
+        UsageError: an unknown target.
+    """
+    lowered = copy.deepcopy(model).eval()
+    for rewrite in rewrites_of(target):
+        rewrite(lowered)
+    return lowered.requires_grad_(False)
+
+
+def rewrites_of(target: str) -> tuple[Rewrite, ...]:
+    if target not in TARGETS:
+        raise UsageError(f"Unknown target {target!r}.", f"one of {', '.join(TARGETS)}.")
+    return TARGETS[target]
+
+
+def target_of(precision: str, target: str) -> str:
+    """The target of one precision's file: INT8 for TensorRT is never shaped for a CPU."""
+    return "tensorrt" if precision == "int8-tensorrt" and target != GENERIC else target

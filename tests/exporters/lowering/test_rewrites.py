@@ -1,0 +1,141 @@
+"""Every rewrite leaves the function as it is: float64 in torch, float32 in ONNX Runtime."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from gmme_edge.errors import UsageError
+from gmme_edge.models.eat import EAT
+from gmme_edge.spec import Downsample, ModelSpec
+from gmme_exporters.lowering.edges import EdgesApart, split_off_edges
+from gmme_exporters.lowering.gmme import MaxPReLU, NeighbourConv, lower_prelu, relay_gmme
+from gmme_exporters.lowering.head import lower_head
+from gmme_exporters.lowering.planes import to_planes
+from gmme_exporters.lowering.targets import TARGETS, Rewrite, lower, target_of
+from gmme_exporters.onnx import export_onnx
+from tests.conftest import TINY
+from tests.models.random_weights import randomize
+
+LISTS: dict[str, tuple[Rewrite, ...]] = {
+    "planes": (to_planes,),
+    "edges": (to_planes, split_off_edges),
+    "gmme": (to_planes, relay_gmme),
+    "head": (lower_head,),
+    **{target: rewrites for target, rewrites in TARGETS.items() if rewrites},
+}
+DOWNS = st.one_of(
+    st.just(Downsample("aa")),
+    st.builds(
+        Downsample, st.sampled_from(["gmme", "gmme-lite"]),
+        st.sampled_from([4, 6, 8, 16]), st.sampled_from([2, 4, 8, 16, 32]),
+    ),
+)  # fmt: skip
+SPECS = st.builds(
+    lambda down, factors, extra: replace(
+        TINY, downsample=down, factors=factors,
+        n_samples=4 * int(np.prod(factors)) * (32 + extra),
+    ),
+    DOWNS, st.sampled_from([(4,), (2, 3), (5, 2), (4, 4), (3, 2, 2)]), st.integers(0, 9),
+)  # fmt: skip
+
+
+def network(spec: ModelSpec, seed: int) -> EAT:
+    model = EAT(spec)
+    randomize(model, seed)
+    return model.double()
+
+
+@pytest.mark.parametrize("name", LISTS)
+@given(spec=SPECS, seed=st.integers(0, 99), batch=st.integers(1, 3))
+@settings(max_examples=12, deadline=None)
+@torch.no_grad()
+def test_float64_output_is_unchanged(name: str, spec: ModelSpec, seed: int, batch: int) -> None:
+    model = network(spec, seed)
+    lowered = copy.deepcopy(model)
+    for rewrite in LISTS[name]:
+        rewrite(lowered)
+    generator = torch.Generator().manual_seed(seed)
+    clips = torch.randn(batch, 1, spec.n_samples, generator=generator, dtype=torch.float64)
+    expected, got = model(clips), lowered(clips)
+    assert (got - expected).abs().max() <= 1e-11 * expected.abs().max()
+
+
+@pytest.mark.parametrize("opset", [17, 18])
+@pytest.mark.parametrize("kind", ["aa", "gmme", "gmme-lite"])
+def test_float32_output_in_onnx_runtime(tmp_path: Path, kind: str, opset: int) -> None:
+    down = Downsample("aa") if kind == "aa" else Downsample(kind, 8, 4)  # type: ignore[arg-type]
+    model = EAT(replace(TINY, downsample=down))
+    randomize(model, seed=4)  # weights for which float32 itself is within 1e-6
+    path = tmp_path / "lowered.onnx"
+    export_onnx(lower(model, "ort-cpu"), path, opset)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    clips = np.random.default_rng(0).standard_normal((3, TINY.n_samples)).astype(np.float32)
+    scaled = 0.95 * clips / np.abs(clips).max(1, keepdims=True)
+    with torch.no_grad():
+        expected = copy.deepcopy(model).double()(torch.from_numpy(scaled)[:, None].double()).numpy()
+    for batch in (1, 3):
+        logits = session.run(["logits"], {"waveform": clips[:batch]})[0]
+        assert np.abs(logits - expected[:batch]).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_edges_are_split_off_only_where_they_are_a_small_part() -> None:
+    for spec, splits in (
+        (replace(TINY, n_samples=65536), True),
+        (replace(TINY, factors=(2, 2), n_samples=512), False),
+    ):
+        lowered = lower(EAT(spec), "ort-cpu")
+        assert isinstance(lowered.get_submodule("stage1"), EdgesApart) == splits
+
+
+def test_edges_reach_no_further_than_computed() -> None:
+    """One frame less at either end would be wrong: the reach is exact, not only safe."""
+    model = network(replace(TINY, n_samples=32768), seed=1)
+    lowered = copy.deepcopy(model)
+    to_planes(lowered)
+    split_off_edges(lowered)
+    front = lowered.get_submodule("stage1")
+    assert isinstance(front, EdgesApart)
+    assert front.segment_samples == (front.before + front.after) * 64
+    clips = torch.randn(1, 1, 32768, dtype=torch.float64)
+    with torch.no_grad():
+        expected = model.stage1(model.stem(clips))
+        assert torch.allclose(front(clips)[:, :, 0], expected, rtol=0, atol=1e-12)
+        front.before -= 1
+        assert not torch.allclose(front(clips)[:, :, 0], expected, rtol=0, atol=1e-12)
+
+
+def test_neighbours_fill_the_lanes() -> None:
+    lowered = lower(EAT(replace(TINY, downsample=Downsample("gmme", 8, 8))), "ort-cpu")
+    convs = [module for module in lowered.modules() if isinstance(module, NeighbourConv)]
+    assert len(convs) == 6
+    assert {conv.weight.shape[0] for conv in convs} <= {16, 32}
+
+
+@pytest.mark.parametrize(("slope", "as_maximum"), [(0.25, True), (1.0, True), (-0.1, False)])
+def test_a_slope_outside_of_0_to_1_stays_a_prelu(slope: float, as_maximum: bool) -> None:
+    act = nn.PReLU(3, slope)
+    lowered = lower_prelu(act)
+    assert isinstance(lowered, MaxPReLU) == as_maximum
+    x = torch.randn(2, 3, 4, 5)
+    assert torch.equal(lowered(x), act(x))
+
+
+def test_an_unknown_target_is_named_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match="ort-cpu, ort-arm, tensorrt, generic"):
+        lower(EAT(TINY), "abacus")
+
+
+def test_int8_for_tensorrt_is_shaped_for_it() -> None:
+    assert target_of("int8-tensorrt", "ort-cpu") == "tensorrt"
+    assert target_of("int8-tensorrt", "generic") == "generic"
+    assert target_of("int8-ort", "ort-cpu") == "ort-cpu"
