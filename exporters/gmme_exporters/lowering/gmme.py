@@ -64,7 +64,8 @@ class RelaidGMME(nn.Module):
         gated = torch.sigmoid(gate_f) * torch.sigmoid(gate_t) * self.act_m(map_f * map_t)
         mixed = (self.act_g(self.conv_g(image)) + gated).flatten(2)
         y = self.phi.weight @ mixed + self.phi.bias
-        return y.reshape(x.shape[0], 2 * x.shape[1], -1)
+        folded: Tensor = y.reshape(x.shape[0], 2 * x.shape[1], -1)
+        return folded
 
 
 class NeighbourConv(nn.Module):

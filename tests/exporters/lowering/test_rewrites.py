@@ -88,13 +88,12 @@ def test_float32_output_in_onnx_runtime(tmp_path: Path, kind: str, opset: int) -
         assert np.abs(logits - expected[:batch]).max() <= 1e-5 * np.abs(expected).max()
 
 
-def test_edges_are_split_off_only_where_they_are_a_small_part() -> None:
-    for spec, splits in (
-        (replace(TINY, n_samples=65536), True),
-        (replace(TINY, factors=(2, 2), n_samples=512), False),
-    ):
-        lowered = lower(EAT(spec), "ort-cpu")
-        assert isinstance(lowered.get_submodule("stage1"), EdgesApart) == splits
+@pytest.mark.parametrize("factors", [(2,), (9,), (2, 2, 2, 2, 2), (4, 4, 4), (3, 2, 5)])
+def test_edges_are_a_small_part_of_the_shortest_clip(factors: tuple[int, ...]) -> None:
+    shortest = 128 * int(np.prod(factors))
+    front = lower(EAT(replace(TINY, factors=factors, n_samples=shortest)), "ort-cpu").stage1
+    assert isinstance(front, EdgesApart)
+    assert front.segment_samples <= shortest / 8
 
 
 def test_edges_reach_no_further_than_computed() -> None:
