@@ -31,6 +31,7 @@ class Source:
     Attributes:
         name: of the data set and the part of it.
         root: the folder that a selection's file names are relative to.
+        lent: the validation clips are training clips that were held out.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Source:
     labels: tuple[str, ...]
     training: tuple[Clip, ...]
     held_out: tuple[Clip, ...]
+    lent: bool = False
 
     @property
     def validation(self) -> tuple[Clip, ...]:
@@ -68,12 +70,14 @@ def open_source(
             )
         clips = tuple(Clip(path, 0, "train") for path in _recordings(data))
         return Source(UNLABELLED, root, (UNLABELLED,), clips, ())
-    opened = open_dataset(dataset, data, fold)
-    if validate:
-        opened = with_validation(opened)
+    published = open_dataset(dataset, data, fold)
+    opened = with_validation(published) if validate else published
     held_out = tuple(clip for clip in opened.clips if clip.split != "train")
     name = dataset if fold is None else f"{dataset}, all folds but {fold}"
-    return Source(f"{name}, train", root, opened.labels, opened.select("train"), held_out)
+    return Source(
+        f"{name}, train", root, opened.labels, opened.select("train"), held_out,
+        opened is not published,
+    )  # fmt: skip
 
 
 def _recordings(data: Path) -> list[Path]:
