@@ -10,7 +10,9 @@
     │   └── DiskFullError              … a disk, quota or file size limit without room
     ├── MissingDependencyError     4   an optional package, with the command that installs it
     ├── ParityError                5   an exported graph that disagrees with its reference
-    ├── GateError                  6   a measured figure on the wrong side of a limit
+    ├── GateError                      a measured figure on the wrong side of a limit
+    │   ├── AccuracyGateError      6   … of --min-accuracy
+    │   └── LatencyGateError       8   … of --max-latency-p90-ms
     └── PlatformError              7   this machine, board or library version cannot do it
         └── EngineError                … an engine that does not fit this machine
 
@@ -71,7 +73,15 @@ class ParityError(GmmeEdgeError):
 
 
 class GateError(GmmeEdgeError):
+    """Base of the gates, each of which has an exit code of its own."""
+
+
+class AccuracyGateError(GateError):
     exit_code = 6
+
+
+class LatencyGateError(GateError):
+    exit_code = 8
 
 
 class PlatformError(GmmeEdgeError):

@@ -57,14 +57,19 @@ def score_store(
     n_samples: int,
     labels: tuple[str, ...],
     on_progress: Callable[[int, int], None] | None = None,
+    levels: tuple[str, ...] = (),
 ) -> Score:
-    """Compare the most probable class of each clip with its label; notes clips by name."""
+    """Compare the most probable class of each clip with its label; notes clips by name.
+
+    Args:
+        levels: each clip's stratum, to be noted; see `name_levels`.
+    """
     probabilities = predict_store(predict, store, n_samples, on_progress=on_progress)
     predicted = probabilities.argmax(axis=1)
     names = np.array(labels)
     predictions = Predictions(
         clip_names(store.paths), tuple(names[store.labels].tolist()),
-        tuple(names[predicted].tolist()),
+        tuple(names[predicted].tolist()), levels,
     )  # fmt: skip
     return replace(score(predicted, store.labels, labels), predictions=predictions)
 

@@ -18,14 +18,19 @@ _Z = 1.959964
 
 @dataclass(frozen=True)
 class Predictions:
-    """What was predicted, clip by clip: names of clips, true and predicted labels, each (n,)."""
+    """What was predicted, clip by clip: names of clips, true and predicted labels, each (n,).
+
+    `levels` holds the stratum of each clip's level, or nothing where that is not known.
+    """
 
     clips: tuple[str, ...]
     true: tuple[str, ...]
     predicted: tuple[str, ...]
+    levels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not len(self.clips) == len(self.true) == len(self.predicted):
+        columns = (self.true, self.predicted, self.levels or self.clips)
+        if any(len(column) != len(self) for column in columns):
             raise InputError("Predictions have columns of unequal length.")
         if len(set(self.clips)) < len(self.clips):
             raise InputError("Predictions name a clip twice.", "each clip once.")
@@ -35,24 +40,34 @@ class Predictions:
 
     def __add__(self, other: Predictions) -> Predictions:
         """Those of both, as for the test clips of two folds."""
+        levels = self.levels + other.levels if self.levels and other.levels else ()
         return Predictions(
-            self.clips + other.clips, self.true + other.true, self.predicted + other.predicted
-        )
+            self.clips + other.clips, self.true + other.true, self.predicted + other.predicted,
+            levels,
+        )  # fmt: skip
 
     @property
     def correct(self) -> tuple[bool, ...]:
         return tuple(a == b for a, b in zip(self.true, self.predicted, strict=True))
+
+    def per_level(self) -> dict[str, dict[str, float | int | None]]:
+        """Stratum → ``{"accuracy": …, "n": …}``, from faint to loud."""
+        found: dict[str, list[bool]] = {level: [] for level in sorted(set(self.levels))}
+        for level, right in zip(self.levels, self.correct, strict=False):
+            found[level].append(right)
+        return {k: {"accuracy": sum(v) / len(v), "n": len(v)} for k, v in found.items()}
 
     def to_dict(self) -> dict[str, list[str]]:
         return {
             "clips": list(self.clips),
             "true": list(self.true),
             "predicted": list(self.predicted),
+            **({"levels": list(self.levels)} if self.levels else {}),
         }
 
     @staticmethod
     def from_dict(values: Mapping[str, Sequence[str]]) -> Predictions:
-        columns = (values["clips"], values["true"], values["predicted"])
+        columns = (values["clips"], values["true"], values["predicted"], values.get("levels", ()))
         return Predictions(*(tuple(map(str, column)) for column in columns))
 
 
@@ -76,7 +91,11 @@ class Score:
     predictions: Predictions | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        named = {"predictions": self.predictions.to_dict()} if self.predictions else {}
+        named: dict[str, Any] = {}
+        if self.predictions:
+            named["predictions"] = self.predictions.to_dict()
+            if self.predictions.levels:
+                named["per_level"] = self.predictions.per_level()
         return {
             "accuracy": self.accuracy,
             "interval": list(self.interval),
@@ -150,13 +169,13 @@ class PairedTest:
     p_value: float
 
 
-def paired_test(first: Predictions, second: Predictions) -> PairedTest:
-    """Compare two classifiers' predictions, matched by the clips' names.
+def match_clips(first: Predictions, second: Predictions) -> list[tuple[str, str, str]]:
+    """Clip by clip in the order of `first`: the true label, and what each of the two predicted.
 
     Raises:
         InputError: other clips, or a clip with another true label.
     """
-    other = dict(zip(second.clips, zip(second.true, second.correct, strict=True), strict=True))
+    other = dict(zip(second.clips, zip(second.true, second.predicted, strict=True), strict=True))
     if set(first.clips) != set(other):
         alone = sorted(set(first.clips) ^ set(other))
         raise InputError(
@@ -164,12 +183,23 @@ def paired_test(first: Predictions, second: Predictions) -> PairedTest:
             f"them, such as {alone[0]}, are in one of the two only.",
             "two models that were tested on the same clips.",
         )
-    only_first = only_second = 0
-    for clip, true, right in zip(first.clips, first.true, first.correct, strict=True):
+    matched = []
+    for clip, true, predicted in zip(first.clips, first.true, first.predicted, strict=True):
         if other[clip][0] != true:
             raise InputError(f"{clip} is {true!r} in one file and {other[clip][0]!r} in the other.")
-        only_first += right and not other[clip][1]
-        only_second += other[clip][1] and not right
+        matched.append((true, predicted, other[clip][1]))
+    return matched
+
+
+def paired_test(first: Predictions, second: Predictions) -> PairedTest:
+    """Compare two classifiers' predictions, matched by the clips' names.
+
+    Raises:
+        InputError: other clips, or a clip with another true label.
+    """
+    matched = match_clips(first, second)
+    only_first = sum(a == true != b for true, a, b in matched)
+    only_second = sum(a != true == b for true, a, b in matched)
     return _paired(len(first), only_first, only_second)
 
 

@@ -182,3 +182,10 @@ def test_predict_store_pools_windows_clip_by_clip() -> None:
     )
     written = json.loads(json.dumps(result.to_dict()))
     assert Predictions.from_dict(written["predictions"]) == result.predictions
+    assert "per_level" not in written and "levels" not in written["predictions"]
+    levelled = score_store(predict, store, 4, ("a", "b", "c"), levels=("2", "1", "2", "2"))
+    assert levelled.to_dict()["per_level"] == {
+        "1": {"accuracy": 1.0, "n": 1}, "2": {"accuracy": 1.0, "n": 3}
+    }  # fmt: skip
+    written = json.loads(json.dumps(levelled.to_dict()))
+    assert Predictions.from_dict(written["predictions"]) == levelled.predictions

@@ -13,16 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gmme_edge.audio import Waveform, is_silent, split_windows
 from gmme_edge.data.dataset import Clip
+from gmme_edge.data.levels import N_LEVELS, level_dbfs, level_edges
 from gmme_edge.data.store import WaveformStore
 from gmme_edge.errors import DatasetError
 from gmme_edge.files import sha256_of
-
-N_LEVELS = 4
-_SILENCE_DBFS = -120.0  # what digital silence counts as
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,12 +142,6 @@ def _deal(queues: Sequence[Sequence[Any]]) -> list[Any]:
     return [queue[i] for i in rounds for queue in queues if i < len(queue)]
 
 
-def level_dbfs(waveform: Waveform) -> float:
-    """The RMS level in hundredths of a dB of full scale; -120 for silence."""
-    rms = np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))
-    return round(max(float(20 * np.log10(max(rms, 1e-12))), _SILENCE_DBFS), 2)
-
-
 def calibration_set(
     store: WaveformStore,
     labels: Sequence[str],
@@ -186,12 +177,6 @@ def calibration_set(
         for i in chosen
     )
     return CalibrationSet(Windows(store, n_samples, chosen), clips, source, seed, edges)
-
-
-def level_edges(levels_dbfs: NDArray[np.float64]) -> tuple[float, ...]:
-    """The quantiles that divide `levels_dbfs` into `N_LEVELS` strata, in hundredths of a dB."""
-    inner = np.arange(1, N_LEVELS) / N_LEVELS
-    return tuple(round(float(edge), 2) for edge in np.quantile(levels_dbfs, inner))
 
 
 def _name(path: Path, root: Path | None) -> str:

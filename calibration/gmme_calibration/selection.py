@@ -13,9 +13,10 @@ from pathlib import Path
 from gmme_calibration.sample import CalibrationSet, sample_clips
 from gmme_edge.audio import AUDIO_SUFFIXES
 from gmme_edge.data.dataset import Clip
+from gmme_edge.data.holdout import with_validation
 from gmme_edge.data.registry import open_dataset
 from gmme_edge.data.tables import check_folder, locate_recordings, read_table
-from gmme_edge.errors import DatasetError
+from gmme_edge.errors import DatasetError, UsageError
 from gmme_edge.files import read_json, sha256_of, write_json
 
 UNLABELLED = "unlabelled"
@@ -30,6 +31,7 @@ class Source:
     Attributes:
         name: of the data set and the part of it.
         root: the folder that a selection's file names are relative to.
+        lent: the validation clips are training clips that were held out.
     """
 
     name: str
@@ -37,28 +39,45 @@ class Source:
     labels: tuple[str, ...]
     training: tuple[Clip, ...]
     held_out: tuple[Clip, ...]
+    lent: bool = False
+
+    @property
+    def validation(self) -> tuple[Clip, ...]:
+        """Those of `held_out` that may decide between exports."""
+        return tuple(clip for clip in self.held_out if clip.split == "validation")
 
     def candidates(self, size: int, seed: int) -> tuple[Clip, ...]:
         """Training clips, equally many per class, among which levels are balanced."""
         return sample_clips(self.training, _CANDIDATES_PER_CLIP * size, seed)
 
 
-def open_source(dataset: str, data: Path, fold: int | None = None) -> Source:
+def open_source(
+    dataset: str, data: Path, fold: int | None = None, validate: bool = False
+) -> Source:
     """A data set's training clips; or, as ``unlabelled``, all recordings of a folder or table.
 
     Args:
+        validate: hold training clips out where the data set has no validation split.
         dataset: a name that `open_dataset` knows, or ``unlabelled``.
         data: the folder, of any depth for ``unlabelled``; or a CSV file, which for
             ``unlabelled`` needs the column path alone.
     """
     root = data.parent if data.is_file() else data
     if dataset == UNLABELLED:
+        if validate:
+            raise UsageError(
+                "Accuracy cannot be measured on unlabelled recordings.", "a labelled data set."
+            )
         clips = tuple(Clip(path, 0, "train") for path in _recordings(data))
         return Source(UNLABELLED, root, (UNLABELLED,), clips, ())
-    opened = open_dataset(dataset, data, fold)
+    published = open_dataset(dataset, data, fold)
+    opened = with_validation(published) if validate else published
     held_out = tuple(clip for clip in opened.clips if clip.split != "train")
     name = dataset if fold is None else f"{dataset}, all folds but {fold}"
-    return Source(f"{name}, train", root, opened.labels, opened.select("train"), held_out)
+    return Source(
+        f"{name}, train", root, opened.labels, opened.select("train"), held_out,
+        opened is not published,
+    )  # fmt: skip
 
 
 def _recordings(data: Path) -> list[Path]:

@@ -137,6 +137,7 @@ def export_bundle(
     calibration: Calibration | None = None,
     untrained: bool = False,
     report: Report | None = None,
+    judge: Callable[[Bundle, Report], Manifest] | None = None,
 ) -> Bundle:
     """Write the bundle `out`, or nothing. A model card `README.md` in it stays.
 
@@ -144,6 +145,8 @@ def export_bundle(
         clips: recordings ``(n, n_samples)`` on which each precision must agree with torch; the
             first few become the golden vectors.
         calibration: needed for INT8.
+        judge: measures the finished bundle before it is put in its place; returns the manifest
+            with what it found, or raises and leaves nothing.
 
     Raises:
         ParityError: a precision is over its limit.
@@ -161,11 +164,15 @@ def export_bundle(
             f"{out} exists and is no bundle.", "a new folder, an empty one, or an old bundle."
         )
     with replacing_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
-        writer = _Writer(folder, Path(scratch), checkpoint, options, report or Report())
+        report = report or Report()
+        writer = _Writer(folder, Path(scratch), checkpoint, options, report)
         manifest = writer.write(clips, calibration, untrained)
         if (out / CARD).is_file():
             shutil.copy(out / CARD, folder)
-        Bundle(folder, manifest).save_manifest()
+        bundle = Bundle(folder, manifest)
+        bundle.save_manifest()
+        if judge:
+            replace(bundle, manifest=judge(bundle, report)).save_manifest()
     return Bundle.open(out)
 
 

@@ -104,7 +104,8 @@ def _make_bundle(model: str, data: TrainingData, output: Path, epochs: int) -> B
     """Train, export with an engine where TensorRT-RTX is installed, and verify."""
     from gmme_calibration.sample import calibration_set
     from gmme_edge.cli.console import stderr
-    from gmme_edge.cli.export import describe_bundle, run_export
+    from gmme_edge.cli.export import run_export
+    from gmme_edge.cli.export_display import describe_bundle
     from gmme_edge.cli.training_view import show_training
     from gmme_edge.models.checkpoint import load_checkpoint
     from gmme_edge.runtime.parity import verify_bundle

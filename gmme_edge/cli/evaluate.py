@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gmme_edge.cli.gates import MinAccuracyOption, check_accuracy
 from gmme_edge.cli.options import (
     CacheOption,
     DataOption,
@@ -15,14 +16,17 @@ from gmme_edge.cli.options import (
     JsonOption,
     SkipBadOption,
     ThreadsOption,
+    check_labels,
     load_split,
     task_updater,
 )
-from gmme_edge.errors import DatasetError, GateError, UsageError, require
+from gmme_edge.errors import UsageError, require
 from gmme_edge.pretrained import resolve
 
 if TYPE_CHECKING:
+    from gmme_edge.data.store import WaveformStore
     from gmme_edge.evaluation import Predict
+    from gmme_edge.runtime.bundle import Bundle
     from gmme_edge.scoring import Score
     from gmme_edge.spec import ModelSpec
 
@@ -35,7 +39,16 @@ def evaluate(
     data: DataOption,
     fold: FoldOption = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
-    precision: Annotated[str | None, typer.Option(help="Of a bundle; default fp32.")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a bundle; default fp32. After the first of fp32,int8 come label flips."
+        ),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="A result on the same clips, to count label flips against instead."),
+    ] = None,
     backend: Annotated[
         str | None,
         typer.Option(
@@ -44,9 +57,7 @@ def evaluate(
         ),
     ] = None,
     threads: ThreadsOption = None,
-    min_accuracy: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Fail below this, 0 to 1.")
-    ] = None,
+    min_accuracy: MinAccuracyOption = None,
     cache: CacheOption = None,
     skip_bad: SkipBadOption = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Result JSON.")] = None,
@@ -55,42 +66,67 @@ def evaluate(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Top-1 accuracy with a 95 % interval, per class, and the confusion matrix."""
-    from gmme_edge.cli.console import emit_json, progress
+    """Top-1 accuracy with a 95 % interval, by class and level; confusion matrix; label flips.
+
+    Of several precisions each result goes to a file of its own: r.fp32.json for -o r.json.
+    """
+    from gmme_edge.cli.accuracy_tables import show_score
+    from gmme_edge.cli.console import emit_json
+    from gmme_edge.data.levels import name_levels
     from gmme_edge.data.registry import open_dataset
-    from gmme_edge.evaluation import score_store
     from gmme_edge.files import write_json
+    from gmme_edge.report.flips import count_flips
+    from gmme_edge.report.paired import load_tested
     from gmme_edge.report.results import accuracy_document
 
     folder = resolve(artifact)
     if record and _runs_on_torch(folder, backend):
         raise UsageError(f"{artifact} is a checkpoint; --record is for a bundle's manifest.")
-    runner = _open(folder, backend, precision, threads)
+    reference = (str(against), load_tested(against).pooled) if against else None
+    runners = _open(folder, backend, precision, threads)
     opened = open_dataset(dataset, data, fold)
-    if opened.labels != runner.labels:
-        raise DatasetError(
-            f"{dataset} has other classes than {artifact}: "
-            f"{_first_difference(opened.labels, runner.labels)}.",
-            "the classes that the model was trained on, in the same order.",
-        )
-    store = load_split(opened, split, runner.spec.sample_rate_hz, cache, skip_bad)
-    with progress() as bar:
-        update = task_updater(bar.add_task, bar.update, f"{runner.precision} on {runner.backend}")
-        result = score_store(runner.predict, store, runner.spec.n_samples, runner.labels, update)
+    check_labels(dataset, opened.labels, artifact, runners[0].labels)
+    store = load_split(opened, split, runners[0].spec.sample_rate_hz, cache, skip_bad)
+    levels = name_levels(store, runners[0].spec.n_samples)
     where = {"dataset": dataset, "split": split, "fold": fold}
-    document = accuracy_document(runner.spec, result, where, runner.backend, runner.precision)
-    if output:
-        write_json(output, document)
-    if record:
-        _record(folder, document)
+    documents, scores = [], {}
+    for runner in runners:
+        score = _score(runner, store, levels)
+        document = accuracy_document(runner.spec, score, where, runner.backend, runner.precision)
+        assert score.predictions is not None
+        flips = None
+        if reference:
+            flips = count_flips(reference[1], score.predictions, runner.labels, reference[0])
+            document["flips"] = flips.to_dict()
+        reference = reference or (runner.name, score.predictions)
+        documents.append(document)
+        scores[runner.name] = score
+        if output:
+            write_json(_output_of(output, runner.precision, len(runners)), document)
+        if record:
+            _record(folder, document)
+        if not json:
+            show_score(document, score, flips)
     if json:
-        emit_json(document)
-    else:
-        _show(document, result)
-    if min_accuracy is not None and result.accuracy < min_accuracy:
-        raise GateError(
-            f"Accuracy {result.accuracy:.4f}.", f"at least {min_accuracy} (--min-accuracy)."
+        emit_json(documents if len(documents) > 1 else documents[0])
+    check_accuracy(scores, min_accuracy)
+
+
+def _score(runner: _Runner, store: WaveformStore, levels: tuple[str, ...]) -> Score:
+    from gmme_edge.cli.console import progress
+    from gmme_edge.evaluation import score_store
+
+    with progress() as bar:
+        update = task_updater(bar.add_task, bar.update, runner.name)
+        return score_store(
+            runner.predict, store, runner.spec.n_samples, runner.labels, update, levels
         )
+
+
+def _output_of(output: Path, precision: str, n_precisions: int) -> Path:
+    if n_precisions == 1:
+        return output
+    return output.with_name(f"{output.stem}.{precision}{output.suffix}")
 
 
 class _Runner:
@@ -102,6 +138,7 @@ class _Runner:
     ) -> None:  # fmt: skip
         self.spec, self.labels, self.predict = spec, labels, predict
         self.backend, self.precision = backend, precision
+        self.name = f"{precision} on {backend}"
 
 
 def _runs_on_torch(artifact: Path, backend: str | None) -> bool:
@@ -112,18 +149,27 @@ def _runs_on_torch(artifact: Path, backend: str | None) -> bool:
 
 def _open(
     artifact: Path, backend: str | None, precision: str | None, threads: int | None
-) -> _Runner:
+) -> list[_Runner]:
+    """What is to be evaluated, one entry per precision."""
     if _runs_on_torch(artifact, backend):
-        return _open_checkpoint(artifact, backend, precision, threads)
+        return [_open_checkpoint(artifact, backend, precision, threads)]
     from gmme_edge.runtime.bundle import Bundle
-    from gmme_edge.runtime.session import open_session
+    from gmme_edge.runtime.session import resolve_precision
 
     bundle = Bundle.open(artifact)
-    chosen, where = precision or bundle.default_precision, backend or "ort-cpu"
-    session = open_session(bundle, where, chosen, threads)
+    names = [name.strip() for name in (precision or bundle.default_precision).split(",")]
+    where = backend or "ort-cpu"
+    chosen = dict.fromkeys(resolve_precision(name, where) for name in names)
+    return [_open_precision(bundle, where, name, threads) for name in chosen]
+
+
+def _open_precision(bundle: Bundle, backend: str, precision: str, threads: int | None) -> _Runner:
+    from gmme_edge.runtime.session import open_session
+
+    session = open_session(bundle, backend, precision, threads)
     spec, labels = bundle.manifest.model, bundle.manifest.labels
     return _Runner(
-        spec, labels, lambda batch: session.run(batch)["logits"], where, session.precision
+        spec, labels, lambda batch: session.run(batch)["logits"], backend, session.precision
     )
 
 
@@ -149,13 +195,6 @@ def _open_checkpoint(
     return _Runner(checkpoint.spec, checkpoint.labels, predict, "torch", "fp32")
 
 
-def _first_difference(have: tuple[str, ...], want: tuple[str, ...]) -> str:
-    if len(have) != len(want):
-        return f"{len(have)} classes, not {len(want)}"
-    i = next(i for i, (a, b) in enumerate(zip(have, want, strict=True)) if a != b)
-    return f"class {i} is {have[i]!r}, not {want[i]!r}"
-
-
 def _record(artifact: Path, document: dict[str, Any]) -> None:
     """Note what was measured, on what, in the manifest of a bundle."""
     from dataclasses import replace
@@ -167,30 +206,3 @@ def _record(artifact: Path, document: dict[str, Any]) -> None:
     noted = {document["precision"]: {name: document[name] for name in facts}}
     accuracy = {**bundle.manifest.accuracy, **noted}
     replace(bundle, manifest=replace(bundle.manifest, accuracy=accuracy)).save_manifest()
-
-
-def _show(record: dict[str, Any], result: Score) -> None:
-    from rich.table import Table
-
-    from gmme_edge.cli.console import stdout
-
-    low, high = result.interval
-    stdout.print(
-        f"{record['model']}, {record['precision']} on {record['backend']}: "
-        f"accuracy {result.accuracy:.2%} (95 % interval {low:.1%} to {high:.1%}) "
-        f"on {result.n} {record['split']} clips",
-        soft_wrap=True,
-    )
-    table = Table("class")
-    for heading in ("clips", "accuracy", "most often taken for"):
-        table.add_column(heading, justify="right")
-    for index, (label, figures) in enumerate(result.per_class.items()):
-        wrong = result.confusion[index].copy()
-        wrong[index] = 0
-        confused = f"{list(result.per_class)[int(wrong.argmax())]} ({wrong.max()})"
-        accuracy = figures["accuracy"]
-        table.add_row(
-            label, str(figures["n"]), "–" if accuracy is None else f"{accuracy:.1%}",
-            confused if wrong.max() else "",
-        )  # fmt: skip
-    stdout.print(table)

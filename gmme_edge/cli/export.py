@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +23,8 @@ from gmme_edge.cli.engine_options import (
     describe_trtexec,
     engine_options,
 )
+from gmme_edge.cli.export_display import describe_bundle, export_display
+from gmme_edge.cli.gates import MaxLatencyOption, MinAccuracyOption
 from gmme_edge.cli.lowering_options import LoweringOption, TargetOption, chosen_target
 from gmme_edge.cli.options import (
     CacheOption,
@@ -33,16 +34,21 @@ from gmme_edge.cli.options import (
     SkipBadOption,
     load_clips,
 )
+from gmme_edge.cli.verdict_options import (
+    AutoBackendOption,
+    AutoOption,
+    MaxAccuracyDropOption,
+    make_judge,
+    verdict_settings,
+)
 from gmme_edge.errors import UsageError, require
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from gmme_calibration.sample import CalibrationSet
     from gmme_calibration.selection import Source
     from gmme_calibration.thresholds import Method
     from gmme_edge.models.checkpoint import Checkpoint
-    from gmme_edge.runtime.bundle import Bundle
+    from gmme_edge.runtime.bundle import Bundle, Manifest
     from gmme_edge.spec import ModelSpec
     from gmme_exporters.bundle import Calibration, ExportOptions, Report
 
@@ -121,6 +127,11 @@ def export(
     ] = False,
     task: Annotated[str | None, typer.Option(help="With --untrained.")] = None,
     classes: Annotated[int | None, typer.Option(min=1, help="With --untrained.")] = None,
+    auto: AutoOption = False,
+    auto_backend: AutoBackendOption = "ort-cpu",
+    max_accuracy_drop: MaxAccuracyDropOption = None,
+    min_accuracy: MinAccuracyOption = None,
+    max_latency_p90_ms: MaxLatencyOption = None,
     cache: CacheOption = None,
     skip_bad: SkipBadOption = False,
     json: JsonOption = False,
@@ -137,7 +148,13 @@ def export(
     from gmme_exporters.onnx import DEFAULT_OPSET
     from gmme_exporters.plan import JETSON_OPSET, check_plan, write_plan
 
-    precisions = expand_precisions(precision or ("fp32" if compact else "fp32,fp16"))
+    precisions = expand_precisions(
+        precision or ("fp32,fp16,int8" if auto else "fp32" if compact else "fp32,fp16")
+    )
+    verdict = verdict_settings(
+        auto, max_accuracy_drop, auto_backend, min_accuracy, max_latency_p90_ms, precisions,
+        measurable=calib_dataset is not None and not untrained,
+    )  # fmt: skip
     if plan:
         check_plan(plan, precisions)
     options = ExportOptions(
@@ -157,16 +174,20 @@ def export(
         raise UsageError("--calib-clips names the clips.", "no --calib-size and no --calib-seed.")
     if (calib_clips or save_calib_clips) and not calib_data:
         raise UsageError("Calibration clips without --calib-data.", "the folder they lie in.")
-    clips = None
+    clips = judge = None
     if calib_dataset and calib_data:
+        clip_source = open_source(calib_dataset, calib_data, fold, validate=auto)
         clips = _calibration_clips(
-            checkpoint.spec, open_source(calib_dataset, calib_data, fold), calib_size or 128,
-            calib_seed or 0, calib_clips, cache, skip_bad,
+            checkpoint.spec, clip_source, calib_size or 128, calib_seed or 0, calib_clips, cache,
+            skip_bad,
         )  # fmt: skip
+        if verdict:
+            where = {"dataset": calib_dataset, "fold": fold}
+            judge = make_judge(verdict, checkpoint, clip_source, where, cache, skip_bad)
         if save_calib_clips:
             save_selection(clips, save_calib_clips)
     bundle = run_export(
-        checkpoint, output, options, clips, untrained, method, cache or default_cache()
+        checkpoint, output, options, clips, untrained, method, cache or default_cache(), judge
     )
     script = write_plan(bundle) if plan else None
     if json:
@@ -181,6 +202,7 @@ def export(
 def run_export(
     checkpoint: Checkpoint, output: Path, options: ExportOptions, clips: CalibrationSet | None,
     untrained: bool = False, method: Method | None = None, cache: Path | None = None,
+    judge: Callable[[Bundle, Report], Manifest] | None = None,
 ) -> Bundle:  # fmt: skip
     """Export under a live display; generated sounds stand in where no clips are given.
 
@@ -191,23 +213,13 @@ def run_export(
 
     checked = clips or synthetic_clips(checkpoint.spec)
     calibrating = clips or (checked if untrained else None)
-    with _display() as report:
+    with export_display() as report:
         return export_bundle(
             checkpoint, output, options, checked.waveforms[:_PARITY_CLIPS],
             _calibration(calibrating, report, method, cache if clips else None)
             if calibrating else None,
-            untrained, report,
+            untrained, report, judge,
         )  # fmt: skip
-
-
-def describe_bundle(bundle: Bundle, console: Console) -> None:
-    """Print how each precision compares with torch, and what the bundle holds."""
-    from gmme_edge.cli.tables import parity_table
-
-    console.print(parity_table(bundle.manifest.parity))
-    engines = sum(file.role == "engine" for file in bundle.manifest.files)
-    held = ", ".join(bundle.precisions) + (f", {engines} engines" if engines else "")
-    console.print(f"{bundle.path}: {held}", soft_wrap=True)
 
 
 def _open(source: str, untrained: bool, task: str | None, classes: int | None) -> Checkpoint:
@@ -279,25 +291,3 @@ def _calibration(
         return cached_ranges(cache, ranges_key(prepared, clips.sha256, OP_TYPES, method), compute)
 
     return Calibration(ranges, {**clips.to_dict(), "method": str(method)}, clips.sha256)
-
-
-@contextmanager
-def _display() -> Iterator[Report]:
-    """A spinner that names the stage, and a bar where a stage can count."""
-    from gmme_edge.cli.console import progress
-    from gmme_exporters.bundle import Report
-
-    with progress() as bar:
-        stage = bar.add_task("export", total=None)
-        steps = bar.add_task("", total=None, visible=False)
-
-        def on_stage(name: str) -> None:
-            bar.update(stage, description=name)
-            bar.update(steps, visible=False)
-
-        def on_progress(name: str, done: int, total: int) -> None:
-            bar.update(
-                steps, description=f"  {name}"[:40], completed=done, total=total, visible=True
-            )
-
-        yield Report(on_stage, on_progress)

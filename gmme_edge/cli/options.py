@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gmme_edge.errors import UsageError
+from gmme_edge.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
     from gmme_edge.data.dataset import Clip, Dataset
@@ -60,6 +60,22 @@ def make_rebuild(allowed: bool) -> Rebuild | None:
     from gmme_exporters.rebuild import allow_rebuild
 
     return allow_rebuild(on_start=lambda what: stderr.print(what, markup=False, soft_wrap=True))
+
+
+def check_labels(dataset: str, have: tuple[str, ...], artifact: str, want: tuple[str, ...]) -> None:
+    """Raise `DatasetError` where the classes of a data set are not those of a model."""
+    if have != want:
+        raise DatasetError(
+            f"{dataset} has other classes than {artifact}: {_first_difference(have, want)}.",
+            "the classes that the model was trained on, in the same order.",
+        )
+
+
+def _first_difference(have: tuple[str, ...], want: tuple[str, ...]) -> str:
+    if len(have) != len(want):
+        return f"{len(have)} classes, not {len(want)}"
+    i = next(i for i, (a, b) in enumerate(zip(have, want, strict=True)) if a != b)
+    return f"class {i} is {have[i]!r}, not {want[i]!r}"
 
 
 def load_split(

@@ -22,7 +22,9 @@ def predict(
     backend: Annotated[str, typer.Option(help="ort-cpu, ort-cuda, tensorrt, tensorrt-rtx.")] = (
         "ort-cpu"
     ),
-    precision: Annotated[str | None, typer.Option(help="Default: fp32.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Default: the recommended one, else fp32.")
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes to show per recording.")] = 3,
     threads: ThreadsOption = None,
     rebuild: RebuildOption = False,

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gmme_edge.cli.gates import MaxLatencyOption, check_latency
 from gmme_edge.cli.options import JsonOption, RebuildOption, make_rebuild, task_updater
-from gmme_edge.errors import GateError, UsageError
+from gmme_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from gmme_edge.profiling.latency import LatencyRow, LatencySettings, Target
+    from gmme_edge.profiling.latency import LatencySettings, Target
 
 
 def profile(
@@ -33,9 +34,7 @@ def profile(
     warmup: Annotated[int, typer.Option(min=0, help="Untimed calls first, per target.")] = 10,
     repetitions: Annotated[int, typer.Option(min=1, help="Timed calls per target.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Of the order of the calls.")] = 0,
-    max_latency_p90_ms: Annotated[
-        float | None, typer.Option(min=0, help="Fail (exit 6) where a 90th percentile is above.")
-    ] = None,
+    max_latency_p90_ms: MaxLatencyOption = None,
     layers: Annotated[
         bool,
         typer.Option(
@@ -89,7 +88,7 @@ def profile(
         emit_json(document)
     else:
         stdout.print(latency_tables(rows))
-    _check_limit(rows, max_latency_p90_ms)
+    check_latency(rows, max_latency_p90_ms)
 
 
 def _profile_layers(
@@ -142,18 +141,3 @@ def _integer(option: str, word: str) -> int:
     if not word.isdecimal() or int(word) < 1:
         raise UsageError(f"{option} has {word!r}.", "whole numbers of at least 1, with commas.")
     return int(word)
-
-
-def _check_limit(rows: list[LatencyRow], limit_ms: float | None) -> None:
-    # "not <=" and not ">", so that a limit of nan fails instead of passing everything.
-    if limit_ms is not None and (slow := [row for row in rows if not row.p90_ms <= limit_ms]):
-        raise GateError(
-            "Too slow: "
-            + "; ".join(
-                f"{row.model} {row.precision} on {row.backend}, batch {row.batch}: "
-                f"p90 {row.p90_ms:.2f} ms"
-                for row in slow
-            )
-            + ".",
-            f"at most {limit_ms:g} ms.",
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gmme_edge.profiling.latency import LatencyRow
@@ -24,6 +25,10 @@ SPEED_HEADER: tuple[Cell, ...] = (
 LATENCY_HEADER: tuple[Cell, ...] = (
     ("model", "precision, size"), ("median ms", "[95 %]"), ("p90 ms", "p99 ms"),
     ("clips/s", "× real time"), ("peak memory", "engine's part"),
+)  # fmt: skip
+VERDICT_HEADER: tuple[Cell, ...] = (
+    ("precision", "size"), ("accuracy %", "[95 %]"), ("points", "[95 %]"), ("flips", "to fp32"),
+    ("median ms", "p90 ms"), ("× fp32", "[95 %]"),
 )  # fmt: skip
 
 
@@ -68,6 +73,20 @@ def latency_cells(row: LatencyRow, name: str) -> list[Cell]:
         (format_ms(row.p90_ms), format_ms(row.p99_ms)),
         (format_rate(row.throughput_clips_per_s), f"×{format_rate(row.real_time_factor)}"),
         (format_bytes(row.peak_memory_bytes), format_bytes(added_bytes)),
+    ]
+
+
+def verdict_cells(tried: Mapping[str, Any]) -> list[Cell]:
+    """One row under `VERDICT_HEADER`, from an entry of a verdict's ``tried``."""
+    low, high = tried["interval"]
+    less, more = tried["difference_interval_points"]
+    return [
+        (tried["precision"], format_bytes(tried["size_bytes"])),
+        (f"{100 * tried['accuracy']:.2f}", f"[{100 * low:.1f}, {100 * high:.1f}]"),
+        (f"{tried['difference_points']:+.2f}", f"[{less:+.1f}, {more:+.1f}]"),
+        (str(tried["flips"]["total"]), ""),
+        (format_ms(tried["median_ms"]), format_ms(tried["p90_ms"])),
+        (format_ratio(tried["ratio_to_fp32"]), format_interval(tried["ratio_interval"])),
     ]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -14,11 +15,13 @@ from gmme_edge.report.cells import (
     LATENCY_HEADER,
     SIZE_HEADER,
     SPEED_HEADER,
+    VERDICT_HEADER,
     Cell,
     describe_setting,
     latency_cells,
     size_cells,
     speed_cells,
+    verdict_cells,
 )
 from gmme_edge.report.compare import Comparison, Entry
 
@@ -49,6 +52,26 @@ def comparison_tables(comparison: Comparison) -> RenderableType:
     for title, entries in group_by_setting(comparison.entries).items():
         parts += [_table(title, SPEED_HEADER, map(speed_cells, entries)), ""]
     parts += [Text(f"* {note}") for note in comparison.notes]
+    return Group(*parts)
+
+
+def verdict_table(verdict: Mapping[str, Any]) -> RenderableType:
+    """What `export --auto` measured, then what it recommends and why the others not."""
+    clips, tried = verdict["clips"], verdict["tried"]
+    fold = "" if clips["fold"] is None else f" fold {clips['fold']}"
+    threads = "engine's threads" if verdict["threads"] is None else f"threads: {verdict['threads']}"
+    title = (
+        f"{verdict['backend']}, {threads}; accuracy on {clips['n']} validation clips of "
+        f"{clips['dataset']}{fold}"
+    )
+    parts: list[RenderableType] = [_table(title, VERDICT_HEADER, map(verdict_cells, tried)), ""]
+    if clips["held_out_of_training"]:
+        parts.append(
+            Text("These clips were trained on: accuracies are too high, losses rather too small.")
+        )
+    for each in tried:
+        judged = "; ".join(each["reasons"]) or f"recommended for {verdict['backend']}"
+        parts.append(Text(f"{each['precision']}: {judged}"))
     return Group(*parts)
 
 

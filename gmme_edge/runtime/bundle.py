@@ -66,6 +66,7 @@ class Manifest:
         parity: per precision, the figures of the exporter's check against torch.
         accuracy: per precision, what `gmme-edge evaluate --record` measured last, if anything.
         provenance: checkpoint and calibration-set hashes, tool versions, time.
+        verdict: what `gmme-edge export --auto`, if asked, measured where, and recommends.
     """
 
     model: ModelSpec
@@ -75,6 +76,7 @@ class Manifest:
     parity: dict[str, dict[str, float]] = field(default_factory=dict)
     accuracy: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    verdict: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         spec = self.model
@@ -96,6 +98,7 @@ class Manifest:
             "parity": self.parity,
             "accuracy": self.accuracy,
             "provenance": self.provenance,
+            **({"verdict": self.verdict} if self.verdict else {}),
         }
 
     @staticmethod
@@ -112,7 +115,12 @@ class Manifest:
                 },
                 accuracy=_typed(values["accuracy"], dict),
                 provenance=_typed(values["provenance"], dict),
+                verdict=_typed(values.get("verdict", {}), dict),
             )
+            if manifest.verdict:
+                _typed(manifest.verdict["backend"], str)
+                precision = _typed(manifest.verdict["precision"], str)
+                Bundle(Path(), manifest).find("model", precision)
         except (
             KeyError, TypeError, ValueError, OverflowError, InputError, UsageError,
         ) as error:  # fmt: skip
@@ -202,6 +210,11 @@ class Bundle:
         if not self.precisions:
             raise BundleError(f"{self.path} holds no model.", "at least one exported precision.")
         return "fp32" if "fp32" in self.precisions else self.precisions[0]
+
+    def recommended_precision(self, backend: str) -> str:
+        """What `gmme-edge export --auto` chose for `backend`, if it did, else the default."""
+        known = self.manifest.verdict.get("backend") == backend
+        return str(self.manifest.verdict["precision"]) if known else self.default_precision
 
     def checked_path(self, file: BundleFile) -> Path:
         """The file's path, after its size and SHA-256 were found to be the manifest's.

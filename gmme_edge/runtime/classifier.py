@@ -32,6 +32,7 @@ class Classifier:
     Attributes:
         labels: class names in the order of `probabilities`.
         sample_rate_hz: the model's own rate; other rates are resampled to it.
+        precision: the one that runs, such as ``int8-ort``.
     """
 
     def __init__(self, bundle: Bundle, session: Session) -> None:
@@ -39,6 +40,7 @@ class Classifier:
         self._n_samples = bundle.manifest.model.n_samples
         self.labels = bundle.manifest.labels
         self.sample_rate_hz = bundle.manifest.model.sample_rate_hz
+        self.precision = session.precision
 
     def probabilities(
         self, waveform: NDArray[np.floating], sample_rate_hz: int
@@ -116,7 +118,8 @@ def load(
 
     Args:
         bundle: its folder, or the name of a shipped model, such as ``esc10``.
-        precision: default fp32, or the bundle's first if it has no fp32.
+        precision: default what `gmme-edge export --auto` recommended for `backend`; where it did
+            not, fp32, or the bundle's first if it has no fp32.
         threads: CPU threads of one call; None lets the engine choose.
         rebuild: leave to build a TensorRT engine on this machine where the bundle has none that
             fits it: `gmme_exporters.rebuild.allow_rebuild()`.
@@ -126,5 +129,5 @@ def load(
         MissingDependencyError, PlatformError: the backend cannot run here.
     """
     opened = Bundle.open(bundle)
-    chosen = precision or opened.default_precision
+    chosen = precision or opened.recommended_precision(backend)
     return Classifier(opened, open_session(opened, backend, chosen, threads, rebuild))

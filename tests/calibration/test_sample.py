@@ -14,7 +14,6 @@ from gmme_calibration.sample import (
     CalibrationSet,
     Windows,
     calibration_set,
-    level_dbfs,
     sample_clips,
     stratify,
 )
@@ -145,17 +144,6 @@ def test_a_store_on_disk_and_one_in_memory_have_the_same_windows(tmp_path: Path)
     in_memory = Windows(replace(store, samples=np.array(store.samples)), 301, (2, 0, 1))
     assert len(on_disk) == 3 and on_disk[:].any(axis=1).all()
     np.testing.assert_array_equal(on_disk[:], in_memory[:])
-
-
-@pytest.mark.parametrize("amplitude", [1.0, 0.1, 1e-3])
-def test_levels_are_those_of_sines(amplitude: float) -> None:
-    sine = amplitude * np.sin(np.arange(8000) * 2 * np.pi / 80)
-    expected = 20 * np.log10(amplitude) - 3.01
-    assert level_dbfs(sine.astype(np.float32)) == pytest.approx(expected, abs=0.011)
-
-
-def test_silence_has_a_level() -> None:
-    assert level_dbfs(np.zeros(9, np.float32)) == -120
 
 
 def test_every_class_and_level_is_drawn() -> None:

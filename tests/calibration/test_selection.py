@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,24 @@ def test_training_clips_of_a_data_set(words: Path) -> None:
     assert source.name == "speech-commands, train" and source.root == words
     assert {clip.path.stem for clip in source.training} == {"2", "3", "4", "5"}
     assert {clip.path.stem for clip in source.held_out} == {"0", "1"}
+
+
+def test_a_data_set_in_folds_lends_training_clips_for_validation(tmp_path: Path) -> None:
+    for word in ("no", "yes"):
+        for i in range(10):
+            write_clip(tmp_path / "words" / word / f"{i}.wav", len(word) * 10 + i)
+    plain = open_source("folder", tmp_path / "words", 1)
+    source = open_source("folder", tmp_path / "words", 1, validate=True)
+    assert (len(plain.training), len(plain.validation)) == (16, 0)
+    assert (len(source.training), len(source.validation)) == (10, 6)
+    assert set(source.training) | {replace(c, split="train") for c in source.validation} == set(
+        plain.training
+    )
+    refuse_held_out(select(source, tmp_path, 10), source)
+    with pytest.raises(DatasetError, match="belongs to validation"):
+        refuse_held_out(select(plain, tmp_path, 16), source)
+    with pytest.raises(UsageError, match="unlabelled"):
+        open_source("unlabelled", tmp_path / "words", validate=True)
 
 
 def test_recordings_without_labels(tmp_path: Path) -> None:

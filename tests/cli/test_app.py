@@ -27,7 +27,7 @@ def test_help_names_every_command_and_exit_code() -> None:
     text = " ".join(words)
     for name, code in {
         "usage": 2, "bad input": 3, "missing dependency": 4, "parity failure": 5,
-        "gate failure": 6, "unsupported platform": 7, "interrupted": 130,
+        "accuracy gate": 6, "unsupported platform": 7, "latency gate": 8, "interrupted": 130,
     }.items():  # fmt: skip
         assert f"{code} {name}" in text
 
@@ -68,7 +68,8 @@ def run_raising(error: BaseException) -> object:
         (errors.BundleError, 3),
         (errors.MissingDependencyError, 4),
         (errors.ParityError, 5),
-        (errors.GateError, 6),
+        (errors.AccuracyGateError, 6),
+        (errors.LatencyGateError, 8),
         (errors.PlatformError, 7),
         (errors.EngineError, 7),
     ],

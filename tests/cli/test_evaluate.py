@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.artifacts import (
     torch_logits,
     write_words,
 )
+from tests.conftest import shared
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +125,77 @@ def test_the_gate(root: Path, words: Path, tmp_path: Path) -> None:
     accuracy = (logits.argmax(axis=1) == np.arange(len(WORDS))).mean()
     assert evaluate(checkpoint, words, "--min-accuracy", accuracy).exit_code == 0
     result = evaluate(checkpoint, words, "--min-accuracy", accuracy + 0.01, "-o", output)
-    assert result.exit_code == 6 and f"Accuracy {accuracy:.4f}." in result.stderr
+    assert result.exit_code == 6
+    assert f"Accuracy {accuracy:.4f} of fp32 on torch (95 % " in result.stderr
     assert json.loads(output.read_text())["accuracy"] == pytest.approx(accuracy)
+
+
+def test_several_precisions_against_the_first(bundle: Path, words: Path, tmp_path: Path) -> None:
+    output = tmp_path / "result.json"
+    options = ("--precision", "fp32,int8,int8-ort,fp16", "-o", output, "--threads", 1)
+    result = evaluate(bundle, words, *options, "--json")
+    assert result.exit_code == 0, result.stderr
+    documents = json.loads(result.stdout)
+    assert [d["precision"] for d in documents] == ["fp32", "int8-ort", "fp16"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "result.fp16.json", "result.fp32.json", "result.int8-ort.json"
+    ]  # fmt: skip
+    assert "flips" not in documents[0]
+    for document in documents[1:]:
+        path = tmp_path / f"result.{document['precision']}.json"
+        assert json.loads(path.read_text()) == document
+        assert isinstance(load_result(path), AccuracyResult)
+        then, now = (np.array(d["predictions"]["predicted"]) for d in (documents[0], document))
+        flips = document["flips"]
+        assert flips["against"] == "fp32 on ort-cpu"
+        assert flips["all"]["total"] == (then != now).sum()
+        assert sum(part["n"] for part in flips["per_level"].values()) == len(WORDS)
+    shown = evaluate(bundle, words, *options).stdout
+    assert "flips against fp32 on ort-cpu" in shown
+    assert max(len(line) for line in shown.splitlines() if line[0] in "│┃") <= 80
+
+    # A stored result counts as the first precision did, also one without levels.
+    stored = json.loads((tmp_path / "result.fp32.json").read_text())
+    del stored["predictions"]["levels"], stored["per_level"]
+    old = tmp_path / "old.json"
+    old.write_text(json.dumps(stored))
+    result = evaluate(bundle, words, "--precision", "int8", "--against", old, "--json")
+    expected = {**documents[1]["flips"], "against": str(old)}
+    assert json.loads(result.stdout)["flips"] == expected
+    assert evaluate(bundle, words, "--split", "validation", "--against", old).exit_code == 3
+
+
+@pytest.mark.slow
+def test_flips_and_levels_of_real_recordings(tmp_path: Path) -> None:
+    """Spoken digits, against a result in which zero and one were exchanged."""
+    data, output = shared("data/FSDD"), tmp_path / "r.json"
+    options = ("--dataset", "speech-commands", "--data", data, "--cache", tmp_path / "cache")
+    arguments = ["evaluate", "digits", *map(str, options)]
+    first = CliRunner().invoke(app, [*arguments, "-o", str(output)])
+    assert first.exit_code == 0, first.stderr
+    stored = json.loads(output.read_text())
+    found = stored["predictions"]
+    true, predicted = np.array(found["true"]), np.array(found["predicted"])
+    exchange = {"zero": "one", "one": "zero"}
+    found["predicted"] = [exchange.get(word, word) for word in found["predicted"]]
+    output.write_text(json.dumps(stored))
+    result = CliRunner().invoke(app, [*arguments, "--against", str(output), "--json"])
+    assert result.exit_code == 0, result.stderr
+    flips = json.loads(result.stdout)["flips"]
+    flipped = np.isin(predicted, ["zero", "one"])
+    assert flips["all"]["total"] == flipped.sum() > 0
+    assert flips["all"]["wrong_to_right"] == (flipped & (predicted == true)).sum()
+
+    recordings = {f"{path.parent.name}/{path.name}": path for path in data.glob("*/*")}
+    levels: dict[str, list[float]] = {}
+    for clip, level in zip(found["clips"], found["levels"], strict=True):
+        samples, _ = soundfile.read(recordings[clip])
+        power = np.square(samples[:8160]).sum() / 8160  # 1.02 s at 8 kHz, padded with zeros
+        levels.setdefault(level, []).append(10 * np.log10(power))
+    quarters = [levels[name] for name in sorted(levels)]
+    assert [len(quarter) for quarter in quarters] == [75] * 4
+    for fainter, louder in itertools.pairwise(quarters):
+        assert max(fainter) < min(louder) + 0.1  # resampled here, not there
 
 
 def test_other_classes_are_exit_code_3(bundle: Path, words: Path, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from typer.testing import CliRunner, Result
 
 from gmme_edge.cli.compare import compare
 from gmme_edge.cli.doctor import doctor, find_conflicts
-from gmme_edge.cli.profile import _check_limit, profile
-from gmme_edge.errors import GateError, InputError, UsageError
+from gmme_edge.cli.gates import check_latency
+from gmme_edge.cli.profile import profile
+from gmme_edge.errors import InputError, LatencyGateError, UsageError
 from gmme_edge.report.results import load_result
 from tests.bundles import make_bundle
 from tests.report.factory import row, write_latency
@@ -70,11 +71,11 @@ def test_the_gate_fails_after_the_result_was_written(tmp_path: Path) -> None:
     make_bundle(tmp_path / "b")
     result = tmp_path / "r.json"
     words = ("profile", tmp_path / "b", *QUICK, "-o", result, "--max-latency-p90-ms")
-    with pytest.raises(GateError, match="at most 1e-06 ms"):
+    with pytest.raises(LatencyGateError, match="at most 1e-06 ms"):
         _run(*words, "0.000001")
     assert result.is_file()
-    with pytest.raises(GateError):
-        _check_limit([row()], math.nan)
+    with pytest.raises(LatencyGateError):
+        check_latency([row()], math.nan)
     assert "eat-s-aa" in _run(*words, "60000").stdout
 
 
