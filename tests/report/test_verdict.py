@@ -70,13 +70,13 @@ def test_slow_and_inaccurate_are_both_said() -> None:
 
 
 def test_in_doubt_the_more_exact_one_stays() -> None:
-    """3 % less in the median, among samples that scatter by 30 %."""
-    noisy = [times(10, 0.3, 1), times(9.7, 0.3, 2)]
-    assert np.median(noisy[1]) < np.median(noisy[0])
+    """Over 3 % less in the median, among samples that scatter by 30 %."""
+    noisy = [times(10, 0.3, 1), times(9.2, 0.3, 2)]
+    assert np.median(noisy[1]) < 0.97 * np.median(noisy[0])
     verdict = judge((4, 4), noisy)
     assert verdict.chosen.precision == "fp32"
     assert verdict.tried[1].reasons[0].startswith("not measurably faster than fp32")
-    # The same 3 % in each repetition is certain, whatever the machine did between them.
+    # 3 % in each repetition is certain, whatever the machine did between them.
     steady = judge((4, 4), [noisy[0], 0.97 * noisy[0]])
     assert steady.chosen.precision == "fp16"
 
