@@ -74,6 +74,7 @@ def train(
     assign: options.SetOption = None,
     init: options.InitOption = None,
     any_rate: options.AnyRateOption = False,
+    qat: options.QatOption = False,
     freeze: options.FreezeOption = None,
     layer_decay: options.LayerDecayOption = None,
     teacher: options.TeacherOption = None,
@@ -105,6 +106,7 @@ def train(
         "ema_decay": ema_decay, "ema_unit": ema_unit, "augment": augment, "seed": seed,
         "precision": precision, "compile": compile_network,
     }  # fmt: skip
+    epochs, chosen = options.qat_settings(qat, init, epochs, chosen)
     audio = AudioFormat(task, sample_rate, samples, factors)
     source = open_source(init, chosen_folds[0] if chosen_folds else fold) if init else None
     name = recipe or audio.recipe_name(dataset, source)

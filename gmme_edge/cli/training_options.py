@@ -75,6 +75,15 @@ LayerDecayOption = Annotated[
         help="Factor on the learning rate per layer below the head.", rich_help_panel=_TRANSFER
     ),
 ]
+QatOption = Annotated[
+    bool,
+    typer.Option(
+        "--qat",
+        help="Train --init on as its INT8 export will compute, briefly and gently; "
+        "--set qat=int8-tensorrt for the other flavour.",
+        rich_help_panel=_TRANSFER,
+    ),
+]
 TeacherOption = Annotated[
     str | None,
     typer.Option(
@@ -135,6 +144,22 @@ def build_recipe(
     first = override(named_recipe(name, epochs, **given), assignments)
     settled = {**given, "precision": first.precision}
     return override(named_recipe(name, first.epochs, **settled), assignments)
+
+
+def qat_settings(
+    qat: bool, init: str | None, epochs: int | None, chosen: dict[str, Any]
+) -> tuple[int | None, dict[str, Any]]:
+    """The epochs and options of the recipe, where they are not given those of ``--qat``."""
+    from gmme_edge.training.recipe import QAT_CHANGES, QAT_EPOCHS
+
+    if not qat:
+        return epochs, chosen
+    if init is None:
+        raise UsageError(
+            "--qat without --init.", "a trained checkpoint or shipped model to start from."
+        )
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return epochs or QAT_EPOCHS, {**QAT_CHANGES, **given}
 
 
 def transfer_settings(

@@ -113,6 +113,7 @@ class TrainingSetup:
         from gmme_edge.runtime.bundle import MANIFEST
         from gmme_edge.training.distill import Teacher
         from gmme_edge.training.loop import Trainer
+        from gmme_edge.training.start import check_trained
         from gmme_edge.training.transfer import initial_model
 
         if (out / MANIFEST).exists():
@@ -125,6 +126,8 @@ class TrainingSetup:
         spec = self._spec(source, len(opened.labels))
         start, teacher, identity = None, None, {}
         if source:
+            if self.recipe.qat != "off":
+                check_trained(source, opened.labels)
             start = initial_model(spec, source, opened.labels, self.recipe.seed, self.any_rate)
             identity["init"] = {"name": Path(self.init or "").name, "sha256": source.sha256}
         if taught_by:

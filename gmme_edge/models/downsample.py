@@ -30,7 +30,10 @@ class Blur(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         padded = F.pad(x, (self.stride, self.stride), mode="reflect")
-        return F.conv1d(padded, self.taps, stride=self.stride, groups=self.channels)
+        return self._filter(padded, self.taps)
+
+    def _filter(self, x: Tensor, taps: Tensor) -> Tensor:
+        return F.conv1d(x, taps, stride=self.stride, groups=self.channels)
 
 
 class AADown(nn.Module):

@@ -85,13 +85,19 @@ class EncoderLayer(nn.Module):
             part.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
             for part in self.qkv(x).chunk(3, dim=-1)
         )
-        dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+        mixed = self._mix(q, k, v, self.dropout if self.training else 0.0)
         y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return y
 
+    def _mix(self, query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
+        return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+
+    def _normalize(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm1(x)
+        return y
+
     def forward(self, x: Tensor) -> Tensor:
-        x = self.norm1(x + self._drop(self._attend(x)))
+        x = self._normalize(x + self._drop(self._attend(x)))
         hidden = self._drop(F.gelu(self.expand(x)))
         y: Tensor = self.norm2(x + self._drop(self.reduce(hidden)))
         return y

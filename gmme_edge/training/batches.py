@@ -38,7 +38,7 @@ class Batches:
         crop_energy: float = 0.0,
     ) -> None:
         self._samples, self._n_samples = store.samples, n_samples
-        self._device = torch.device(device)
+        self.device = torch.device(device)
         self._lengths = np.diff(store.offsets)
         self._crops = Crops(store.samples, store.offsets, n_samples, crop_energy)
         # Windows that begin here or later reach beyond the store's end: they have zeros to spare.
@@ -46,8 +46,8 @@ class Batches:
         self._tail = np.append(store.samples[self._edge :], np.zeros(n_samples, np.float32))
         self.labels = torch.from_numpy(np.asarray(store.labels, np.int64))
         if resident is None:
-            resident = _fits(self._device, store.samples)
-        self._resident = _upload(store.samples, n_samples, self._device) if resident else None
+            resident = _fits(self.device, store.samples)
+        self._resident = _upload(store.samples, n_samples, self.device) if resident else None
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -70,7 +70,7 @@ class Batches:
         lengths = self._lengths[chosen]
         waveform = self._gather(self._crops.starts(chosen, random[own]))
         if (lengths < self._n_samples).any():
-            place = torch.arange(self._n_samples, device=self._device)
+            place = torch.arange(self._n_samples, device=self.device)
             waveform.masked_fill_(place >= self._to_device(lengths)[:, None], 0)
         return waveform, self._to_device(self.labels[indices[own]].numpy())
 
@@ -87,12 +87,12 @@ class Batches:
             tail = sliding_window_view(self._tail, self._n_samples)
             windows[late] = tail[start[late] - self._edge]
         waveform = torch.from_numpy(windows.astype(np.float32, copy=False))
-        if self._device.type == "cuda":
-            return waveform.pin_memory().to(self._device, non_blocking=True)
+        if self.device.type == "cuda":
+            return waveform.pin_memory().to(self.device, non_blocking=True)
         return waveform
 
     def _to_device(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values).to(self._device)
+        return torch.from_numpy(values).to(self.device)
 
 
 def _fits(device: torch.device, samples: Waveform) -> bool:

@@ -15,14 +15,15 @@ from gmme_edge.data.store import WaveformStore
 from gmme_edge.errors import UsageError
 from gmme_edge.evaluation import score_store
 from gmme_edge.models.checkpoint import save_checkpoint
-from gmme_edge.models.eat import EAT, peak_scale, seed_batch_norm, torch_predictor
+from gmme_edge.models.eat import EAT, torch_predictor
 from gmme_edge.spec import ModelSpec
 from gmme_edge.training.allocator import keep_freed_memory
-from gmme_edge.training.batches import Batches, generator_for
+from gmme_edge.training.batches import Batches
 from gmme_edge.training.distill import distillation_loss
 from gmme_edge.training.divergence import divergence, is_finite
 from gmme_edge.training.ema import Ema
 from gmme_edge.training.fabric import Processes
+from gmme_edge.training.fake_quantization import plain_state
 from gmme_edge.training.feed import Batch, Feed
 from gmme_edge.training.interrupt import stop_on_signal
 from gmme_edge.training.journal import Journal
@@ -31,6 +32,7 @@ from gmme_edge.training.optimizer import one_cycle, parameter_groups, set_train_
 from gmme_edge.training.progress import Clock
 from gmme_edge.training.progress import Progress as Progress
 from gmme_edge.training.recipe import Recipe
+from gmme_edge.training.start import initial_network
 from gmme_edge.training.state import STATE, RunState, new_running
 
 if TYPE_CHECKING:
@@ -104,25 +106,13 @@ class Trainer:
         )
         self.steps_per_epoch = self.feed.steps_per_epoch
         self.total_steps = self.steps_per_epoch * recipe.epochs
-        model = self._initial_model(start)
+        model = initial_network(spec, recipe, self.batches, self.feed.indices(0), start)
         optimizer = torch.optim.AdamW(
             parameter_groups(model, recipe), recipe.max_lr, recipe.betas, recipe.epsilon
         )
         ema = Ema(model, recipe, self.steps_per_epoch)
         self.processes.adopt(model, optimizer, recipe.compile)
         self.state = RunState(model, ema, optimizer, 0, [], new_running())
-
-    def _initial_model(self, start: EAT | None) -> EAT:
-        seed = self.recipe.seed
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = EAT(self.spec, self.recipe.dropout).to(self.device)
-            if start is not None:
-                model.load_state_dict(start.state_dict())
-                return model
-            waveform, _ = self.batches.take(self.feed.indices(0), generator_for(seed, 0, stream=2))
-            seed_batch_norm(model, peak_scale(waveform))
-        return model
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -203,7 +193,7 @@ class Trainer:
         self.state.save(self.out, self.identity)
         finished = self.state.step >= self.total_steps
         save_checkpoint(
-            self.out, self.spec, self.state.ema.model.state_dict(), self.data.labels,
+            self.out, self.spec, plain_state(self.state.ema.model), self.data.labels,
             {
                 **self.identity,
                 "finished": finished,

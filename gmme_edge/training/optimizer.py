@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from torch import nn
+
 from gmme_edge.models.eat import EAT
 from gmme_edge.training.recipe import Recipe
 
@@ -46,11 +48,15 @@ def parameter_groups(model: EAT, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def set_train_mode(model: EAT, recipe: Recipe) -> None:
-    """Train mode, but frozen parts keep their BatchNorm statistics and drop nothing out."""
+    """Train mode, but frozen parts keep their BatchNorm statistics and drop nothing out.
+
+    With `Recipe.qat` every BatchNorm keeps them, since export folds them into the weights.
+    """
     model.train()
     frozen = _frozen(model, recipe)
     for name, module in model.named_modules():
-        if f"{name}.".startswith(frozen):
+        fixed = recipe.qat != "off" and isinstance(module, nn.BatchNorm1d)
+        if fixed or f"{name}.".startswith(frozen):
             module.eval()
 
 

@@ -12,9 +12,14 @@ from gmme_edge.errors import UsageError
 EmaUnit = Literal["step", "epoch"]
 Freeze = Literal["none", "stem", "stage1", "backbone"]
 Precision = Literal["32", "bf16", "16"]
+Qat = Literal["off", "int8-ort", "int8-tensorrt"]
 
 # The paper's section 3; Speech Commands is shorter because its data set is large.
 _EPOCHS = {"esc50": 3500, "urbansound8k": 1500, "speech-commands": 300}
+
+# What `train --qat` changes of a named recipe; docs/training.md.
+QAT_EPOCHS = 2
+QAT_CHANGES = {"qat": "int8-ort", "max_lr": 1e-4, "batch_size": 16, "mixing": False}
 
 # Below this many epochs, a decay of 0.995 per epoch would still hold the first epochs' weights.
 _EPOCHS_FOR_EPOCH_EMA = 300
@@ -27,7 +32,7 @@ _EXAMPLES = {"int": "a whole number.", "float": "a number.", "bool": "true or fa
 # What `Recipe` checks: the fields, what they must be, and whether a value is.
 _Limit = tuple[tuple[str, ...], str, Callable[[Any], bool]]
 _LIMITS: tuple[_Limit, ...] = (
-    (("epochs", "batch_size", "max_lr", "epsilon", "gradient_norm", "layer_decay",
+    (("epochs", "batch_size", "qat_clips", "max_lr", "epsilon", "gradient_norm", "layer_decay",
       "teacher_temperature", "noise_sine_hz", "stft_s"),
      "a positive number", lambda v: 0 < v < math.inf),
     (("seed", "weight_decay", "gain_low", "gain_high", "shift_s", "mask_s", "segment_s",
@@ -77,6 +82,9 @@ class Recipe:
         freeze, layer_decay: which part of a pretrained network stays, and the factor on the
             learning rate per block away from the head.
         teacher_weight, teacher_temperature: share of the distillation loss, and its softening.
+        qat, qat_float, qat_clips: which INT8 export the network computes like while it trains, with
+            fixed BatchNorm statistics; the blocks that stay in floating point, ``front`` for those
+            that the exporter leaves; on how many training clips ranges are found.
         precision: of the forward pass: float32, or autocast to bfloat16 or float16.
         compile: whether `torch.compile` is used.
     """
@@ -117,6 +125,9 @@ class Recipe:
     layer_decay: float = 1.0
     teacher_weight: float = 0.0
     teacher_temperature: float = 2.0
+    qat: Qat = "off"
+    qat_float: str = "front"
+    qat_clips: int = 128
     precision: Precision = "32"
     compile: bool = False
     seed: int = 0
@@ -133,6 +144,8 @@ class Recipe:
             if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
                 choices = ", ".join(get_args(kind))
                 raise UsageError(f"{name} = {getattr(self, name)}", f"one of {choices}.")
+        if self.qat != "off" and self.precision != "32":
+            raise UsageError(f"qat in precision {self.precision}.", "precision 32, to round from.")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,0 +1,232 @@
+"""A network that computes in float32 what its INT8 export will, with gradients.
+
+Every convolution, linear layer and product of the attention rounds its inputs, its weight and, as
+in ``int8-ort``, its output to the steps that the exporter's Q/DQ pairs have there. Rounding passes
+gradients on as they are, and none where a range cuts a value off (arXiv 1712.05877).
+
+A BatchNorm that export folds into the convolution before it does not move the weight's steps: each
+output channel has its own, proportional to its largest weight, and is folded by one factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gmme_edge.blocks import block_of
+from gmme_edge.errors import UsageError
+from gmme_edge.models.downsample import AADown, Blur, SameConv2d
+from gmme_edge.models.eat import EAT, EncoderLayer
+
+Flavour = Literal["int8-ort", "int8-tensorrt"]
+
+FRONT, NOTHING = "front", "none"
+_FILTERS_OF_FRONT = 2
+_OWN = "quantizers"  # the attribute, and part of the keys, of what is added to a module
+_LARGEST_WEIGHT = {"int8-ort": 64, "int8-tensorrt": 127}
+
+
+class Quantizer(nn.Module):
+    """Rounds a tensor ``(B, …)`` to 8 bits; until `freeze` it only watches how far each clip goes.
+
+    The range is the mean over clips of the lowest and of the highest value, as in the exporter's
+    default calibration: unsigned with a zero point for ``int8-ort``, else symmetric.
+    """
+
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(self, flavour: Flavour) -> None:
+        super().__init__()
+        self._symmetric = flavour == "int8-tensorrt"
+        self._limits = (-128, 127) if self._symmetric else (0, 255)
+        self._seen: list[Tensor] | None = []
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("zero_point", torch.zeros((), dtype=torch.int32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self._seen is not None:
+            rows = x.flatten(1)
+            self._seen.append(torch.stack([rows.amin(1), rows.amax(1)], dim=1))
+            return x
+        return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, *self._limits)
+
+    def freeze(self) -> None:
+        """Fix the range to what was seen."""
+        assert self._seen
+        low, high = torch.cat(self._seen).double().mean(dim=0).tolist()
+        low, high, self._seen = min(low, 0.0), max(high, 0.0), None
+        step = max(-low, high) / 127 if self._symmetric else (high - low) / 255
+        step = step or 1.0
+        self.scale.fill_(step)
+        self.zero_point.fill_(0 if self._symmetric else round(-low / step))
+
+
+def quantize_weight(weight: Tensor, largest: int) -> Tensor:
+    """Symmetric steps per output channel, the first axis; the largest weight is `largest` steps."""
+    peak = weight.detach().flatten(1).abs().amax(dim=1)
+    scale = torch.where(peak > 0, peak, torch.ones_like(peak)) / largest
+    zero_point = torch.zeros_like(scale, dtype=torch.int32)
+    return torch.fake_quantize_per_channel_affine(weight, scale, zero_point, 0, -largest, largest)
+
+
+class _Simulated(nn.Module):
+    """What the classes below add to a module of the network, whose own keys stay."""
+
+    INPUTS: tuple[str, ...] = ("input",)
+    OUTPUTS: tuple[str, ...] = ("output",)
+    quantizers: nn.ModuleDict
+    largest_weight: int | None
+
+    def _round(self, weight: Tensor) -> Tensor:
+        limit = self.largest_weight
+        return weight if limit is None else quantize_weight(weight, limit)
+
+    def _quantize(self, name: str, x: Tensor) -> Tensor:
+        y: Tensor = self.quantizers[name](x) if name in self.quantizers else x
+        return y
+
+
+class _Conv(_Simulated):
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        weight = self._round(weight)
+        x = self._quantize("input", x)
+        return self._quantize("output", super()._conv_forward(x, weight, bias))  # type: ignore[misc]
+
+
+class _Conv1d(_Conv, nn.Conv1d):
+    pass
+
+
+class _Conv2d(_Conv, nn.Conv2d):
+    pass
+
+
+class _SameConv2d(_Conv, SameConv2d):
+    pass
+
+
+class _FoldedConv1d(_Conv1d):
+    """A convolution before BatchNorm, whose output is that of the exported convolution."""
+
+    OUTPUTS = ()
+
+
+class _BatchNorm1d(_Simulated, nn.BatchNorm1d):
+    INPUTS = ()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._quantize("output", super().forward(x))
+
+
+class _Blur(_Simulated, Blur):
+    def _filter(self, x: Tensor, taps: Tensor) -> Tensor:
+        taps = self._round(taps)
+        return self._quantize("output", super()._filter(self._quantize("input", x), taps))
+
+
+class _Linear(_Simulated, nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        x, weight = self._quantize("input", x), self._round(self.weight)
+        if x.ndim == 2:  # Gemm, which adds the bias itself
+            return self._quantize("output", F.linear(x, weight, self.bias))
+        return self._quantize("output", F.linear(x, weight)) + self.bias
+
+
+class _EncoderLayer(_Simulated, EncoderLayer):
+    """The shortcuts add the same rounded tensors that the linear layers read."""
+
+    INPUTS = ("layer", "middle", "query", "key", "weights", "value")
+    OUTPUTS = ("scores", "mixed")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self._quantize("layer", x))
+
+    def _normalize(self, x: Tensor) -> Tensor:
+        return self._quantize("middle", super()._normalize(x))
+
+    def _mix(self, query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
+        root = query.shape[-1] ** -0.25  # exported attention scales both operands by it
+        query, key = self._quantize("query", query * root), self._quantize("key", key * root)
+        weights = self._quantize("scores", query @ key.mT).softmax(dim=-1)
+        weights = F.dropout(self._quantize("weights", weights), dropout)
+        return self._quantize("mixed", weights @ self._quantize("value", value))
+
+
+def _simulated_class(module: nn.Module) -> type[_Simulated] | None:
+    if type(module) is nn.Conv1d and module.bias is None:
+        return _FoldedConv1d
+    return {
+        nn.Conv1d: _Conv1d, nn.Conv2d: _Conv2d, SameConv2d: _SameConv2d, Blur: _Blur,
+        nn.BatchNorm1d: _BatchNorm1d, nn.Linear: _Linear, EncoderLayer: _EncoderLayer,
+    }.get(type(module))  # fmt: skip
+
+
+@torch.no_grad()
+def simulate_int8(model: EAT, flavour: Flavour, in_float: str, batches: Iterable[Tensor]) -> None:
+    """Turn `model`, in place, into one that computes as its INT8 export will.
+
+    Its parameters stay the same tensors under the same keys; the ranges are added to its state
+    (`plain_state` leaves them out).
+
+    Args:
+        in_float: the blocks that stay in floating point, as `blocks_in_float` reads them.
+        batches: peak-scaled waveforms ``(B, N)``, on which ranges are found.
+    """
+    kept = blocks_in_float(model, in_float)
+    for name, module in list(model.named_modules()):
+        chosen = _simulated_class(module)
+        if chosen is None or block_of(name) in kept:
+            continue
+        module.__class__ = chosen
+        assert isinstance(module, _Simulated)
+        rounded = chosen.INPUTS + (chosen.OUTPUTS if flavour == "int8-ort" else ())
+        module.quantizers = nn.ModuleDict({tensor: Quantizer(flavour) for tensor in rounded})
+        module.largest_weight = None
+    model.to(model.class_token.device).eval()
+    for waveform in batches:
+        model(waveform.unsqueeze(1))
+    for module in model.modules():
+        if isinstance(module, Quantizer):
+            module.freeze()
+        elif isinstance(module, _Simulated):  # only now: ranges are those of the float network
+            module.largest_weight = _LARGEST_WEIGHT[flavour]
+
+
+def plain_state(model: nn.Module) -> dict[str, Tensor]:
+    """The network's own state, without what `simulate_int8` added."""
+    state = model.state_dict()
+    return {key: value for key, value in state.items() if f".{_OWN}." not in key}
+
+
+def blocks_in_float(model: EAT, names: str) -> frozenset[str]:
+    """Comma-separated blocks as a set; ``front`` stands for those that the exporter leaves alone.
+
+    Raises:
+        UsageError: a name that is no block of `model`.
+    """
+    blocks = sorted({block_of(name) for name, _ in model.named_modules()})
+    wanted = {name.strip() for name in names.split(",")}
+    unknown = sorted(wanted - {FRONT, NOTHING, *blocks})
+    if unknown:
+        raise UsageError(
+            f"qat_float = {names}: {model.spec.name} has no block {', '.join(unknown)}.",
+            f"{FRONT}, {NOTHING}, or some of {', '.join(blocks)}.",
+        )
+    return frozenset(wanted.union(_front_blocks(model) if FRONT in wanted else ()))
+
+
+def _front_blocks(model: EAT) -> tuple[str, ...]:
+    """Up to the second anti-alias filter, as `gmme_exporters.graph.front_convs` counts."""
+    blocks = {
+        f"{stage}.{index}": block
+        for stage in ("stage1", "stage2")
+        for index, block in getattr(model, stage).named_children()
+    }
+    filters = [name for name, block in blocks.items() if isinstance(block, AADown)]
+    names = ["stem", *blocks]
+    return tuple(names[: names.index(filters[:_FILTERS_OF_FRONT][-1]) + 1])
