@@ -9,14 +9,22 @@ from __future__ import annotations
 import re
 
 INPUT_BLOCK, HEAD_BLOCK = "input", "head"
+FILTERS_OF_FRONT = 2
+"""The front, which INT8 leaves in floating point, ends with this anti-alias filter."""
+
 _BLOCK = re.compile(rf"\b(stem|stage\d+(?:\.\d+)?|{INPUT_BLOCK})\b")
 
 
-def block_of(name: str) -> str:
-    """The block that a node or tensor belongs to.
+_HEAD = re.compile(rf"\b(project|encoder|norm|classify|{HEAD_BLOCK})\b")
+
+
+def block_of(name: str, otherwise: str = HEAD_BLOCK) -> str:
+    """The block that a node or tensor belongs to; `otherwise` where it names no module.
 
     One of ``input`` (peak scaling), ``stem``, ``stage1.0`` … ``stage2.7``, ``stage1`` (between
-    its blocks), ``head`` (projection, encoder, classifier, and whatever names no module).
+    its blocks), ``head`` (projection, encoder, classifier).
     """
     match = _BLOCK.search(name)
-    return match[1] if match else HEAD_BLOCK
+    if match:
+        return match[1]
+    return HEAD_BLOCK if _HEAD.search(name) else otherwise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import shutil
 import tempfile
 import time
@@ -19,6 +18,7 @@ from gmme_edge.audio import Waveform
 from gmme_edge.errors import UsageError
 from gmme_edge.files import replacing_folder, write_json
 from gmme_edge.models.checkpoint import DESCRIPTION, WEIGHTS, Checkpoint
+from gmme_edge.profiling.device import installed_versions
 from gmme_edge.runtime.bundle import (
     GOLDEN,
     INPUT,
@@ -35,19 +35,14 @@ from gmme_edge.runtime.parity import RELATIVE_LIMITS, compare_logits, run_in_bat
 from gmme_exporters.compact import round_to_16_bits, write_compact_checkpoint
 from gmme_exporters.fp16 import convert_fp16
 from gmme_exporters.int8 import Ranges, prepare_int8, quantize_int8
-from gmme_exporters.lowering.targets import (
-    DEFAULT_TARGET,
-    GENERIC,
-    lower,
-    rewrites_of,
-    target_of,
-)
+from gmme_exporters.lowering import targets
 from gmme_exporters.onnx import DEFAULT_OPSET, ExportGraph, export_onnx
 from gmme_exporters.shared_weights import share_weights
 from gmme_exporters.tensorrt import EngineOptions, build_engine
 
 CALIBRATION, CARD = "calibration.json", "README.md"
 _GOLDEN_CLIPS, _COMPACT_GOLDEN_CLIPS = 4, 2
+_TOOLS = ("gmme-edge", "torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
 _FLAVOURS_OF = {
     "fp32": ("fp32",),
     "fp16": ("fp16",),
@@ -95,13 +90,15 @@ class ExportOptions:
     target: str = ""
 
     def __post_init__(self) -> None:
-        chosen = "tensorrt" if self.engines else DEFAULT_TARGET
-        object.__setattr__(self, "target", self.target or (GENERIC if self.compact else chosen))
-        rewrites_of(self.target)
-        if self.compact and self.target != GENERIC:
+        chosen = "tensorrt" if self.engines else targets.DEFAULT_TARGET
+        object.__setattr__(
+            self, "target", self.target or (targets.GENERIC if self.compact else chosen)
+        )
+        targets.rewrites_of(self.target)
+        if self.compact and self.target != targets.GENERIC:
             raise UsageError(
                 f"A compact bundle for {self.target} was asked for.",
-                f"the target {GENERIC}: a rewritten graph has weights of its own.",
+                f"the target {targets.GENERIC}: a rewritten graph has weights of its own.",
             )
         if self.compact and "fp32" not in self.precisions:
             raise UsageError(
@@ -206,8 +203,8 @@ class _Writer:
                 "checkpoint_sha256": self.checkpoint.sha256,
                 "calibration_sha256": calibration.sha256 if calibration else "",
                 "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "lowering": [rewrite.__name__ for rewrite in rewrites_of(self.options.target)],
-                "tools": _versions(),
+                "lowering": targets.name_rewrites(f.target for f in self.files if f.role == "model"),
+                "tools": installed_versions(_TOOLS),
             },
         )  # fmt: skip
         manifest = replace(manifest, parity=self._check_parity(manifest, clips, reference))
@@ -216,7 +213,7 @@ class _Writer:
 
     def _write_models(self, calibration: Calibration | None) -> None:
         for precision in self.options.precisions:
-            target = target_of(precision, self.options.target)
+            target = targets.target_of(precision, self.options.target)
             source = self._export(target)
             self.report.stage(f"write {precision}")
             path = self.folder / f"model.{precision}.onnx"
@@ -231,14 +228,16 @@ class _Writer:
                 quantize_int8(prepared, ranges, precision, path)  # type: ignore[arg-type]
             self._add(path.name, "model", precision, target, self.options.opset)
         if calibration is not None and self.ranges:
-            self._write_calibration(calibration)
+            record = {"schema": 1, **calibration.record, "ranges": self.ranges}
+            write_json(self.folder / CALIBRATION, record)
+            self._add(CALIBRATION, "calibration")
 
     def _export(self, target: str) -> Path:
         """The float32 graph of a target, exported once."""
         path = self.scratch / f"{target}.onnx"
         if not path.exists():
             self.report.stage(f"export to ONNX for {target}")
-            network = lower(self.checkpoint.model, target)
+            network = targets.lower(self.checkpoint.model, target)
             export_onnx(network, path, self.options.opset, self.options.embedding)
         return path
 
@@ -250,11 +249,6 @@ class _Writer:
             prepare_int8(source, prepared)
             self.ranges[target] = calibration.ranges(prepared)
         return prepared, self.ranges[target]
-
-    def _write_calibration(self, calibration: Calibration) -> None:
-        record = {"schema": 1, **calibration.record, "ranges": self.ranges}
-        write_json(self.folder / CALIBRATION, record)
-        self._add(CALIBRATION, "calibration")
 
     def _write_golden(self, clips: Waveform, reference: dict[str, NDArray[np.float32]]) -> None:
         count = _COMPACT_GOLDEN_CLIPS if self.options.compact else _GOLDEN_CLIPS
@@ -308,13 +302,3 @@ def _torch_outputs(checkpoint: Checkpoint, clips: Waveform) -> dict[str, NDArray
     graph = ExportGraph(checkpoint.model, embedding=True).eval()
     outputs = [graph(torch.from_numpy(clip[None])) for clip in clips]
     return {name: torch.cat([out[i] for out in outputs]).numpy() for i, name in enumerate(OUTPUTS)}
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for name in ("gmme-edge", "torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu"):
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gmme_edge.blocks import block_of
+from gmme_edge.blocks import FILTERS_OF_FRONT, block_of
 from gmme_edge.runtime.bundle import INPUT
-
-_FILTERS_OF_FRONT = 2
 
 
 def nodes_before_first_conv(proto: Any) -> list[str]:  # noqa: ANN401 - onnx.ModelProto
@@ -36,7 +34,7 @@ def front_convs(proto: Any) -> list[str]:  # noqa: ANN401 - onnx.ModelProto
     convs = [node for node in proto.graph.node if node.op_type == "Conv"]
     filters = [block_of(node.name) for node in convs if _is_strided_depthwise(node)]
     blocks = list(dict.fromkeys(block_of(node.name) for node in convs))
-    last = list(dict.fromkeys(filters))[:_FILTERS_OF_FRONT][-1]
+    last = list(dict.fromkeys(filters))[:FILTERS_OF_FRONT][-1]
     front = blocks[: blocks.index(last) + 1]
     return [node.name for node in convs if block_of(node.name) in front]
 

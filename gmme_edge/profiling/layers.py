@@ -18,7 +18,11 @@ from gmme_edge.profiling.inputs import golden_batch
 from gmme_edge.runtime.bundle import Bundle
 from gmme_edge.runtime.onnxruntime import OnnxRuntimeSession
 
+ENGINE_BLOCK = "engine"
+"""What the engine adds of its own between blocks, such as changes of layout."""
+
 _SUFFIX = "_kernel_time"
+_ORDER = ("input", "stem", "stage", "head", ENGINE_BLOCK)
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class LayerProfile:
 
     def blocks_ms(self) -> dict[str, float]:
         """The time of each block, in the network's order."""
-        return self._sums("block")
+        sums = self._sums("block")
+        return {block: sums[block] for block in sorted(sums, key=_position)}
 
     def operators_ms(self) -> dict[str, float]:
         """The time of each operator, longest first."""
@@ -62,6 +67,10 @@ class LayerProfile:
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "total_ms": self.total_ms, "blocks_ms": self.blocks_ms()}
+
+
+def _position(block: str) -> tuple[int, str]:
+    return next(i for i, prefix in enumerate(_ORDER) if block.startswith(prefix)), block
 
 
 def profile_layers(
@@ -98,7 +107,8 @@ def _layers(events: Sequence[dict[str, Any]], warmup: int) -> tuple[LayerTime, .
         if event.get("cat") == "Node" and event["name"].endswith(_SUFFIX):
             key = event["name"].removesuffix(_SUFFIX), event["args"]["op_name"]
             times_us.setdefault(key, []).append(event["dur"])
+    medians = {key: float(np.median(times[warmup:])) / 1000 for key, times in times_us.items()}
     return tuple(
-        LayerTime(name, operator, block_of(name), float(np.median(times[warmup:])) / 1000)
-        for (name, operator), times in times_us.items()
+        LayerTime(name, operator, block_of(name, ENGINE_BLOCK), median_ms)
+        for (name, operator), median_ms in medians.items()
     )

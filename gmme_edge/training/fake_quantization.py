@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gmme_edge.blocks import block_of
+from gmme_edge.blocks import FILTERS_OF_FRONT, block_of
 from gmme_edge.errors import UsageError
 from gmme_edge.models.downsample import AADown, Blur, SameConv2d
 from gmme_edge.models.eat import EAT, EncoderLayer
@@ -25,7 +25,6 @@ from gmme_edge.models.eat import EAT, EncoderLayer
 Flavour = Literal["int8-ort", "int8-tensorrt"]
 
 FRONT, NOTHING = "front", "none"
-_FILTERS_OF_FRONT = 2
 _OWN = "quantizers"  # the attribute, and part of the keys, of what is added to a module
 _LARGEST_WEIGHT = {"int8-ort": 64, "int8-tensorrt": 127}
 
@@ -229,4 +228,4 @@ def _front_blocks(model: EAT) -> tuple[str, ...]:
     }
     filters = [name for name, block in blocks.items() if isinstance(block, AADown)]
     names = ["stem", *blocks]
-    return tuple(names[: names.index(filters[:_FILTERS_OF_FRONT][-1]) + 1])
+    return tuple(names[: names.index(filters[:FILTERS_OF_FRONT][-1]) + 1])

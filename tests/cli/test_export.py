@@ -38,6 +38,42 @@ def test_a_checkpoint_becomes_a_bundle(root: Path, tmp_path: Path) -> None:
     assert not bundle.manifest.untrained
 
 
+@pytest.mark.parametrize(
+    ("options", "target", "n_rewrites"),
+    [
+        ([], "ort-cpu", 4),
+        (["--target", "tensorrt"], "tensorrt", 3),
+        (["--no-lowering"], "generic", 0),
+        (["--compact"], "generic", 0),
+    ],
+)
+def test_the_manifest_names_the_target_and_its_rewrites(
+    root: Path, tmp_path: Path, options: list[str], target: str, n_rewrites: int
+) -> None:
+    result = export(small_checkpoint(root), tmp_path / "out", "--precision", "fp32", *options)
+    assert result.exit_code == 0, result.stderr
+    manifest = Bundle.open(tmp_path / "out").manifest
+    assert {file.target for file in manifest.files if file.role == "model"} == {target}
+    assert {name: len(names) for name, names in manifest.provenance["lowering"].items()} == {
+        target: n_rewrites
+    }
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--target", "abacus"], ["--target", "ort-cpu", "--no-lowering"],
+        ["--compact", "--target", "ort-cpu"],
+    ],
+)  # fmt: skip
+def test_targets_that_contradict_are_refused(
+    root: Path, tmp_path: Path, options: list[str]
+) -> None:
+    result = export(small_checkpoint(root), tmp_path / "out", *options)
+    assert result.exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
 def test_int8_is_calibrated_on_training_clips_only(root: Path, words: Path, tmp_path: Path) -> None:
     result = export(
         small_checkpoint(root), tmp_path / "out", "--precision", "int8", "--no-embedding",

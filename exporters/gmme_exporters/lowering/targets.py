@@ -6,7 +6,7 @@ Every rewrite is exact: it changes the order of sums, not the function (`docs/lo
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from gmme_edge.errors import UsageError
 from gmme_edge.models.eat import EAT
@@ -44,6 +44,11 @@ def rewrites_of(target: str) -> tuple[Rewrite, ...]:
     if target not in TARGETS:
         raise UsageError(f"Unknown target {target!r}.", f"one of {', '.join(TARGETS)}.")
     return TARGETS[target]
+
+
+def name_rewrites(targets: Iterable[str]) -> dict[str, list[str]]:
+    """Per target the names of its rewrites, in the order in which they are applied."""
+    return {target: [rewrite.__name__ for rewrite in rewrites_of(target)] for target in targets}
 
 
 def target_of(precision: str, target: str) -> str:

@@ -1,0 +1,56 @@
+"""Where the time goes, on a real session."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gmme_edge.cli.app import app
+from gmme_edge.errors import UsageError
+from gmme_edge.profiling.layers import ENGINE_BLOCK, profile_layers
+from gmme_edge.runtime.bundle import Bundle
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8-ort"])
+def test_every_block_and_every_node_is_timed(bundle: Path, precision: str) -> None:
+    opened = Bundle.open(bundle)
+    profile = profile_layers(opened, precision, warmup=1, repetitions=3)
+    factors = len(opened.manifest.model.factors)
+    stage1 = factors + (factors + 1) // 2
+    blocks = [block for block in profile.blocks_ms() if block != ENGINE_BLOCK]
+    assert blocks == [
+        "input", "stem", *(f"stage1.{i}" for i in range(stage1)),
+        *(f"stage2.{i}" for i in range(8)), "head",
+    ]  # fmt: skip
+    for sums in (profile.blocks_ms(), profile.operators_ms()):
+        assert sum(sums.values()) == pytest.approx(profile.total_ms)
+    operators = list(profile.operators_ms().values())
+    assert operators == sorted(operators, reverse=True)
+    assert len({layer.name for layer in profile.layers}) == len(profile.layers)
+
+
+def test_no_repetition_is_refused(bundle: Path) -> None:
+    with pytest.raises(UsageError, match="0 repetitions"):
+        profile_layers(Bundle.open(bundle), "fp32", repetitions=0)
+
+
+def test_command_writes_a_document_and_a_chart(bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "layers.json"
+    arguments = ["profile", bundle, "--layers", "--precision", "fp32", "--repetitions", 2]
+    result = CliRunner().invoke(app, [str(a) for a in (*arguments, "-o", out)])
+    assert result.exit_code == 0, result.output
+    assert "stage2.7" in result.output and "slowest nodes" in result.output
+    assert max(map(len, result.output.splitlines())) <= 80
+    (profile,) = json.loads(out.read_text())["profiles"]
+    assert profile["precision"] == "fp32" and profile["total_ms"] > 0
+    bars = ET.parse(out.with_suffix(".svg")).findall(".//{http://www.w3.org/2000/svg}rect")
+    assert len(bars) == 1 + len(profile["blocks_ms"])
+
+
+def test_command_refuses_other_backends(bundle: Path) -> None:
+    result = CliRunner().invoke(app, ["profile", str(bundle), "--layers", "--backend", "abacus"])
+    assert result.exit_code == 2
