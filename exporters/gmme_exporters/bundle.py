@@ -90,10 +90,8 @@ class ExportOptions:
     target: str = ""
 
     def __post_init__(self) -> None:
-        chosen = "tensorrt" if self.engines else targets.DEFAULT_TARGET
-        object.__setattr__(
-            self, "target", self.target or (targets.GENERIC if self.compact else chosen)
-        )
+        default = targets.default_target(self.compact, bool(self.engines))
+        object.__setattr__(self, "target", self.target or default)
         targets.rewrites_of(self.target)
         if self.compact and self.target != targets.GENERIC:
             raise UsageError(
@@ -203,7 +201,9 @@ class _Writer:
                 "checkpoint_sha256": self.checkpoint.sha256,
                 "calibration_sha256": calibration.sha256 if calibration else "",
                 "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "lowering": targets.name_rewrites(f.target for f in self.files if f.role == "model"),
+                "lowering": targets.name_rewrites(
+                    file.target for file in self.files if file.role == "model"
+                ),
                 "tools": installed_versions(_TOOLS),
             },
         )  # fmt: skip

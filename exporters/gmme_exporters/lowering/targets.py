@@ -25,7 +25,7 @@ TARGETS: dict[str, tuple[Rewrite, ...]] = {
     "tensorrt": (to_planes, relay_gmme, lower_head),
     "generic": (),
 }
-GENERIC, DEFAULT_TARGET = "generic", "ort-cpu"
+GENERIC = "generic"
 
 
 def lower(model: EAT, target: str) -> EAT:
@@ -44,6 +44,13 @@ def rewrites_of(target: str) -> tuple[Rewrite, ...]:
     if target not in TARGETS:
         raise UsageError(f"Unknown target {target!r}.", f"one of {', '.join(TARGETS)}.")
     return TARGETS[target]
+
+
+def default_target(compact: bool, engines: bool) -> str:
+    """A compact bundle's graph reads the checkpoint's own weights; engines run on a GPU."""
+    if compact:
+        return GENERIC
+    return "tensorrt" if engines else "ort-cpu"
 
 
 def name_rewrites(targets: Iterable[str]) -> dict[str, list[str]]:
