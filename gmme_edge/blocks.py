@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 
-INPUT_BLOCK, HEAD_BLOCK = "input", "head"
-FILTERS_OF_FRONT = 2
-"""The front, which INT8 leaves in floating point, ends with this anti-alias filter."""
-
-_BLOCK = re.compile(rf"\b(stem|stage\d+(?:\.\d+)?|{INPUT_BLOCK})\b")
-
-
+(
+    INPUT_BLOCK,
+    HEAD,
+)  # From the most to the least exact: ``stage1.stem.conv`` is the stem, ``stage1/Concat`` no block.
+_PATTERNS = (
+    re.compile(rf"\b(stem|stage\d+\.\d+|{INPUT_BLOCK})\b"),
+    re.compile(r"\b(stage\d+)\b"),
+)
 _HEAD = re.compile(rf"\b(project|encoder|norm|classify|{HEAD_BLOCK})\b")
 
 
@@ -24,7 +25,7 @@ def block_of(name: str, otherwise: str = HEAD_BLOCK) -> str:
     One of ``input`` (peak scaling), ``stem``, ``stage1.0`` … ``stage2.7``, ``stage1`` (between
     its blocks), ``head`` (projection, encoder, classifier).
     """
-    match = _BLOCK.search(name)
-    if match:
-        return match[1]
+    for pattern in _PATTERNS:
+        if match := pattern.search(name):
+            return match[1]
     return HEAD_BLOCK if _HEAD.search(name) else otherwise

@@ -36,6 +36,8 @@ def test_every_node_is_named_after_its_block(tmp_path: Path, opset: int) -> None
         ("stage2.3.conv_f/Conv", "stage2.3"),
         ("fused stage1.0.norm/Conv", "stage1.0"),
         ("stem/LeakyRelu:0_nchwc", "stem"),
+        ("stage1.stem/LeakyRelu:0_nchwc", "stem"),
+        ("stage1/Concat_2", "stage1"),
         ("encoder.3.expand/MatMul", "head"),
         ("ReorderOutput_token_12", "head"),
     ],

@@ -13,6 +13,7 @@ from gmme_edge.cli.app import app
 from gmme_edge.errors import UsageError
 from gmme_edge.profiling.layers import ENGINE_BLOCK, profile_layers
 from gmme_edge.runtime.bundle import Bundle
+from tests.artifacts import small_checkpoint
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8-ort"])
@@ -31,6 +32,14 @@ def test_every_block_and_every_node_is_timed(bundle: Path, precision: str) -> No
     operators = list(profile.operators_ms().values())
     assert operators == sorted(operators, reverse=True)
     assert len({layer.name for layer in profile.layers}) == len(profile.layers)
+
+
+def test_a_lowered_network_keeps_its_blocks(root: Path, tmp_path: Path) -> None:
+    checkpoint, out = small_checkpoint(root), tmp_path / "lowered"
+    arguments = ["export", checkpoint, "-o", out, "--opset", 17, "--precision", "fp32"]
+    assert CliRunner().invoke(app, [str(a) for a in arguments]).exit_code == 0
+    blocks = profile_layers(Bundle.open(out), "fp32", warmup=1, repetitions=2).blocks_ms()
+    assert {"input", "stem", "stage1", "stage1.0", "stage2.3", "stage2.7", "head"} <= set(blocks)
 
 
 def test_no_repetition_is_refused(bundle: Path) -> None:
