@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 
-(
-    INPUT_BLOCK,
-    HEAD,
-)  # From the most to the least exact: ``stage1.stem.conv`` is the stem, ``stage1/Concat`` no block.
+INPUT_BLOCK, HEAD_BLOCK = "input", "head"
+FILTERS_OF_FRONT = 2
+"""The front, which INT8 leaves in floating point, ends with this anti-alias filter."""
+
+# From the most to the least exact: ``stage1.stem.conv`` is the stem, ``stage1/Concat`` no block.
 _PATTERNS = (
     re.compile(rf"\b(stem|stage\d+\.\d+|{INPUT_BLOCK})\b"),
     re.compile(r"\b(stage\d+)\b"),
