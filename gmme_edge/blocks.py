@@ -7,10 +7,15 @@ names into their profiles, also into those of fused nodes.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from gmme_edge.errors import UsageError
 
 INPUT_BLOCK, HEAD_BLOCK = "input", "head"
 FILTERS_OF_FRONT = 2
 """The front, which INT8 leaves in floating point, ends with this anti-alias filter."""
+FRONT, NOTHING = "front", "none"
 
 # From the most to the least exact: ``stage1.stem.conv`` is the stem, ``stage1/Concat`` no block.
 _PATTERNS = (
@@ -30,3 +35,44 @@ def block_of(name: str, otherwise: str = HEAD_BLOCK) -> str:
         if match := pattern.search(name):
             return match[1]
     return HEAD_BLOCK if _HEAD.search(name) else otherwise
+
+
+def choose_blocks(
+    names: str, blocks: Collection[str], front: Collection[str], option: str
+) -> frozenset[str]:
+    """Comma-separated blocks as a set; ``front`` stands for `front`, ``none`` for nothing.
+
+    Raises:
+        UsageError: a name that is not in `blocks`; `option` is what held it.
+    """
+    wanted = {name.strip() for name in names.split(",")}
+    if unknown := sorted(wanted - {FRONT, NOTHING, *blocks}):
+        raise UsageError(
+            f"{option} {names}: this network has no block {', '.join(unknown)}.",
+            f"{FRONT}, {NOTHING}, or some of {', '.join(sorted(blocks))}.",
+        )
+    return frozenset((wanted - {FRONT, NOTHING}).union(front if FRONT in wanted else ()))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Weights of an exported graph and what computes with them.
+
+    Attributes:
+        name: the module's, ``stage2.3.conv_f``.
+        nodes: names of the nodes that use the weights: one, or two where a clip's edges are split
+            off.
+        outputs: the tensors that these put out.
+        macs: multiply-adds for one clip, of all nodes together.
+        is_conv: a convolution, whose channels are the outputs' second axis; else a product.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    outputs: tuple[str, ...]
+    macs: int
+    is_conv: bool
+
+    @property
+    def block(self) -> str:
+        return block_of(self.name)

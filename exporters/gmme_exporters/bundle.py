@@ -34,7 +34,7 @@ from gmme_edge.runtime.onnxruntime import OnnxRuntimeSession
 from gmme_edge.runtime.parity import RELATIVE_LIMITS, compare_logits, run_in_batches
 from gmme_exporters.compact import round_to_16_bits, write_compact_checkpoint
 from gmme_exporters.fp16 import convert_fp16
-from gmme_exporters.int8 import Ranges, prepare_int8, quantize_int8
+from gmme_exporters.int8 import Quantizer, Ranges, Refinement, prepare_int8
 from gmme_exporters.lowering import targets
 from gmme_exporters.onnx import DEFAULT_OPSET, ExportGraph, export_onnx
 from gmme_exporters.shared_weights import share_weights
@@ -59,11 +59,14 @@ class Calibration:
     Attributes:
         ranges: a prepared float32 graph → the range of each of its tensors.
         record: which clips and settings; stored beside the ranges.
+        refine: chooses the layers left in floating point and corrects biases; the front's layers
+            and no correction if None.
     """
 
     ranges: Callable[[Path], Ranges]
     record: Mapping[str, Any]
     sha256: str
+    refine: Callable[[Quantizer], Refinement] | None = None
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,7 @@ class _Writer:
         self.checkpoint, self.options, self.report = checkpoint, options, report
         self.files: list[BundleFile] = []
         self.ranges: dict[str, Ranges] = {}  # by target
+        self.quantization: dict[str, Any] = {}  # by precision
 
     def write(self, clips: Waveform, calibration: Calibration | None, untrained: bool) -> Manifest:
         if self.options.compact:
@@ -201,6 +205,7 @@ class _Writer:
                 "checkpoint_sha256": self.checkpoint.sha256,
                 "calibration_sha256": calibration.sha256 if calibration else "",
                 "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "quantization": self.quantization,
                 "lowering": targets.name_rewrites(
                     file.target for file in self.files if file.role == "model"
                 ),
@@ -224,8 +229,7 @@ class _Writer:
             elif precision == "fp16":
                 convert_fp16(source, path)
             elif calibration is not None:
-                prepared, ranges = self._calibrated(target, source, calibration)
-                quantize_int8(prepared, ranges, precision, path)  # type: ignore[arg-type]
+                self._quantize(precision, path, target, calibration)
             self._add(path.name, "model", precision, target, self.options.opset)
         if calibration is not None and self.ranges:
             record = {"schema": 1, **calibration.record, "ranges": self.ranges}
@@ -249,6 +253,20 @@ class _Writer:
             prepare_int8(source, prepared)
             self.ranges[target] = calibration.ranges(prepared)
         return prepared, self.ranges[target]
+
+    def _quantize(self, precision: str, path: Path, target: str, calibration: Calibration) -> None:
+        prepared, ranges = self._calibrated(target, self._export(target), calibration)
+        quantizer = Quantizer(prepared, ranges, precision)  # type: ignore[arg-type]
+        refined = (
+            calibration.refine(quantizer) if calibration.refine else Refinement(quantizer.front)
+        )
+        quantizer.write(path, refined.floats, refined.corrections)
+        self.quantization[precision] = {
+            "float_layers": list(refined.floats),
+            "float_macs": quantizer.share_of(refined.floats),
+            "corrected_biases": len(refined.corrections),
+            **refined.record,
+        }
 
     def _write_golden(self, clips: Waveform, reference: dict[str, NDArray[np.float32]]) -> None:
         count = _COMPACT_GOLDEN_CLIPS if self.options.compact else _GOLDEN_CLIPS

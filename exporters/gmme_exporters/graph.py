@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from gmme_edge.blocks import FILTERS_OF_FRONT, block_of
+import numpy as np
+
+from gmme_edge.blocks import FILTERS_OF_FRONT, Layer, block_of
+from gmme_edge.errors import require
 from gmme_edge.runtime.bundle import INPUT
+
+WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
 def nodes_before_first_conv(proto: Any) -> list[str]:  # noqa: ANN401 - onnx.ModelProto
@@ -43,3 +49,52 @@ def _is_strided_depthwise(conv: Any) -> bool:  # noqa: ANN401 - onnx.NodeProto
     attributes = {a.name: (a.i, list(a.ints)) for a in conv.attribute}
     group, strides = attributes.get("group", (1, []))[0], attributes["strides"][1]
     return bool(group > 1 and max(strides) > 1)
+
+
+def weighted_layers(proto: Any) -> tuple[Layer, ...]:  # noqa: ANN401 - onnx.ModelProto
+    """The convolutions and matrix products with weights, in the graph's order.
+
+    Attention's two products have none, and count for nothing here as in `gmme_edge.complexity`.
+    """
+    weights = {tensor.name: list(tensor.dims) for tensor in proto.graph.initializer}
+    users: dict[str, list[Any]] = {}
+    for node in proto.graph.node:
+        if node.op_type in WEIGHTED and node.input[1] in weights:
+            users.setdefault(node.input[1], []).append(node)
+    sizes = _sizes(proto, [node.output[0] for nodes in users.values() for node in nodes])
+    return tuple(
+        Layer(
+            nodes[0].name.split("/")[0],
+            tuple(node.name for node in nodes),
+            tuple(node.output[0] for node in nodes),
+            sum(sizes[n.output[0]] * _products(n, weights[weight]) for n in nodes),
+            nodes[0].op_type == "Conv",
+        )
+        for weight, nodes in users.items()
+    )
+
+
+def _sizes(proto: Any, tensors: list[str]) -> dict[str, int]:  # noqa: ANN401 - onnx.ModelProto
+    """How many values each tensor has for one clip; inferred shapes are not always complete."""
+    helper = require("onnx.helper", "count the multiply-adds of a graph")
+    ort = require("onnxruntime", "count the multiply-adds of a graph")
+    exposed = type(proto)()
+    exposed.CopyFrom(proto)
+    del exposed.graph.output[:]
+    exposed.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in tensors)
+    n_samples = proto.graph.input[0].type.tensor_type.shape.dim[-1].dim_value
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(
+        exposed.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    values = session.run(tensors, {INPUT: np.zeros((1, n_samples), np.float32)})
+    return {name: value.size for name, value in zip(tensors, values, strict=True)}
+
+
+def _products(node: Any, weight: list[int]) -> int:  # noqa: ANN401 - onnx.NodeProto
+    """How many multiply-adds give one value: a convolution's weight is (out, in / groups, …)."""
+    if node.op_type == "Conv":
+        return math.prod(weight[1:])
+    transposed = any(a.name == "transB" and a.i for a in node.attribute)
+    return weight[1 if transposed else 0]

@@ -8,21 +8,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gmme_edge.blocks import Layer, block_of, choose_blocks
 from gmme_edge.errors import require
-from gmme_exporters.graph import front_convs, nodes_before_first_conv
+from gmme_exporters.graph import WEIGHTED, front_convs, nodes_before_first_conv, weighted_layers
 
 Flavour = Literal["int8-ort", "int8-tensorrt"]
 Ranges = Mapping[str, tuple[float, float]]
+Corrections = Mapping[str, NDArray[np.float32]]
 
 # Add, Mul, LeakyRelu and Sigmoid have integer kernels too. Quantizing them made the networks no
 # faster, and less accurate (`docs/precision.md`).
-OP_TYPES = ("Conv", "Gemm", "MatMul")
+OP_TYPES = WEIGHTED
 
 
 def prepare_int8(source: Path, target: Path) -> None:
@@ -31,18 +36,100 @@ def prepare_int8(source: Path, target: Path) -> None:
     preprocess.quant_pre_process(source, target, skip_symbolic_shape=True)
 
 
+@dataclass(frozen=True, eq=False)
+class Refinement:
+    """How a Q/DQ graph departs from one in which everything is quantized.
+
+    Attributes:
+        floats: the layers that stay in floating point, by name.
+        corrections: per layer what is added to its bias, shape (output channels,).
+        record: how these were found; goes into the manifest.
+    """
+
+    floats: tuple[str, ...] = ()
+    corrections: Corrections = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Quantizer:
+    """Q/DQ graphs of one prepared graph, which differ in floating-point layers and biases.
+
+    Attributes:
+        prepared: the float32 graph, from `prepare_int8`.
+        ranges: tensor name → (lowest, highest), from calibration on `prepared`.
+    """
+
+    prepared: Path
+    ranges: Ranges
+    flavour: Flavour
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Every layer with weights, in the graph's order."""
+        return weighted_layers(self._load())
+
+    @cached_property
+    def front(self) -> tuple[str, ...]:
+        """The layers up to the second anti-alias filter, by name."""
+        nodes = set(front_convs(self._load()))
+        return tuple(layer.name for layer in self.layers if nodes & set(layer.nodes))
+
+    def layers_of(self, blocks: str) -> tuple[str, ...]:
+        """The layers of comma-separated blocks, by name; ``front`` and ``none`` as in recipes.
+
+        Raises:
+            UsageError: a block that the graph hasn't got.
+        """
+        front = {block_of(name) for name in self.front}
+        chosen = choose_blocks(
+            blocks, {layer.block for layer in self.layers}, front, "--int8-float"
+        )
+        return tuple(layer.name for layer in self.layers if layer.block in chosen)
+
+    def share_of(self, names: Collection[str]) -> float:
+        """The share of the multiply-adds that the layers of these names do."""
+        macs = sum(layer.macs for layer in self.layers if layer.name in names)
+        return macs / sum(layer.macs for layer in self.layers)
+
+    def write(
+        self, target: Path, floats: Collection[str] = (), corrections: Corrections | None = None
+    ) -> None:
+        """Write the Q/DQ graph.
+
+        Args:
+            floats: the layers that stay in floating point, by name. What comes before the first
+                convolution always does.
+            corrections: per layer what is added to its bias, shape (output channels,).
+        """
+        proto = self._load()
+        for layer in self.layers:
+            if corrections and layer.name in corrections:
+                _add_to_bias(proto, layer, corrections[layer.name])
+        nodes = [node for layer in self.layers if layer.name in floats for node in layer.nodes]
+        _write_qdq(proto, self.ranges, self.flavour, target, nodes)
+
+    def _load(self) -> Any:  # noqa: ANN401 - onnx.ModelProto
+        return require("onnx", "quantize to INT8").load(self.prepared)
+
+
 def quantize_int8(prepared: Path, ranges: Ranges, flavour: Flavour, target: Path) -> None:
-    """Write the Q/DQ graph of a prepared float32 graph.
+    """Write the Q/DQ graph of a prepared float32 graph, the front left in floating point.
 
     Args:
         prepared: from `prepare_int8`.
         ranges: tensor name → (lowest, highest), from calibration on `prepared`.
     """
+    quantizer = Quantizer(prepared, ranges, flavour)
+    quantizer.write(target, quantizer.front)
+
+
+def _write_qdq(
+    proto: Any, ranges: Ranges, flavour: Flavour, target: Path, floats: Collection[str]  # noqa: ANN401
+) -> None:  # fmt: skip
     onnx = require("onnx", "quantize to INT8")
     quantization = require("onnxruntime.quantization", "quantize to INT8")
-    proto = onnx.load(prepared)
     for_tensorrt = flavour == "int8-tensorrt"
-    excluded = [*nodes_before_first_conv(proto), *front_convs(proto)]
     quantizer = quantization.qdq_quantizer.QDQQuantizer(
         proto,
         per_channel=True,
@@ -54,13 +141,27 @@ def quantize_int8(prepared: Path, ranges: Ranges, flavour: Flavour, target: Path
         else quantization.QuantType.QUInt8,
         tensors_range=_tensors_data(ranges),
         nodes_to_quantize=[],
-        nodes_to_exclude=excluded,
+        nodes_to_exclude=[*nodes_before_first_conv(proto), *floats],
         op_types_to_quantize=list(OP_TYPES),
         extra_options=_tensorrt_options() if for_tensorrt else {},
     )
     quantizer.quantize_model()
     quantizer.model.save_model_to_file(str(target), False)
     onnx.checker.check_model(str(target))
+
+
+def _add_to_bias(proto: Any, layer: Layer, correction: NDArray[np.float32]) -> None:  # noqa: ANN401
+    """Give a layer's convolutions a bias of their own, `correction` above the old one."""
+    numpy_helper = require("onnx.numpy_helper", "quantize to INT8")
+    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+    nodes = [node for node in proto.graph.node if node.name in layer.nodes]
+    old = [numpy_helper.to_array(constants[name]) for name in nodes[0].input[2:]]
+    name = f"{layer.name}.corrected_bias"
+    corrected = np.add(correction, old[0] if old else 0, dtype=np.float32)
+    proto.graph.initializer.append(numpy_helper.from_array(corrected, name))
+    for node in nodes:
+        del node.input[2:]
+        node.input.append(name)
 
 
 def _tensorrt_options() -> dict[str, Any]:

@@ -20,6 +20,7 @@ from gmme_edge.cli.models import models
 from gmme_edge.cli.paired import paired
 from gmme_edge.cli.predict import predict
 from gmme_edge.cli.profile import profile
+from gmme_edge.cli.sensitivity import sensitivity
 from gmme_edge.cli.train import train
 from gmme_edge.cli.verify import verify
 from gmme_edge.errors import INTERRUPTED_EXIT_CODE, GmmeEdgeError, InputError
@@ -66,8 +67,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    demo, train, evaluate, paired, convert, export, verify, predict, profile, compare, models,
-    doctor, engine_info,
+    demo, train, evaluate, paired, convert, export, sensitivity, verify, predict, profile, compare,
+    models, doctor, engine_info,
 ):  # fmt: skip
     app.command()(_guarded(command))
 

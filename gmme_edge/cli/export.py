@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gmme_edge.cli.calibration import calibration_clips, calibration_of
 from gmme_edge.cli.engine_options import (
     CompatibilityOption,
     DlaCoreOption,
@@ -32,12 +33,19 @@ from gmme_edge.cli.options import (
     JsonOption,
     OutputOption,
     SkipBadOption,
-    load_clips,
+)
+from gmme_edge.cli.quantization_options import (
+    BiasCorrectionOption,
+    Int8FloatOption,
+    MaxAccuracyDropOption,
+    MaxFloatMacsOption,
+    Refiner,
+    check_limit,
+    make_refiner,
 )
 from gmme_edge.cli.verdict_options import (
     AutoBackendOption,
     AutoOption,
-    MaxAccuracyDropOption,
     make_judge,
     verdict_settings,
 )
@@ -45,12 +53,11 @@ from gmme_edge.errors import UsageError, require
 
 if TYPE_CHECKING:
     from gmme_calibration.sample import CalibrationSet
-    from gmme_calibration.selection import Source
     from gmme_calibration.thresholds import Method
     from gmme_edge.models.checkpoint import Checkpoint
     from gmme_edge.runtime.bundle import Bundle, Manifest
     from gmme_edge.spec import ModelSpec
-    from gmme_exporters.bundle import Calibration, ExportOptions, Report
+    from gmme_exporters.bundle import ExportOptions, Report
 
 _SYNTHETIC_CLIPS_PER_CLASS = 2
 _PARITY_CLIPS = 32
@@ -130,6 +137,9 @@ def export(
     auto: AutoOption = False,
     auto_backend: AutoBackendOption = "ort-cpu",
     max_accuracy_drop: MaxAccuracyDropOption = None,
+    max_float_macs: MaxFloatMacsOption = 10,
+    int8_float: Int8FloatOption = None,
+    bias_correction: BiasCorrectionOption = None,
     min_accuracy: MinAccuracyOption = None,
     max_latency_p90_ms: MaxLatencyOption = None,
     cache: CacheOption = None,
@@ -151,6 +161,7 @@ def export(
     precisions = expand_precisions(
         precision or ("fp32,fp16,int8" if auto else "fp32" if compact else "fp32,fp16")
     )
+    check_limit(max_accuracy_drop, int8_float, precisions, calib_dataset)
     verdict = verdict_settings(
         auto, max_accuracy_drop, auto_backend, min_accuracy, max_latency_p90_ms, precisions,
         measurable=calib_dataset is not None and not untrained,
@@ -174,10 +185,12 @@ def export(
         raise UsageError("--calib-clips names the clips.", "no --calib-size and no --calib-seed.")
     if (calib_clips or save_calib_clips) and not calib_data:
         raise UsageError("Calibration clips without --calib-data.", "the folder they lie in.")
-    clips = judge = None
+    clips = judge = clip_source = None
     if calib_dataset and calib_data:
-        clip_source = open_source(calib_dataset, calib_data, fold, validate=auto)
-        clips = _calibration_clips(
+        clip_source = open_source(
+            calib_dataset, calib_data, fold, validate=auto or max_accuracy_drop is not None
+        )
+        clips = calibration_clips(
             checkpoint.spec, clip_source, calib_size or 128, calib_seed or 0, calib_clips, cache,
             skip_bad,
         )  # fmt: skip
@@ -186,9 +199,14 @@ def export(
             judge = make_judge(verdict, checkpoint, clip_source, where, cache, skip_bad)
         if save_calib_clips:
             save_selection(clips, save_calib_clips)
+    refiner = make_refiner(
+        checkpoint, clip_source, max_accuracy_drop, max_float_macs, int8_float, bias_correction,
+        not auto, cache, skip_bad,
+    )  # fmt: skip
     bundle = run_export(
-        checkpoint, output, options, clips, untrained, method, cache or default_cache(), judge
-    )
+        checkpoint, output, options, clips, untrained, method, cache or default_cache(), judge,
+        refiner,
+    )  # fmt: skip
     script = write_plan(bundle) if plan else None
     if json:
         emit_json(bundle.manifest.to_dict())
@@ -202,7 +220,7 @@ def export(
 def run_export(
     checkpoint: Checkpoint, output: Path, options: ExportOptions, clips: CalibrationSet | None,
     untrained: bool = False, method: Method | None = None, cache: Path | None = None,
-    judge: Callable[[Bundle, Report], Manifest] | None = None,
+    judge: Callable[[Bundle, Report], Manifest] | None = None, refiner: Refiner | None = None,
 ) -> Bundle:  # fmt: skip
     """Export under a live display; generated sounds stand in where no clips are given.
 
@@ -216,8 +234,9 @@ def run_export(
     with export_display() as report:
         return export_bundle(
             checkpoint, output, options, checked.waveforms[:_PARITY_CLIPS],
-            _calibration(calibrating, report, method, cache if clips else None)
-            if calibrating else None,
+            calibration_of(
+                calibrating, report, method, cache if clips else None, refiner or Refiner()
+            ) if calibrating else None,
             untrained, report, judge,
         )  # fmt: skip
 
@@ -244,50 +263,3 @@ def synthetic_clips(spec: ModelSpec) -> CalibrationSet:
 
     store = make_synthetic(_SYNTHETIC_CLIPS_PER_CLASS, spec.sample_rate_hz, spec.n_samples)
     return calibration_set(store, LABELS, spec.n_samples, "synthetic", seed=0)
-
-
-def _calibration_clips(
-    spec: ModelSpec, source: Source, size: int, seed: int, replayed: Path | None,
-    cache: Path | None, skip_bad: bool,
-) -> CalibrationSet:  # fmt: skip
-    from gmme_calibration.sample import calibration_set
-    from gmme_calibration.selection import load_selection, refuse_held_out
-
-    settings = source.labels, spec.n_samples, source.name
-    if replayed:
-        chosen = load_selection(replayed, source)
-        store = load_clips(chosen.clips, "calibration", spec.sample_rate_hz, cache, skip_bad=False)
-        clips = calibration_set(
-            store, *settings, chosen.seed, root=source.root, edges_dbfs=chosen.edges_dbfs
-        )
-    else:
-        candidates = source.candidates(size, seed)
-        store = load_clips(candidates, "calibration", spec.sample_rate_hz, cache, skip_bad)
-        clips = calibration_set(store, *settings, seed, size, source.root)
-    refuse_held_out(clips, source)
-    return clips
-
-
-def _calibration(
-    clips: CalibrationSet, report: Report, method: Method | None, cache: Path | None
-) -> Calibration:
-    from gmme_calibration.cache import cached_ranges, ranges_key
-    from gmme_calibration.ranges import Ranges, calibrate_ranges
-    from gmme_calibration.thresholds import Method
-    from gmme_exporters.bundle import Calibration
-    from gmme_exporters.int8 import OP_TYPES
-
-    method = method or Method()
-
-    def ranges(prepared: Path) -> Ranges:
-        def compute() -> Ranges:
-            return calibrate_ranges(
-                prepared, clips.waveforms, OP_TYPES,
-                lambda done, total: report.progress("calibrate", done, total), method,
-            )  # fmt: skip
-
-        if cache is None:
-            return compute()
-        return cached_ranges(cache, ranges_key(prepared, clips.sha256, OP_TYPES, method), compute)
-
-    return Calibration(ranges, {**clips.to_dict(), "method": str(method)}, clips.sha256)

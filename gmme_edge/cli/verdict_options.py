@@ -40,13 +40,6 @@ AutoBackendOption = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
-MaxAccuracyDropOption = Annotated[
-    float | None,
-    typer.Option(
-        min=0, help="Points of accuracy that may be lost against fp32.  [default: 0.5]",
-        rich_help_panel=_PANEL,
-    ),
-]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,9 +63,8 @@ def verdict_settings(
     """
     from gmme_edge.runtime.session import BACKENDS, why_unavailable
 
-    gates = (max_accuracy_drop, min_accuracy, max_latency_p90_ms)
     if not auto:
-        if any(gate is not None for gate in gates):
+        if min_accuracy is not None or max_latency_p90_ms is not None:
             raise UsageError("Limits of the verdict without --auto.", "both, or neither.")
         return None
     if "fp32" not in precisions:

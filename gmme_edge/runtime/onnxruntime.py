@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -86,6 +87,19 @@ class OnnxRuntimeSession:
     def close(self) -> None:
         """Free the session; calling it twice does no harm."""
         self._session = None
+
+
+def open_graph(
+    path: Path, precision: str, threads: int | None = None
+) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """An ONNX file that is in no bundle yet, on the CPU: ``(batch, samples)`` → logits."""
+    session = _open(_load(), path, PROVIDERS["ort-cpu"], threads, precision, None)
+
+    def run(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = session.run([OUTPUTS[0]], {INPUT: waveform})[0]
+        return logits
+
+    return run
 
 
 def _load() -> ModuleType:

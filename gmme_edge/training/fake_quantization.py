@@ -17,14 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gmme_edge.blocks import FILTERS_OF_FRONT, block_of
-from gmme_edge.errors import UsageError
+from gmme_edge.blocks import FILTERS_OF_FRONT, block_of, choose_blocks
 from gmme_edge.models.downsample import AADown, Blur, SameConv2d
 from gmme_edge.models.eat import EAT, EncoderLayer
 
 Flavour = Literal["int8-ort", "int8-tensorrt"]
 
-FRONT, NOTHING = "front", "none"
 _OWN = "quantizers"  # the attribute, and part of the keys, of what is added to a module
 _LARGEST_WEIGHT = {"int8-ort": 64, "int8-tensorrt": 127}
 
@@ -208,15 +206,8 @@ def blocks_in_float(model: EAT, names: str) -> frozenset[str]:
     Raises:
         UsageError: a name that is no block of `model`.
     """
-    blocks = sorted({block_of(name) for name, _ in model.named_modules()})
-    wanted = {name.strip() for name in names.split(",")}
-    unknown = sorted(wanted - {FRONT, NOTHING, *blocks})
-    if unknown:
-        raise UsageError(
-            f"qat_float = {names}: {model.spec.name} has no block {', '.join(unknown)}.",
-            f"{FRONT}, {NOTHING}, or some of {', '.join(blocks)}.",
-        )
-    return frozenset(wanted.union(_front_blocks(model) if FRONT in wanted else ()))
+    blocks = {block_of(name) for name, _ in model.named_modules()}
+    return choose_blocks(names, blocks, _front_blocks(model), "qat_float")
 
 
 def _front_blocks(model: EAT) -> tuple[str, ...]:

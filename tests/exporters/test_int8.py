@@ -9,7 +9,10 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from gmme_exporters.int8 import OP_TYPES, prepare_int8, quantize_int8
+from gmme_calibration.bias import correct_biases
+from gmme_edge.complexity import count
+from gmme_exporters.graph import weighted_layers
+from gmme_exporters.int8 import OP_TYPES, Quantizer, prepare_int8, quantize_int8
 from gmme_exporters.tensorrt import EngineOptions, build_engine
 from tests.artifacts import calibration, exported_onnx, open_checkpoint, sounds, torch_logits
 
@@ -256,6 +259,78 @@ def test_preparing_changes_no_number(bundle: Path, ranges: dict[str, object]) ->
     graph = Graph(prepared)
     assert {name for conv in graph.of("Conv") for name in conv.output} <= set(ranges)
     assert set(OP_TYPES) >= {"Conv", "Gemm", "MatMul"}
+
+
+def quantizer_of(bundle: Path, flavour: str) -> Quantizer:
+    ranges = json.loads((bundle / "calibration.json").read_text())["ranges"]["generic"]
+    return Quantizer(bundle.with_name("prepared.onnx"), ranges, flavour)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["aa", "gmme", "gmme-lite"])
+def test_layers_count_the_multiply_adds_of_the_spec(root: Path, kind: str) -> None:
+    layers = weighted_layers(onnx.load(exported_onnx(root, kind, 17)))
+    assert 2 * sum(layer.macs for layer in layers) == count(open_checkpoint(root, kind).spec).flops
+    assert len({layer.name for layer in layers}) == len(layers)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_exceptions_and_no_others_stay_in_floating_point(
+    bundle: Path, tmp_path: Path, flavour: str
+) -> None:
+    quantizer = quantizer_of(bundle, flavour)
+    convs = [layer for layer in quantizer.layers if layer.is_conv]
+    chosen = [convs[0].name, convs[5].name]
+    quantizer.write(tmp_path / "model.onnx", chosen)
+    graph = Graph(tmp_path / "model.onnx")
+    floats = {conv.name for conv in graph.of("Conv") if is_float(graph, conv)}
+    assert floats == {*convs[0].nodes, *convs[5].nodes}
+    macs = convs[0].macs + convs[5].macs
+    assert quantizer.share_of(chosen) == macs / sum(layer.macs for layer in quantizer.layers)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_correction_is_added_to_the_bias(bundle: Path, tmp_path: Path, flavour: str) -> None:
+    """With and without a bias of its own: the output rises by the correction, in every channel."""
+    quantizer = quantizer_of(bundle, flavour)
+    biased = {node.name for node in Graph(quantizer.prepared).of("Conv") if len(node.input) > 2}
+    convs = [layer for layer in quantizer.layers if layer.is_conv and len(layer.nodes) == 1]
+    for with_bias in (True, False):
+        layer = next(conv for conv in convs if (conv.nodes[0] in biased) == with_bias)
+        plain, raised = tmp_path / "plain.onnx", tmp_path / "raised.onnx"
+        quantizer.write(plain)
+        values = [output_of(plain, layer.outputs[0], sounds(1))]
+        correction = np.linspace(-0.5, 0.5, values[0].shape[1], dtype=np.float32)
+        quantizer.write(raised, (), {layer.name: correction})
+        values.append(output_of(raised, layer.outputs[0], sounds(1)))
+        rise = np.moveaxis(values[1] - values[0], 1, -1)
+        np.testing.assert_allclose(rise, np.broadcast_to(correction, rise.shape), atol=2e-3)
+
+
+def output_of(path: Path, name: str, clips: np.ndarray) -> np.ndarray:
+    proto = onnx.load(path)
+    proto.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(
+        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    value: np.ndarray = session.run([name], {"waveform": clips})[0]
+    return value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sm", [86, 89, 120])
+def test_tensorrt_rtx_builds_exceptions_and_corrections(
+    bundle: Path, tmp_path: Path, sm: int
+) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    quantizer = quantizer_of(bundle, "int8-tensorrt")
+    convs = [layer for layer in quantizer.layers if layer.is_conv]
+    corrections = correct_biases(quantizer, sounds(2), [convs[1].name])
+    source, engine = tmp_path / "model.onnx", tmp_path / "model.engine"
+    quantizer.write(source, [convs[1].name], corrections)
+    info = build_engine(source, engine, "int8-tensorrt", EngineOptions(sm=sm))
+    assert info.target == f"tensorrt-rtx-sm{sm}" and info.size_bytes > 50_000
 
 
 @pytest.mark.slow
