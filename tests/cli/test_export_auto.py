@@ -188,7 +188,7 @@ def test_wrong_options_are_exit_code_2(
 
 
 @pytest.mark.parametrize(
-    "options", [("--auto",), ("--max-accuracy-drop", "1"), ("--min-accuracy", "0.5")]
+    "options", [("--auto",), ("--max-latency-p90-ms", "1"), ("--min-accuracy", "0.5")]
 )
 def test_options_that_need_others(root: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
     arguments = ["export", str(small_checkpoint(root)), "-o", str(tmp_path / "out"), *options]

@@ -1,0 +1,242 @@
+"""Time of plain and lowered networks on a CPU, beside OpenVINO, torch and torch.compile.
+
+python benchmarks/cpu_latency.py [--threads 1,2] [--output RESULT.json]
+
+Random weights, batch 1. In every round each variant runs once untimed and once timed, in random
+order, and a matrix product in float32 shows what the machine gives at that moment; ratios are of
+medians, with 95 % intervals from rounds drawn with replacement. Each task and number of threads is
+a block of its own: the machine should be idle, since nothing can be told apart from its noise.
+
+OpenVINO (`pip install openvino`) and a C++ compiler (torch.compile) are optional: what is missing
+is left out, and said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from gmme_calibration.ranges import calibrate_ranges
+from gmme_edge.cli.export import synthetic_clips
+from gmme_edge.complexity import count
+from gmme_edge.files import write_json
+from gmme_edge.models.checkpoint import untrained_checkpoint
+from gmme_edge.models.eat import EAT
+from gmme_edge.profiling.device import describe_device, installed_versions
+from gmme_edge.profiling.statistics import median_ratio
+from gmme_edge.runtime.onnxruntime import open_graph
+from gmme_edge.spec import preset
+from gmme_exporters.int8 import OP_TYPES, Quantizer, prepare_int8
+from gmme_exporters.lowering.targets import lower
+from gmme_exporters.onnx import ExportGraph, export_onnx
+
+MODELS = ("aa", "gmme-k32c8", "gmme-k32c16", "gmme-k64c16", "gmme-lite-k32c8")
+TASKS = ("esc50", "speech-commands")
+PLAIN, OURS, OURS_INT8 = "plain ONNX Runtime", "**ours**, FP32", "**ours**, INT8"
+PLAIN_INT8, OPENVINO = "plain ONNX Runtime, INT8", "OpenVINO, plain"
+EAGER, COMPILED, SGEMM = "torch eager", "torch.compile", "sgemm"
+RATIOS = (
+    ("plain / ours, FP32", PLAIN, OURS), ("OpenVINO / ours, FP32", OPENVINO, OURS),
+    ("torch.compile / ours, FP32", COMPILED, OURS), ("plain FP32 / ours INT8", PLAIN, OURS_INT8),
+    ("ours, FP32 / INT8", OURS, OURS_INT8),
+)  # fmt: skip
+SGEMM_SIZE = 1024
+
+Call = Callable[[], object]
+Key = tuple[str, str]  # model, variant
+
+
+def main() -> None:
+    options = _options()
+    print(f"{describe_device()['cpu']}; {_versions()}\n")
+    blocks = []
+    with tempfile.TemporaryDirectory() as folder:
+        for task in options.tasks:
+            files = {m: _write(m, task, Path(folder)) for m in options.models}
+            for threads in options.threads:
+                torch.set_num_threads(threads)
+                calls: dict[Key, Call] = {("", SGEMM): _sgemm()}
+                for model, graphs in files.items():
+                    for variant, call in _variants(graphs, threads, options.compile):
+                        calls[model, variant] = call
+                samples = _interleave(calls, options.rounds)
+                blocks.append(_summary(task, threads, options.models, samples))
+                print(_markdown(blocks[-1], options.models), flush=True)
+    if options.output:
+        write_json(options.output, {"device": describe_device(), "blocks": blocks})
+
+
+def _write(model: str, task: str, folder: Path) -> dict[str, Any]:
+    """The graphs of one network: plain and lowered, FP32 and INT8."""
+    started = time.perf_counter()
+    spec = preset(f"eat-s-{model}", task)
+    clips = synthetic_clips(spec).waveforms[:]
+    network = untrained_checkpoint(spec, clips).model
+    graphs: dict[str, Any] = {"network": network}
+    for name, target in (("plain", "generic"), ("ours", "ort-cpu")):
+        path = folder / f"{task}-{model}-{name}"
+        graphs[name], prepared = path.with_suffix(".onnx"), path.with_suffix(".prepared.onnx")
+        export_onnx(lower(network, target), graphs[name], embedding=False)
+        prepare_int8(graphs[name], prepared)
+        quantizer = Quantizer(prepared, calibrate_ranges(prepared, clips, OP_TYPES), "int8-ort")
+        graphs[f"{name}-int8"] = path.with_suffix(".int8.onnx")
+        quantizer.write(graphs[f"{name}-int8"], quantizer.front)
+    print(f"{task} {model}: exported in {time.perf_counter() - started:.0f} s", flush=True)
+    return graphs
+
+
+def _variants(
+    graphs: Mapping[str, Any], threads: int, compiled: bool
+) -> Iterator[tuple[str, Call]]:
+    network: EAT = graphs["network"]
+    waveform = np.random.default_rng(0).standard_normal((1, network.spec.n_samples), np.float32)
+    for variant, file in (
+        (PLAIN, "plain"), (OURS, "ours"), (PLAIN_INT8, "plain-int8"), (OURS_INT8, "ours-int8"),
+    ):  # fmt: skip
+        yield variant, partial(open_graph(graphs[file], "fp32", threads), waveform)
+    if find_spec("openvino"):
+        yield OPENVINO, _openvino(graphs["plain"], threads, waveform)
+    module, clip = ExportGraph(network, embedding=False).eval(), torch.from_numpy(waveform)
+    yield EAGER, partial(_without_gradients, module, clip)
+    if compiled:
+        yield COMPILED, partial(_without_gradients, torch.compile(module), clip)
+
+
+def _without_gradients(module: Callable[..., object], clip: torch.Tensor) -> object:
+    with torch.inference_mode():
+        return module(clip)
+
+
+def _openvino(path: Path, threads: int, waveform: np.ndarray) -> Call:
+    import openvino
+
+    model = openvino.Core().read_model(path)
+    model.reshape(list(waveform.shape))  # its fastest case: a fixed batch
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    request = openvino.compile_model(model, "CPU", settings).create_infer_request()
+    return partial(request.infer, [waveform])
+
+
+def _sgemm() -> Call:
+    left, right = torch.randn(2, SGEMM_SIZE, SGEMM_SIZE)
+    return partial(torch.mm, left, right, out=torch.empty(SGEMM_SIZE, SGEMM_SIZE))
+
+
+def _interleave(calls: Mapping[Key, Call], rounds: int) -> dict[Key, list[float]]:
+    """Per variant its times in ms, one per round."""
+    shuffle, order = random.Random(0), list(calls)
+    samples: dict[Key, list[float]] = {key: [] for key in calls}
+    for call in calls.values():
+        call()
+        call()
+    for _ in range(rounds):
+        shuffle.shuffle(order)
+        for key in order:
+            calls[key]()
+            started = time.perf_counter()
+            calls[key]()
+            samples[key].append(1e3 * (time.perf_counter() - started))
+    return samples
+
+
+def _summary(
+    task: str, threads: int, models: Sequence[str], samples: Mapping[Key, list[float]]
+) -> dict[str, Any]:
+    medians = {key: median(values) for key, values in samples.items()}
+    limit = 2 * SGEMM_SIZE**3 / medians["", SGEMM] / 1e6
+    rates = {
+        model: count(preset(f"eat-s-{model}", task)).flops / medians[model, OURS] / 1e6
+        for model in models
+    }
+
+    def ratios(pairs: Mapping[str, tuple[Key, Key]]) -> dict[str, Any]:
+        return {
+            name: median_ratio(samples[above], samples[below])
+            for name, (above, below) in pairs.items() if above in samples and below in samples
+        }  # fmt: skip
+
+    return {
+        "task": task, "threads": threads, "rounds": len(samples["", SGEMM]),
+        "sgemm_gflops": limit,
+        "medians_ms": {
+            variant: {m: medians[m, variant] for m in models if (m, variant) in medians}
+            for variant in dict.fromkeys(v for _, v in samples if v != SGEMM)
+        },
+        "ratios": {
+            name: ratios({m: ((m, above), (m, below)) for m in models})
+            for name, above, below in RATIOS
+        },
+        "to_aa": {
+            variant: ratios({m: ((m, variant), ("aa", variant)) for m in models if m != "aa"})
+            for variant in (PLAIN, OURS, OURS_INT8)
+        },
+        "gflops": rates,
+        "limit_factor": {model: limit / rate for model, rate in rates.items()},
+    }  # fmt: skip
+
+
+def _markdown(block: Mapping[str, Any], models: Sequence[str]) -> str:
+    head = ["", f"{block['task']}, {block['threads']} thread(s)", *models]
+    lines = ["| " + " | ".join(head[1:]) + " |", "|---" + "|---:" * len(models) + "|"]
+
+    def row(name: str, cells: Mapping[str, str]) -> None:
+        lines.append(f"| {name} | " + " | ".join(cells.get(m, "–") for m in models) + " |")
+
+    for variant, values in block["medians_ms"].items():
+        row(f"{variant}, ms", {m: f"{value:.1f}" for m, value in values.items()})
+    for name, values in block["ratios"].items():
+        row(name, {m: _ratio(value) for m, value in values.items()})
+    for variant, values in block["to_aa"].items():
+        row(f"of AA's time, {variant}", {m: _ratio(value) for m, value in values.items()})
+    row("ours, GFLOP/s", {m: f"{value:.0f}" for m, value in block["gflops"].items()})
+    factor = {m: f"{value:.2f}" for m, value in block["limit_factor"].items()}
+    row(f"times the limit at sgemm's {block['sgemm_gflops']:.0f} GFLOP/s", factor)
+    return "\n".join([*lines, f"\n{block['rounds']} rounds.\n"])
+
+
+def _ratio(value: tuple[float, tuple[float, float]]) -> str:
+    ratio, (low, high) = value
+    return f"{ratio:.2f} ({low:.2f}–{high:.2f})"
+
+
+def _versions() -> str:
+    found = installed_versions(("onnxruntime", "openvino", "torch"))
+    return ", ".join(f"{name} {version}" for name, version in found.items())
+
+
+def _options() -> argparse.Namespace:
+    def words(text: str) -> list[str]:
+        return text.split(",")
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", type=words, default=list(TASKS))
+    parser.add_argument("--models", type=words, default=list(MODELS), help="aa among them")
+    parser.add_argument(
+        "--threads", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2]
+    )
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--no-compile", dest="compile", action="store_false")
+    options = parser.parse_args()
+    if options.compile and not (shutil.which("g++") or shutil.which("clang++")):
+        print("torch.compile is left out: no C++ compiler.")
+        options.compile = False
+    if not find_spec("openvino"):
+        print("OpenVINO is left out: pip install openvino.")
+    return options
+
+
+if __name__ == "__main__":
+    main()
