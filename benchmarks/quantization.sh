@@ -3,7 +3,7 @@
 #
 # Usage: benchmarks/quantization.sh DATASET DATA FOLD|- OUT CHECKPOINT…
 # Per checkpoint three bundles (the front in floating point, nothing, what the search finds within 0.5
-# points), each scored on the test clips by precision, then timed together on an idle machine.
+# points; none where it finds none), each scored on the test clips by precision.
 set -euo pipefail
 dataset=$1 data=$2 fold=$3 out=$4
 shift 4
@@ -15,9 +15,9 @@ for checkpoint in "$@"; do
     bundle() { # VARIANT OPTIONS…
         local folder=$out/$name-$1
         [ -e "$folder/manifest.json" ] || gmme-edge export "$checkpoint" -o "$folder" \
-            --calib-dataset "$dataset" --calib-data "$data" "${where[@]}" "${@:2}"
+            --calib-dataset "$dataset" --calib-data "$data" "${where[@]}" "${@:2}" || return
         gmme-edge evaluate "$folder" --dataset "$dataset" --data "$data" "${where[@]}" \
-            --precision fp32,fp16,int8-ort,int8-tensorrt -o "$folder.json" || true
+            --precision fp32,fp16,int8-ort,int8-tensorrt -o "$folder.json"
     }
     bundle front --precision fp32,fp16,int8
     bundle nothing --precision fp32,fp16,int8 --int8-float none --calib-method mse --bias-correction
