@@ -71,7 +71,7 @@ def main() -> None:
                 for model, graphs in files.items():
                     for variant, call in _variants(graphs, threads, options.compile):
                         calls[model, variant] = call
-                samples = _interleave(calls, options.rounds)
+                samples = interleave(calls, options.rounds)
                 blocks.append(_summary(task, threads, options.models, samples))
                 print(_markdown(blocks[-1], options.models), flush=True)
     if options.output:
@@ -134,7 +134,7 @@ def _sgemm() -> Call:
     return partial(torch.mm, left, right, out=torch.empty(SGEMM_SIZE, SGEMM_SIZE))
 
 
-def _interleave(calls: Mapping[Key, Call], rounds: int) -> dict[Key, list[float]]:
+def interleave(calls: Mapping[Key, Call], rounds: int) -> dict[Key, list[float]]:
     """Per variant its times in ms, one per round."""
     shuffle, order = random.Random(0), list(calls)
     samples: dict[Key, list[float]] = {key: [] for key in calls}
