@@ -102,10 +102,11 @@ def _variants(
 ) -> Iterator[tuple[str, Call]]:
     network: EAT = graphs["network"]
     waveform = np.random.default_rng(0).standard_normal((1, network.spec.n_samples), np.float32)
-    for variant, file in (
-        (PLAIN, "plain"), (OURS, "ours"), (PLAIN_INT8, "plain-int8"), (OURS_INT8, "ours-int8"),
+    for variant, file, precision in (
+        (PLAIN, "plain", "fp32"), (OURS, "ours", "fp32"),
+        (PLAIN_INT8, "plain-int8", "int8-ort"), (OURS_INT8, "ours-int8", "int8-ort"),
     ):  # fmt: skip
-        yield variant, partial(open_graph(graphs[file], "fp32", threads), waveform)
+        yield variant, partial(open_graph(graphs[file], precision, threads), waveform)
     if find_spec("openvino"):
         yield OPENVINO, _openvino(graphs["plain"], threads, waveform)
     module, clip = ExportGraph(network, embedding=False).eval(), torch.from_numpy(waveform)

@@ -30,9 +30,10 @@ from gmme_edge.models.checkpoint import (
 from gmme_edge.models.eat import EAT
 from gmme_edge.runtime.bundle import MANIFEST
 from gmme_edge.spec import Backbone, Downsample, ModelSpec
-from gmme_exporters.bundle import Calibration, ExportOptions, export_bundle
+from gmme_exporters.bundle import export_bundle
 from gmme_exporters.int8 import OP_TYPES, Ranges
 from gmme_exporters.onnx import export_onnx
+from gmme_exporters.options import Calibration, ExportOptions
 
 RATE_HZ, N_SAMPLES = 8000, 1024
 # Named so that a folder per class sorts into the order of the synthetic classes.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,95 +36,14 @@ from gmme_exporters.compact import round_to_16_bits, write_compact_checkpoint
 from gmme_exporters.fp16 import convert_fp16
 from gmme_exporters.int8 import Quantizer, Ranges, Refinement, prepare_int8
 from gmme_exporters.lowering import targets
-from gmme_exporters.onnx import DEFAULT_OPSET, ExportGraph, export_onnx
+from gmme_exporters.onnx import ExportGraph, export_onnx
+from gmme_exporters.options import Calibration, ExportOptions, Report
 from gmme_exporters.shared_weights import share_weights
-from gmme_exporters.tensorrt import EngineOptions, build_engine
+from gmme_exporters.tensorrt import build_engine
 
 CALIBRATION, CARD = "calibration.json", "README.md"
 _GOLDEN_CLIPS, _COMPACT_GOLDEN_CLIPS = 4, 2
 _TOOLS = ("gmme-edge", "torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
-_FLAVOURS_OF = {
-    "fp32": ("fp32",),
-    "fp16": ("fp16",),
-    "int8": ("int8-ort", "int8-tensorrt"),
-    "int8-ort": ("int8-ort",),
-    "int8-tensorrt": ("int8-tensorrt",),
-}
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How INT8 gets its ranges.
-
-    Attributes:
-        ranges: a prepared float32 graph → the range of each of its tensors.
-        record: which clips and settings; stored beside the ranges.
-        refine: chooses the layers left in floating point and corrects biases; the front's layers
-            and no correction if None.
-    """
-
-    ranges: Callable[[Path], Ranges]
-    record: Mapping[str, Any]
-    sha256: str
-    refine: Callable[[Quantizer], Refinement] | None = None
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """What goes into a bundle.
-
-    Attributes:
-        precisions: of ``model.*.onnx``; see `expand_precisions`.
-        max_error: replaces every precision's limit of the relative error.
-        engines: one engine per entry for every precision that TensorRT takes.
-        compact: the bundle is a checkpoint as well, with its weights rounded to float16 and stored
-            once; the fp32 graph reads them. Every precision is made of the rounded weights.
-        target: what the graphs are shaped for, see `lowering.targets`; by default tensorrt where
-            there are engines, else ort-cpu. A compact bundle is generic, since its graph reads the
-            checkpoint's own weights.
-    """
-
-    precisions: tuple[str, ...] = ("fp32",)
-    opset: int = DEFAULT_OPSET
-    embedding: bool = True
-    max_error: float | None = None
-    engines: tuple[EngineOptions, ...] = ()
-    compact: bool = False
-    target: str = ""
-
-    def __post_init__(self) -> None:
-        default = targets.default_target(self.compact, bool(self.engines))
-        object.__setattr__(self, "target", self.target or default)
-        targets.rewrites_of(self.target)
-        if self.compact and self.target != targets.GENERIC:
-            raise UsageError(
-                f"A compact bundle for {self.target} was asked for.",
-                f"the target {targets.GENERIC}: a rewritten graph has weights of its own.",
-            )
-        if self.compact and "fp32" not in self.precisions:
-            raise UsageError(
-                f"A compact bundle of {', '.join(self.precisions)} was asked for.",
-                "fp32 among its precisions: that is the graph which shares the weights.",
-            )
-
-
-@dataclass(frozen=True)
-class Report:
-    """Callbacks for a display: a stage begins; a stage is (done, total) far."""
-
-    stage: Callable[[str], None] = lambda _name: None
-    progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None
-
-
-def expand_precisions(names: str) -> tuple[str, ...]:
-    """``"fp32,int8"`` → the precisions of the files: int8 stands for both of its flavours."""
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in _FLAVOURS_OF]
-    if unknown or not wanted:
-        raise UsageError(
-            f"Unknown precision {names!r}.", f"a comma-separated list of {', '.join(_FLAVOURS_OF)}."
-        )
-    return tuple(dict.fromkeys(flavour for name in wanted for flavour in _FLAVOURS_OF[name]))
 
 
 def export_bundle(
@@ -245,18 +164,12 @@ class _Writer:
             export_onnx(network, path, self.options.opset, self.options.embedding)
         return path
 
-    def _calibrated(
-        self, target: str, source: Path, calibration: Calibration
-    ) -> tuple[Path, Ranges]:
+    def _quantize(self, precision: str, path: Path, target: str, calibration: Calibration) -> None:
         prepared = self.scratch / f"{target}.prepared.onnx"
         if target not in self.ranges:
-            prepare_int8(source, prepared)
+            prepare_int8(self._export(target), prepared)
             self.ranges[target] = calibration.ranges(prepared)
-        return prepared, self.ranges[target]
-
-    def _quantize(self, precision: str, path: Path, target: str, calibration: Calibration) -> None:
-        prepared, ranges = self._calibrated(target, self._export(target), calibration)
-        quantizer = Quantizer(prepared, ranges, precision)  # type: ignore[arg-type]
+        quantizer = Quantizer(prepared, self.ranges[target], precision)  # type: ignore[arg-type]
         refined = (
             calibration.refine(quantizer) if calibration.refine else Refinement(quantizer.front)
         )

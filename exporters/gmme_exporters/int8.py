@@ -113,17 +113,6 @@ class Quantizer:
         return require("onnx", "quantize to INT8").load(self.prepared)
 
 
-def quantize_int8(prepared: Path, ranges: Ranges, flavour: Flavour, target: Path) -> None:
-    """Write the Q/DQ graph of a prepared float32 graph, the front left in floating point.
-
-    Args:
-        prepared: from `prepare_int8`.
-        ranges: tensor name → (lowest, highest), from calibration on `prepared`.
-    """
-    quantizer = Quantizer(prepared, ranges, flavour)
-    quantizer.write(target, quantizer.front)
-
-
 def _write_qdq(
     proto: Any, ranges: Ranges, flavour: Flavour, target: Path, floats: Collection[str]  # noqa: ANN401
 ) -> None:  # fmt: skip

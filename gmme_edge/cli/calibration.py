@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gmme_calibration.thresholds import Method
     from gmme_edge.cli.quantization_options import Refiner
     from gmme_edge.spec import ModelSpec
-    from gmme_exporters.bundle import Calibration, Report
+    from gmme_exporters.options import Calibration, Report
 
 
 def calibration_clips(
@@ -51,8 +51,8 @@ def calibration_of(
     from gmme_calibration.cache import cached_ranges, ranges_key
     from gmme_calibration.ranges import Ranges, calibrate_ranges
     from gmme_calibration.thresholds import Method
-    from gmme_exporters.bundle import Calibration
     from gmme_exporters.int8 import OP_TYPES
+    from gmme_exporters.options import Calibration
 
     method = method or Method()
 

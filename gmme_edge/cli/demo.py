@@ -113,7 +113,7 @@ def _make_bundle(model: str, data: TrainingData, output: Path, epochs: int) -> B
     from gmme_edge.spec import Task, preset
     from gmme_edge.training.loop import Trainer
     from gmme_edge.training.recipe import Recipe
-    from gmme_exporters.bundle import ExportOptions, expand_precisions
+    from gmme_exporters.options import ExportOptions, expand_precisions
     from gmme_exporters.tensorrt import EngineOptions
 
     spec = preset(model, Task("demo", _SAMPLE_RATE_HZ, _N_SAMPLES, _FACTORS, len(data.labels)))

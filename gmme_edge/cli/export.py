@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from gmme_edge.models.checkpoint import Checkpoint
     from gmme_edge.runtime.bundle import Bundle, Manifest
     from gmme_edge.spec import ModelSpec
-    from gmme_exporters.bundle import ExportOptions, Report
+    from gmme_exporters.options import ExportOptions, Report
 
 _SYNTHETIC_CLIPS_PER_CLASS = 2
 _PARITY_CLIPS = 32
@@ -154,8 +154,8 @@ def export(
     from gmme_calibration.thresholds import Method
     from gmme_edge.cli.console import emit_json, stdout
     from gmme_edge.data.store import default_cache
-    from gmme_exporters.bundle import ExportOptions, expand_precisions
     from gmme_exporters.onnx import DEFAULT_OPSET
+    from gmme_exporters.options import ExportOptions, expand_precisions
     from gmme_exporters.plan import JETSON_OPSET, check_plan, write_plan
 
     precisions = expand_precisions(

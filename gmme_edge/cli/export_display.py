@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gmme_edge.runtime.bundle import Bundle
-    from gmme_exporters.bundle import Report
+    from gmme_exporters.options import Report
 
 
 @contextmanager
 def export_display() -> Iterator[Report]:
     """A spinner that names the stage, and a bar where a stage can count."""
     from gmme_edge.cli.console import progress
-    from gmme_exporters.bundle import Report
+    from gmme_exporters.options import Report
 
     with progress() as bar:
         stage = bar.add_task("export", total=None)

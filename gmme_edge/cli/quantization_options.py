@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from gmme_edge.data.store import WaveformStore
     from gmme_edge.models.checkpoint import Checkpoint
     from gmme_edge.spec import ModelSpec
-    from gmme_exporters.bundle import Report
     from gmme_exporters.int8 import Quantizer, Refinement
+    from gmme_exporters.options import Report
 
 _PANEL = "INT8"
 _PROBE_CLIPS = 8  # correct biases and rank layers

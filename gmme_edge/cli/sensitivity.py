@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from gmme_calibration.sample import CalibrationSet
     from gmme_edge.models.checkpoint import Checkpoint
-    from gmme_exporters.bundle import Report
     from gmme_exporters.int8 import Quantizer
+    from gmme_exporters.options import Report
 
 _FLAVOURS = ("int8-ort", "int8-tensorrt")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gmme_edge.models.checkpoint import Checkpoint
     from gmme_edge.report.verdict import Tried
     from gmme_edge.runtime.bundle import Bundle, Manifest
-    from gmme_exporters.bundle import Report
+    from gmme_exporters.options import Report
 
 _PANEL = "Verdict"
 _DEFAULT_DROP_POINTS = 0.5

@@ -15,7 +15,8 @@ from gmme_edge.errors import ParityError, UsageError
 from gmme_edge.files import sha256_of
 from gmme_edge.models.eat import EAT
 from gmme_edge.runtime.bundle import MANIFEST, Bundle
-from gmme_exporters.bundle import ExportOptions, Report, expand_precisions, export_bundle
+from gmme_exporters.bundle import export_bundle
+from gmme_exporters.options import ExportOptions, Report, expand_precisions
 from gmme_exporters.tensorrt import EngineOptions
 from tests.artifacts import (
     N_SAMPLES,

@@ -23,8 +23,9 @@ from gmme_edge.models.eat import EAT
 from gmme_edge.runtime.bundle import MANIFEST, Bundle
 from gmme_edge.runtime.parity import verify_bundle
 from gmme_edge.runtime.session import open_session
-from gmme_exporters.bundle import ExportOptions, export_bundle
+from gmme_exporters.bundle import export_bundle
 from gmme_exporters.compact import halve_weights
+from gmme_exporters.options import ExportOptions
 from gmme_exporters.tensorrt import EngineOptions, build_engine
 from tests.artifacts import (
     WORDS,

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from gmme_calibration.bias import correct_biases
 from gmme_edge.complexity import count
 from gmme_exporters.graph import weighted_layers
-from gmme_exporters.int8 import OP_TYPES, Quantizer, prepare_int8, quantize_int8
+from gmme_exporters.int8 import OP_TYPES, Quantizer, prepare_int8
 from gmme_exporters.tensorrt import EngineOptions, build_engine
 from tests.artifacts import calibration, exported_onnx, open_checkpoint, sounds, torch_logits
 
@@ -232,7 +232,8 @@ def test_graphs_of_the_older_exporter_quantize_too(
     """At opset 16 LayerNorm is written out: quantizing its parts would ruin the result."""
     ready, target = tmp_path / "prepared.onnx", tmp_path / "model.onnx"
     prepare_int8(exported_onnx(root, kind, opset), ready)
-    quantize_int8(ready, calibration().ranges(ready), flavour, target)  # type: ignore[arg-type]
+    quantizer = Quantizer(ready, calibration().ranges(ready), flavour)  # type: ignore[arg-type]
+    quantizer.write(target, quantizer.front)
     graph = Graph(target)
     assert len(quantized_convs(graph)) == len(graph.of("Conv")) - FRONT
     assert_close_to_torch(target, root, kind, flavour)

@@ -12,7 +12,6 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-import gmme_exporters.int8
 from gmme_edge.errors import UsageError
 from gmme_edge.models.eat import EAT
 from gmme_edge.training.fake_quantization import (
@@ -23,7 +22,7 @@ from gmme_edge.training.fake_quantization import (
     quantize_weight,
     simulate_int8,
 )
-from gmme_exporters.int8 import prepare_int8, quantize_int8
+from gmme_exporters import int8
 from tests.artifacts import (
     calibration,
     calibration_clips,
@@ -46,8 +45,9 @@ def simulated(root: Path, kind: str, flavour: Flavour, in_float: str = "front") 
 
 def exported(root: Path, folder: Path, kind: str, flavour: Flavour) -> Path:
     ready, target = folder / "prepared.onnx", folder / "model.onnx"
-    prepare_int8(exported_onnx(root, kind, 18 if kind == "gmme" else 17), ready)
-    quantize_int8(ready, calibration().ranges(ready), flavour, target)
+    int8.prepare_int8(exported_onnx(root, kind, 18 if kind == "gmme" else 17), ready)
+    quantizer = int8.Quantizer(ready, calibration().ranges(ready), flavour)
+    quantizer.write(target, quantizer.front)
     return target
 
 
@@ -100,7 +100,7 @@ def test_it_computes_what_the_exported_graph_does(
 def test_the_front_quantized_too(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gmme_exporters.int8, "front_convs", lambda proto: [])
+    monkeypatch.setattr(int8, "front_convs", lambda proto: [])
     path, clips = exported(root, tmp_path, "aa", "int8-tensorrt"), sounds(4)
     ort = ort_logits(path, clips)
     own = torch_logits(simulated(root, "aa", "int8-tensorrt", "none"), clips)

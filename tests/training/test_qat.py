@@ -19,7 +19,8 @@ from gmme_edge.training.fake_quantization import Quantizer
 from gmme_edge.training.loop import Progress, Trainer
 from gmme_edge.training.recipe import QAT_CHANGES, QAT_EPOCHS, Recipe
 from gmme_edge.training.start import check_trained
-from gmme_exporters.bundle import ExportOptions, export_bundle
+from gmme_exporters.bundle import export_bundle
+from gmme_exporters.options import ExportOptions
 from tests.artifacts import calibration, small_checkpoint, sounds, write_words
 from tests.training.tiny_run import LABELS, RECIPE, SPEC, make_trainer
 

@@ -1,0 +1,97 @@
+"""What an export is asked for: precisions, how INT8 is calibrated, who watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gmme_edge.errors import UsageError
+from gmme_exporters.int8 import Quantizer, Ranges, Refinement
+from gmme_exporters.lowering import targets
+from gmme_exporters.onnx import DEFAULT_OPSET
+from gmme_exporters.tensorrt import EngineOptions
+
+_FLAVOURS_OF = {
+    "fp32": ("fp32",),
+    "fp16": ("fp16",),
+    "int8": ("int8-ort", "int8-tensorrt"),
+    "int8-ort": ("int8-ort",),
+    "int8-tensorrt": ("int8-tensorrt",),
+}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How INT8 gets its ranges.
+
+    Attributes:
+        ranges: a prepared float32 graph → the range of each of its tensors.
+        record: which clips and settings; stored beside the ranges.
+        refine: chooses the layers left in floating point and corrects biases; the front's layers
+            and no correction if None.
+    """
+
+    ranges: Callable[[Path], Ranges]
+    record: Mapping[str, Any]
+    sha256: str
+    refine: Callable[[Quantizer], Refinement] | None = None
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What goes into a bundle.
+
+    Attributes:
+        precisions: of ``model.*.onnx``; see `expand_precisions`.
+        max_error: replaces every precision's limit of the relative error.
+        engines: one engine per entry for every precision that TensorRT takes.
+        compact: the bundle is a checkpoint as well, with its weights rounded to float16 and stored
+            once; the fp32 graph reads them. Every precision is made of the rounded weights.
+        target: what the graphs are shaped for, see `lowering.targets`; by default tensorrt where
+            there are engines, else ort-cpu. A compact bundle is generic, since its graph reads the
+            checkpoint's own weights.
+    """
+
+    precisions: tuple[str, ...] = ("fp32",)
+    opset: int = DEFAULT_OPSET
+    embedding: bool = True
+    max_error: float | None = None
+    engines: tuple[EngineOptions, ...] = ()
+    compact: bool = False
+    target: str = ""
+
+    def __post_init__(self) -> None:
+        default = targets.default_target(self.compact, bool(self.engines))
+        object.__setattr__(self, "target", self.target or default)
+        targets.rewrites_of(self.target)
+        if self.compact and self.target != targets.GENERIC:
+            raise UsageError(
+                f"A compact bundle for {self.target} was asked for.",
+                f"the target {targets.GENERIC}: a rewritten graph has weights of its own.",
+            )
+        if self.compact and "fp32" not in self.precisions:
+            raise UsageError(
+                f"A compact bundle of {', '.join(self.precisions)} was asked for.",
+                "fp32 among its precisions: that is the graph which shares the weights.",
+            )
+
+
+@dataclass(frozen=True)
+class Report:
+    """Callbacks for a display: a stage begins; a stage is (done, total) far."""
+
+    stage: Callable[[str], None] = lambda _name: None
+    progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None
+
+
+def expand_precisions(names: str) -> tuple[str, ...]:
+    """``"fp32,int8"`` → the precisions of the files: int8 stands for both of its flavours."""
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in _FLAVOURS_OF]
+    if unknown or not wanted:
+        raise UsageError(
+            f"Unknown precision {names!r}.", f"a comma-separated list of {', '.join(_FLAVOURS_OF)}."
+        )
+    return tuple(dict.fromkeys(flavour for name in wanted for flavour in _FLAVOURS_OF[name]))
