@@ -107,7 +107,21 @@ class Quantizer:
             if corrections and layer.name in corrections:
                 _add_to_bias(proto, layer, corrections[layer.name])
         nodes = [node for layer in self.layers if layer.name in floats for node in layer.nodes]
+        nodes += self._products_in_float(proto, floats)
         _write_qdq(proto, self.ranges, self.flavour, target, nodes)
+
+    def _products_in_float(self, proto: Any, floats: Collection[str]) -> list[str]:  # noqa: ANN401
+        """Attention's products have no weights: they stay where all layers of their block do."""
+        layers = self.layers
+        quantized = {layer.block for layer in layers if layer.name not in floats}
+        weighted = {node for layer in layers for node in layer.nodes}
+        return [
+            node.name
+            for node in proto.graph.node
+            if node.op_type in WEIGHTED
+            and node.name not in weighted
+            and block_of(node.name) not in quantized
+        ]
 
     def _load(self) -> Any:  # noqa: ANN401 - onnx.ModelProto
         return require("onnx", "quantize to INT8").load(self.prepared)

@@ -343,3 +343,17 @@ def test_tensorrt_rtx_builds_it(bundle: Path, tmp_path: Path, precision: str) ->
     info = build_engine(source, engine, precision, EngineOptions(sm=89))
     assert (info.target, info.precision) == ("tensorrt-rtx-sm89", precision)
     assert engine.stat().st_size == info.size_bytes > 50_000
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_with_every_layer_in_float_nothing_is_quantized(
+    bundle: Path, ranges: dict[str, tuple[float, float]], tmp_path: Path, flavour: str
+) -> None:
+    """Attention's products, which have no weights, follow the layers of their block."""
+    target = tmp_path / "model.onnx"
+    quantizer = Quantizer(bundle.with_name("prepared.onnx"), ranges, flavour)  # type: ignore[arg-type]
+    every = tuple(layer.name for layer in quantizer.layers)
+    quantizer.write(target, every)
+    assert not Graph(target).of(QUANTIZE)
+    quantizer.write(target, [name for name in every if name != "classify"])
+    assert len(Graph(target).of(QUANTIZE)) > 2
