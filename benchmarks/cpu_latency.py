@@ -39,18 +39,20 @@ from gmme_edge.profiling.statistics import median_ratio
 from gmme_edge.runtime.onnxruntime import open_graph
 from gmme_edge.spec import preset
 from gmme_exporters.int8 import OP_TYPES, Quantizer, prepare_int8
-from gmme_exporters.lowering.targets import lower
+from gmme_exporters.lowering.targets import lower, target_of
 from gmme_exporters.onnx import ExportGraph, export_onnx
 
 MODELS = ("aa", "gmme-k32c8", "gmme-k32c16", "gmme-k64c16", "gmme-lite-k32c8")
 TASKS = ("esc50", "speech-commands")
 PLAIN, OURS, OURS_INT8 = "plain ONNX Runtime", "**ours**, FP32", "**ours**, INT8"
-PLAIN_INT8, OPENVINO = "plain ONNX Runtime, INT8", "OpenVINO, plain"
+PLAIN_INT8 = "plain ONNX Runtime, INT8"
+OPENVINO, OPENVINO_BF16 = "OpenVINO, plain, FP32", "OpenVINO, plain, bfloat16"
 EAGER, COMPILED, SGEMM = "torch eager", "torch.compile", "sgemm"
 RATIOS = (
     ("plain / ours, FP32", PLAIN, OURS), ("OpenVINO / ours, FP32", OPENVINO, OURS),
     ("torch.compile / ours, FP32", COMPILED, OURS), ("plain FP32 / ours INT8", PLAIN, OURS_INT8),
     ("ours, FP32 / INT8", OURS, OURS_INT8),
+    ("OpenVINO bfloat16 / ours INT8", OPENVINO_BF16, OURS_INT8),
 )  # fmt: skip
 SGEMM_SIZE = 1024
 
@@ -87,9 +89,11 @@ def _write(model: str, task: str, folder: Path) -> dict[str, Any]:
     graphs: dict[str, Any] = {"network": network}
     for name, target in (("plain", "generic"), ("ours", "ort-cpu")):
         path = folder / f"{task}-{model}-{name}"
-        graphs[name], prepared = path.with_suffix(".onnx"), path.with_suffix(".prepared.onnx")
+        graphs[name], source = path.with_suffix(".onnx"), path.with_suffix(".for-int8.onnx")
+        prepared = path.with_suffix(".prepared.onnx")
         export_onnx(lower(network, target), graphs[name], embedding=False)
-        prepare_int8(graphs[name], prepared)
+        export_onnx(lower(network, target_of("int8-ort", target)), source, embedding=False)
+        prepare_int8(source, prepared)
         quantizer = Quantizer(prepared, calibrate_ranges(prepared, clips, OP_TYPES), "int8-ort")
         graphs[f"{name}-int8"] = path.with_suffix(".int8.onnx")
         quantizer.write(graphs[f"{name}-int8"], quantizer.front)
@@ -108,7 +112,9 @@ def _variants(
     ):  # fmt: skip
         yield variant, partial(open_graph(graphs[file], precision, threads), waveform)
     if find_spec("openvino"):
-        yield OPENVINO, _openvino(graphs["plain"], threads, waveform)
+        yield OPENVINO, _openvino(graphs["plain"], threads, waveform, "f32")
+        if _has_bfloat16():
+            yield OPENVINO_BF16, _openvino(graphs["plain"], threads, waveform, "bf16")
     module, clip = ExportGraph(network, embedding=False).eval(), torch.from_numpy(waveform)
     yield EAGER, partial(_without_gradients, module, clip)
     if compiled:
@@ -120,12 +126,22 @@ def _without_gradients(module: Callable[..., object], clip: torch.Tensor) -> obj
         return module(clip)
 
 
-def _openvino(path: Path, threads: int, waveform: np.ndarray) -> Call:
+def _has_bfloat16() -> bool:
+    """Whether OpenVINO computes in bfloat16 here, as it does by default on CPUs with AMX."""
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _openvino(path: Path, threads: int, waveform: np.ndarray, precision: str) -> Call:
     import openvino
 
     model = openvino.Core().read_model(path)
     model.reshape(list(waveform.shape))  # its fastest case: a fixed batch
-    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    settings = {
+        "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": precision,
+    }  # fmt: skip
     request = openvino.compile_model(model, "CPU", settings).create_infer_request()
     return partial(request.infer, [waveform])
 

@@ -349,11 +349,16 @@ def test_tensorrt_rtx_builds_it(bundle: Path, tmp_path: Path, precision: str) ->
 def test_with_every_layer_in_float_nothing_is_quantized(
     bundle: Path, ranges: dict[str, tuple[float, float]], tmp_path: Path, flavour: str
 ) -> None:
-    """Attention's products, which have no weights, follow the layers of their block."""
+    """Attention's products, which have no weights, follow the layers of their block.
+
+    For ONNX Runtime they stay in float: of the head, only the classifier's input and output are
+    rounded here.
+    """
     target = tmp_path / "model.onnx"
     quantizer = Quantizer(bundle.with_name("prepared.onnx"), ranges, flavour)  # type: ignore[arg-type]
     every = tuple(layer.name for layer in quantizer.layers)
     quantizer.write(target, every)
     assert not Graph(target).of(QUANTIZE)
     quantizer.write(target, [name for name in every if name != "classify"])
-    assert len(Graph(target).of(QUANTIZE)) > 2
+    n_rounded = len(Graph(target).of(QUANTIZE))
+    assert n_rounded == 2 if flavour == "int8-ort" else n_rounded > 2

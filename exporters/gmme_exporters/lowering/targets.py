@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterable
 
 from gmme_edge.errors import UsageError
 from gmme_edge.models.eat import EAT
-from gmme_exporters.lowering.edges import split_off_edges
-from gmme_exporters.lowering.gmme import relay_gmme
+from gmme_exporters.lowering.front import split_front
+from gmme_exporters.lowering.gmme import relay_gmme, relay_gmme_for_int8
 from gmme_exporters.lowering.head import lower_head
 from gmme_exporters.lowering.planes import to_planes
 
 Rewrite = Callable[[EAT], None]
 
-_CPU: tuple[Rewrite, ...] = (to_planes, split_off_edges, relay_gmme, lower_head)
+_CPU: tuple[Rewrite, ...] = (to_planes, split_front, relay_gmme, lower_head)
+_CPU_INT8: tuple[Rewrite, ...] = (to_planes, split_front, relay_gmme_for_int8, lower_head)
 TARGETS: dict[str, tuple[Rewrite, ...]] = {
     "ort-cpu": _CPU,
     "ort-arm": _CPU,
@@ -26,6 +27,8 @@ TARGETS: dict[str, tuple[Rewrite, ...]] = {
     "generic": (),
 }
 GENERIC = "generic"
+_INT8 = "-int8"
+_OF_FILES = TARGETS | {name + _INT8: _CPU_INT8 for name in TARGETS if TARGETS[name] is _CPU}
 
 
 def lower(model: EAT, target: str) -> EAT:
@@ -41,9 +44,9 @@ def lower(model: EAT, target: str) -> EAT:
 
 
 def rewrites_of(target: str) -> tuple[Rewrite, ...]:
-    if target not in TARGETS:
+    if target not in _OF_FILES:
         raise UsageError(f"Unknown target {target!r}.", f"one of {', '.join(TARGETS)}.")
-    return TARGETS[target]
+    return _OF_FILES[target]
 
 
 def default_target(compact: bool, engines: bool) -> str:
@@ -59,5 +62,12 @@ def name_rewrites(targets: Iterable[str]) -> dict[str, list[str]]:
 
 
 def target_of(precision: str, target: str) -> str:
-    """The target of one precision's file: INT8 for TensorRT is never shaped for a CPU."""
-    return "tensorrt" if precision == "int8-tensorrt" and target != GENERIC else target
+    """The target of one precision's file: a CPU's integer kernels want a layout of their own.
+
+    INT8 for TensorRT is never shaped for a CPU.
+    """
+    if target == GENERIC or not precision.startswith("int8"):
+        return target
+    if precision == "int8-tensorrt":
+        return "tensorrt"
+    return target + _INT8 if target + _INT8 in _OF_FILES else target

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,21 +18,22 @@ from torch import nn
 from gmme_edge.errors import UsageError
 from gmme_edge.models.eat import EAT
 from gmme_edge.spec import Downsample, ModelSpec
-from gmme_exporters.lowering.edges import EdgesApart, split_off_edges
+from gmme_exporters.lowering.front import FrontInPieces, split_front
 from gmme_exporters.lowering.gmme import MaxPReLU, NeighbourConv, lower_prelu, relay_gmme
 from gmme_exporters.lowering.head import lower_head
 from gmme_exporters.lowering.planes import to_planes
-from gmme_exporters.lowering.targets import TARGETS, Rewrite, lower, target_of
+from gmme_exporters.lowering.targets import TARGETS, Rewrite, lower, rewrites_of, target_of
 from gmme_exporters.onnx import export_onnx
 from tests.conftest import TINY
 from tests.models.random_weights import randomize
 
 LISTS: dict[str, tuple[Rewrite, ...]] = {
     "planes": (to_planes,),
-    "edges": (to_planes, split_off_edges),
+    "front": (to_planes, split_front),
+    "tiles": (to_planes, partial(split_front, tile_samples=2048)),
     "gmme": (to_planes, relay_gmme),
     "head": (lower_head,),
-    **{target: rewrites for target, rewrites in TARGETS.items() if rewrites},
+    **{name: rewrites_of(name) for name in (*TARGETS, "ort-cpu-int8") if name != "generic"},
 }
 DOWNS = st.one_of(
     st.just(Downsample("aa")),
@@ -92,8 +94,8 @@ def test_float32_output_in_onnx_runtime(tmp_path: Path, kind: str, opset: int) -
 def test_edges_are_a_small_part_of_the_shortest_clip(factors: tuple[int, ...]) -> None:
     shortest = 128 * int(np.prod(factors))
     front = lower(EAT(replace(TINY, factors=factors, n_samples=shortest)), "ort-cpu").stage1
-    assert isinstance(front, EdgesApart)
-    assert front.segment_samples <= shortest / 8
+    assert isinstance(front, FrontInPieces)
+    assert front.edge.samples <= shortest / 8
 
 
 def test_edges_reach_no_further_than_computed() -> None:
@@ -101,16 +103,39 @@ def test_edges_reach_no_further_than_computed() -> None:
     model = network(replace(TINY, n_samples=32768), seed=1)
     lowered = copy.deepcopy(model)
     to_planes(lowered)
-    split_off_edges(lowered)
+    split_front(lowered)
     front = lowered.get_submodule("stage1")
-    assert isinstance(front, EdgesApart)
-    assert front.segment_samples == (front.before + front.after) * 64
+    assert isinstance(front, FrontInPieces)
+    assert front.edge.stride == 64
     clips = torch.randn(1, 1, 32768, dtype=torch.float64)
     with torch.no_grad():
         expected = model.stage1(model.stem(clips))
         assert torch.allclose(front(clips)[:, :, 0], expected, rtol=0, atol=1e-12)
-        front.before -= 1
+        front.edge = replace(front.edge, before=front.edge.before - 1)
         assert not torch.allclose(front(clips)[:, :, 0], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("tile_samples", "n_tiles", "n_tiled"),
+    [(1000, 33, 1), (4096, 8, 2), (20000, 2, 4), (10**6, 1, 4)],
+)
+def test_tiles_reach_no_further_than_computed(
+    tile_samples: int, n_tiles: int, n_tiled: int
+) -> None:
+    model = network(replace(TINY, n_samples=32768), seed=1)
+    lowered = copy.deepcopy(model)
+    to_planes(lowered)
+    split_front(lowered, tile_samples)
+    front = lowered.get_submodule("stage1")
+    assert isinstance(front, FrontInPieces)
+    assert (front.n_tiles, front.n_tiled) == (n_tiles, n_tiled)
+    clips = torch.randn(1, 1, 32768, dtype=torch.float64)
+    with torch.no_grad():
+        expected = model.stage1(model.stem(clips))
+        assert torch.allclose(front(clips)[:, :, 0], expected, rtol=0, atol=1e-12)
+        front.tile = replace(front.tile, before=front.tile.before - 1)
+        same = torch.allclose(front(clips)[:, :, 0], expected, rtol=0, atol=1e-12)
+        assert same == (n_tiles == 1)
 
 
 def test_neighbours_fill_the_lanes() -> None:
@@ -134,7 +159,9 @@ def test_an_unknown_target_is_named_with_those_there_are() -> None:
         lower(EAT(TINY), "abacus")
 
 
-def test_int8_for_tensorrt_is_shaped_for_it() -> None:
+def test_int8_is_shaped_for_the_kernels_that_run_it() -> None:
     assert target_of("int8-tensorrt", "ort-cpu") == "tensorrt"
     assert target_of("int8-tensorrt", "generic") == "generic"
-    assert target_of("int8-ort", "ort-cpu") == "ort-cpu"
+    assert target_of("int8-ort", "ort-cpu") == "ort-cpu-int8"
+    assert target_of("int8-ort", "tensorrt") == "tensorrt"
+    assert target_of("fp16", "ort-cpu") == "ort-cpu"
