@@ -171,7 +171,7 @@ def mix_phase(waveform: Tensor, drawn: Tensor, size: int) -> tuple[Tensor, Tenso
 def _pairs(rows: Tensor) -> Tensor:
     """Rows 2k and 2k + 1 beside each other, without an odd last one: ``(B // 2, 2, …)``, a view."""
     n_pairs = len(rows) // 2
-    return rows[: 2 * n_pairs].unflatten(0, (n_pairs, 2))
+    return rows[: 2 * n_pairs].view(n_pairs, 2, *rows.shape[1:])
 
 
 def _blocks(pairs: Tensor) -> list[slice]:
