@@ -111,27 +111,32 @@ def apply_plan(waveform: Tensor, plan: Plan) -> Tensor:
     rolled = _shifted(waveform, plan.fraction, plan.delay + plan.cycle)
     rolled *= (plan.gain * plan.sign).to(waveform)[:, None]
     silent = torch.zeros_like(plan.gain)
-    _scale_part(rolled, starts[:, 0], plan.delay.abs(), silent)
-    _scale_part(rolled, starts[:, 1], plan.mask_length, silent)
-    _scale_part(rolled, starts[:, 2], plan.segment_length, plan.segment_gain)
+    lengths = (plan.delay.abs(), plan.mask_length, plan.segment_length)
+    for start, length, factor in zip(
+        starts.unbind(1), lengths, (silent, silent, plan.segment_gain), strict=True
+    ):
+        stop = start + length
+        _scale_part(rolled, start, stop.clamp_max(n_samples), factor)
+        _scale_part(rolled, torch.zeros_like(start), stop - n_samples, factor)  # around the end
     return rolled
 
 
-def _scale_part(waveform: Tensor, start: Tensor, length: Tensor, factor: Tensor) -> None:
-    """Multiply `length` samples from `start` on, around the end, by `factor`: in place.
+def _scale_part(waveform: Tensor, start: Tensor, stop: Tensor, factor: Tensor) -> None:
+    """Multiply each clip's samples from `start` to `stop` - 1, if any, by its `factor`: in place.
 
-    Only the parts are visited; they are a tenth of a clip or less where it lasts a second.
+    Only a window as long as the longest part is visited: a tenth of a clip that lasts a second.
     """
-    rows, device, n_samples = length.nonzero()[:, 0], waveform.device, waveform.shape[1]
+    rows = (stop > start).nonzero()[:, 0]
     if not len(rows):
         return
-    offset = torch.arange(int(length.max()), device=device)
-    first, count, by = (values[rows].to(device)[:, None] for values in (start, length, factor))
-    place = first + offset
-    place = torch.where(place < n_samples, place, place - n_samples)
-    index = rows.to(device)[:, None]
-    by = torch.where(offset < count, by.to(waveform.dtype), 1)
-    waveform[index, place] = waveform[index, place] * by
+    device, width = waveform.device, int((stop - start).max())
+    first = start.clamp_max(waveform.shape[1] - width)
+    begin, end, by = (v[rows].to(device)[:, None] for v in (start - first, stop - first, factor))
+    offset = torch.arange(width, device=device)
+    inside = (offset >= begin) & (offset < end)
+    windows = waveform.unfold(1, width, 1)
+    index = rows.to(device), first[rows].to(device)
+    windows[index] = windows[index] * torch.where(inside, by.to(waveform.dtype), 1)
 
 
 def _shifted(waveform: Tensor, fraction: Tensor, shift: Tensor) -> Tensor:
