@@ -160,7 +160,7 @@ def mix_phase(waveform: Tensor, drawn: Tensor, size: int) -> tuple[Tensor, Tenso
     for part in _blocks(pairs):
         spectrum = stft(pairs[part].flatten(0, 1), size)
         own, other = _pairs(spectrum).unbind(1)
-        cross = other * own.conj()
+        cross = own.conj_physical().mul_(other)
         way = torch.atan2(cross.imag + 0.0, cross.real + 0.0)  # -0 is not a phase of π
         angle = (way[:, None] * parts[part, :, :, None]).flatten(0, 1)
         spectrum *= torch.complex(angle.cos(), angle.sin())
