@@ -13,7 +13,7 @@ def draw_normal(count: int, seed: int, device: torch.device) -> Tensor:
     """Float32, shape ``(count,)``: a function of the seed and the sort of device.
 
     Torch draws on a CPU in one thread. There, only the bits come from one thread, and Box and
-    Muller's method makes them normal on all: a third of the time on two cores.
+    Muller's method makes them normal on all.
     """
     if device.type != "cpu":
         generator = torch.Generator(device).manual_seed(seed)
