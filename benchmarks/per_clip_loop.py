@@ -1,14 +1,16 @@
 """The usual training feed, to measure ours against: one clip at a time, in a `DataLoader`.
 
 Written as EAT's reference implementation is built: `__getitem__` crops a clip and augments it with
-CPU tensors, one augmentation after the other in random order, each with probability 0.5, then one
-noise; the batch is resampled and mixed on the device. In its favour, spectra are real FFTs (the
-reference's are complex), the resampler is ours, and clips come decoded from the memory that our
-feed reads too, unless files are given to decode each time, as the reference does.
+CPU tensors, in place where the reference does, one augmentation after the other in random order,
+each with probability 0.5, then one noise; the batch is resampled and mixed on the device. In its
+favour, spectra are real FFTs (the reference's are complex), the resampler is ours, and clips come
+decoded from the memory that our feed reads too, unless files are given to decode each time, as the
+reference does.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -45,10 +47,9 @@ class Clips(Dataset[tuple[Tensor, int]]):
         self._recipe, self._rate = recipe, sample_rate_hz
         self._sizes = stft_sizes(recipe, sample_rate_hz)
         self._changes: list[Change] = [
-            self._gain, torch.neg, self._shift, self._mask, self._segment_gain, self._cyclic_shift
+            self._gain, torch.neg_, self._shift, self._mask, self._segment_gain, self._cyclic_shift
         ]  # fmt: skip
-        coloured: list[Change] = [lambda x, s=s: _coloured(x, s) for s in SLOPES.values()]
-        self._noises = [*coloured, self._uniform, self._phase, self._sine]
+        self._noises = [*SLOPES, "uniform", "phase", "sine"]
 
     def __len__(self) -> int:
         return len(self._store)
@@ -67,9 +68,7 @@ class Clips(Dataset[tuple[Tensor, int]]):
             if self._chosen():
                 x = change(x)
         if self._chosen():
-            noise = random.choice(self._noises)(x)
-            snr_db = random.uniform(self._recipe.noise_snr_db, self._recipe.noise_snr_max_db)
-            x = x + noise * (x.std() / noise.std().clamp_min(1e-9) * 10 ** (-snr_db / 20))
+            x = self._noisy(x, random.choice(self._noises))
         return x, int(self._store.labels[index])
 
     def _read(self, index: int) -> Waveform:
@@ -82,7 +81,7 @@ class Clips(Dataset[tuple[Tensor, int]]):
         return random.random() < self._recipe.augment_probability
 
     def _gain(self, x: Tensor) -> Tensor:
-        return x * random.uniform(self._recipe.gain_low, self._recipe.gain_high)
+        return x.mul_(random.uniform(self._recipe.gain_low, self._recipe.gain_high))
 
     def _shift(self, x: Tensor) -> Tensor:
         limit = self._recipe.shift_s * self._rate
@@ -98,12 +97,11 @@ class Clips(Dataset[tuple[Tensor, int]]):
         return slice(start, start + length)
 
     def _mask(self, x: Tensor) -> Tensor:
-        x = x.clone()
         x[self._part(x, self._recipe.mask_s)] = 0
         return x
 
     def _segment_gain(self, x: Tensor) -> Tensor:
-        recipe, x = self._recipe, x.clone()
+        recipe = self._recipe
         gain = random.uniform(recipe.segment_gain_low, recipe.segment_gain_high)
         x[self._part(x, recipe.segment_s)] *= gain
         return x
@@ -111,32 +109,47 @@ class Clips(Dataset[tuple[Tensor, int]]):
     def _cyclic_shift(self, x: Tensor) -> Tensor:
         return x.roll(random.randint(0, len(x) - 1))
 
-    def _uniform(self, x: Tensor) -> Tensor:
-        return 2 * torch.rand_like(x) - 1
+    def _noisy(self, x: Tensor, kind: str) -> Tensor:
+        """As the reference, which knows the power of all but the coloured noises beforehand."""
+        if kind == "phase":
+            spectrum, window = _stft(x, random.choice(self._sizes))
+            spectrum.mul_(torch.exp(0.02j * torch.rand(spectrum.shape)))
+            return _istft(spectrum, window, len(x))
+        snr_db = random.uniform(self._recipe.noise_snr_db, self._recipe.noise_snr_max_db)
+        level = x.square().mean().sqrt() * 10 ** (-snr_db / 20)
+        if kind == "white":
+            return x.add_(torch.randn_like(x).mul_(level))
+        if kind == "uniform":
+            level *= math.sqrt(3)
+            return x.add_(torch.rand_like(x).mul_(2 * level).sub_(level))
+        if kind == "sine":
+            hz = random.uniform(0, self._recipe.noise_sine_hz)
+            angle = 2 * torch.pi * hz / self._rate * torch.arange(len(x))
+            sine = torch.sin(angle + random.uniform(0, 2 * torch.pi))
+            return x.add_(math.sqrt(2) * level * sine)
+        noise = _coloured(len(x), SLOPES[kind])
+        return x.add_(noise.mul_(level / noise.std()))
 
-    def _phase(self, x: Tensor) -> Tensor:
-        spectrum, window = _stft(x, random.choice(self._sizes))
-        turned = spectrum * torch.exp(0.02j * torch.rand(spectrum.shape))
-        return _istft(turned, window, len(x)) - x
 
-    def _sine(self, x: Tensor) -> Tensor:
-        hz, phase = random.uniform(0, self._recipe.noise_sine_hz), random.uniform(0, 2 * torch.pi)
-        return torch.sin(2 * torch.pi * hz / self._rate * torch.arange(len(x)) + phase)
-
-
-def _coloured(x: Tensor, slope: float) -> Tensor:
-    spectrum = torch.fft.rfft(torch.randn(len(x)))
-    return torch.fft.irfft(spectrum * torch.arange(1, len(spectrum) + 1) ** (slope / 2), n=len(x))
+def _coloured(n_samples: int, slope: float) -> Tensor:
+    spectrum = torch.fft.rfft(torch.randn(n_samples))
+    spectrum *= torch.arange(1, len(spectrum) + 1) ** (slope / 2)
+    return torch.fft.irfft(spectrum, n=n_samples)
 
 
 def _stft(x: Tensor, size: int) -> tuple[Tensor, Tensor]:
     window = torch.hann_window(size, device=x.device)
-    return torch.stft(x, size, size // 4, window=window, return_complex=True), window
+    return torch.stft(x, size, _hop(size), window=window, return_complex=True), window
 
 
 def _istft(spectrum: Tensor, window: Tensor, n_samples: int) -> Tensor:
     size = len(window)
-    return torch.istft(spectrum, size, size // 4, window=window, length=n_samples)
+    return torch.istft(spectrum, size, _hop(size), window=window, length=n_samples)
+
+
+def _hop(size: int) -> int:
+    """The reference's: a quarter of the window, half of the longest at 22.05 kHz."""
+    return size // 2 if size == 2048 else size // 4
 
 
 class LoaderFeed:

@@ -66,8 +66,8 @@ class Setting:
 
 
 CPU_SETTINGS = (
-    Setting("speech-commands", None, 128, 6),
-    Setting("esc50", None, 32, 4),
+    Setting("speech-commands", None, 128, 12),
+    Setting("esc50", None, 32, 12),
     Setting("speech-commands", "small", 128, 3),
     Setting("speech-commands", "eat-s-gmme-k32c8", 16, 2),
     Setting("esc50", "eat-s-gmme-k32c8", 4, 2),

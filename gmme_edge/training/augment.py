@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -100,55 +101,76 @@ def apply_plan(waveform: Tensor, plan: Plan) -> Tensor:
     the sum, and factors on three parts, each moved by the shifts that come after it: a random
     order per clip costs a few numbers per clip.
     """
-    n_samples, device = waveform.shape[1], waveform.device
+    n_samples = waveform.shape[1]
     none = torch.zeros_like(plan.delay)
     moves = torch.stack([plan.delay, none, none, plan.cycle], dim=1)
     later = (plan.place[:, None] > plan.place[:, :, None]) * moves[:, None]
     gap = torch.where(plan.delay > 0, 0, n_samples + plan.delay)
     starts = torch.stack([gap, plan.mask_start, plan.segment_start], dim=1)
     starts = (starts + later.sum(2)[:, :3]) % n_samples  # the fourth is the cyclic shift
-    lengths = torch.stack([plan.delay.abs(), plan.mask_length, plan.segment_length], dim=1)
+    rolled = _shifted(waveform, plan.fraction, plan.delay + plan.cycle)
+    rolled *= (plan.gain * plan.sign).to(waveform)[:, None]
+    silent = torch.zeros_like(plan.gain)
+    lengths = (plan.delay.abs(), plan.mask_length, plan.segment_length)
+    for start, length, factor in zip(
+        starts.unbind(1), lengths, (silent, silent, plan.segment_gain), strict=True
+    ):
+        stop = start + length
+        _scale_part(rolled, start, stop.clamp_max(n_samples), factor)
+        _scale_part(rolled, torch.zeros_like(start), stop - n_samples, factor)  # around the end
+    return rolled
 
-    whole = plan.gain * plan.sign
-    silent = torch.zeros_like(whole)
-    table = torch.stack([whole, *[silent] * 3, whole * plan.segment_gain, *[silent] * 3], dim=1)
-    code = _parts_code(starts.to(device), lengths.to(device), n_samples)
-    rolled = _rolled(_delayed(waveform, plan.fraction), plan.delay + plan.cycle)
-    return rolled.mul_(table.to(waveform).gather(1, code))
 
+def _scale_part(waveform: Tensor, start: Tensor, stop: Tensor, factor: Tensor) -> None:
+    """Multiply each clip's samples from `start` to `stop` - 1, if any, by its `factor`: in place.
 
-def _parts_code(starts: Tensor, lengths: Tensor, n_samples: int) -> Tensor:
-    """Which of three parts each sample lies in, as the sum of 1, 2 and 4; ``(B, N)``.
-
-    Parts ``(B, 3)`` go on at 0 where they reach the end. Running sums of the steps at their ends
-    take a third of the time of comparing every sample's position with them.
+    Only a window as long as the longest part is visited: a tenth of a clip that lasts a second.
     """
-    weights = torch.tensor([1, 2, 4], device=starts.device).expand_as(starts)
-    ends = starts + lengths
-    steps = weights.new_zeros(len(starts), n_samples + 1)
-    steps.scatter_add_(1, starts, weights)
-    steps.scatter_add_(1, ends.clamp_max(n_samples), -weights)
-    steps[:, 0] += weights[0].sum()
-    steps.scatter_add_(1, (ends - n_samples).clamp_min(0), -weights)
-    return steps.cumsum(1)[:, :n_samples]
+    rows = (stop > start).nonzero()[:, 0]
+    if not len(rows):
+        return
+    device, width = waveform.device, int((stop - start).max())
+    first = start.clamp_max(waveform.shape[1] - width)
+    begin, end, by = (v[rows].to(device)[:, None] for v in (start - first, stop - first, factor))
+    offset = torch.arange(width, device=device)
+    inside = (offset >= begin) & (offset < end)
+    windows = waveform.unfold(1, width, 1)
+    index = rows.to(device), first[rows].to(device)
+    windows[index] = windows[index] * torch.where(inside, by.to(waveform.dtype), 1)
 
 
-def _rolled(waveform: Tensor, shift: Tensor) -> Tensor:
-    """A copy, each row shifted cyclically by its number of samples."""
-    n_samples = waveform.shape[1]
-    first = (-shift % n_samples).to(waveform.device)[:, None]
-    source = torch.arange(n_samples, device=waveform.device) + first
-    return torch.cat([waveform, waveform], dim=1).gather(1, source)
+def _shifted(waveform: Tensor, fraction: Tensor, shift: Tensor) -> Tensor:
+    """A copy, each row shifted cyclically: by a fraction of a sample, then by whole ones."""
+    n_clips, n_samples = waveform.shape
+    twice = waveform.new_empty(n_clips, 2, n_samples)
+    twice[:, 0] = waveform
+    rows = fraction.nonzero()[:, 0]
+    if len(rows):
+        index = rows.to(waveform.device)
+        twice[index, 0] = _delayed(waveform[index], fraction[rows])
+    twice[:, 1] = twice[:, 0]
+    first = (-shift % n_samples).to(waveform.device)
+    clip = torch.arange(n_clips, device=waveform.device)
+    return twice.view(n_clips, -1).unfold(1, n_samples, 1)[clip, first]
 
 
 def _delayed(waveform: Tensor, fraction: Tensor) -> Tensor:
-    """Shifted cyclically by a fraction of a sample, where there is one, through the spectrum."""
-    rows = fraction.nonzero()[:, 0]
-    if not len(rows):
-        return waveform
-    index, n_samples = rows.to(waveform.device), waveform.shape[1]
-    spectrum = torch.fft.rfft(waveform[index])
-    bins = torch.arange(spectrum.shape[1], device=waveform.device)
-    angle = (-2 * torch.pi / n_samples) * fraction[rows].to(waveform)[:, None] * bins
-    spectrum *= torch.complex(angle.cos(), angle.sin())
-    return waveform.index_copy(0, index, torch.fft.irfft(spectrum, n=n_samples))
+    """Shifted cyclically by a fraction of a sample, through the spectrum."""
+    n_samples = waveform.shape[1]
+    spectrum = torch.fft.rfft(waveform)
+    spectrum *= _phasors(-2 * torch.pi / n_samples * fraction, spectrum)
+    y: Tensor = torch.fft.irfft(spectrum, n=n_samples)
+    return y
+
+
+def _phasors(angle: Tensor, like: Tensor) -> Tensor:
+    """``exp(i · angle · k)`` for each bin k of `like`, ``(B, bins)``.
+
+    As products of two short rows, since k = a · step + b: few sines, and exact ones.
+    """
+    n_bins = like.shape[1]
+    step = math.isqrt(n_bins) + 1
+    fine = angle[:, None] * torch.arange(step)
+    coarse = angle[:, None] * step * torch.arange(-(-n_bins // step))
+    b, a = (torch.complex(x.cos(), x.sin()).to(like) for x in (fine, coarse))
+    return (a[:, :, None] * b[:, None]).flatten(1)[:, :n_bins]

@@ -69,9 +69,10 @@ class Batches:
         chosen = indices[own].numpy()
         lengths = self._lengths[chosen]
         waveform = self._gather(self._crops.starts(chosen, random[own]))
-        if (lengths < self._n_samples).any():
-            place = torch.arange(self._n_samples, device=self.device)
-            waveform.masked_fill_(place >= self._to_device(lengths)[:, None], 0)
+        shortest = int(lengths.min())
+        if shortest < self._n_samples:
+            place = torch.arange(shortest, self._n_samples, device=self.device)
+            waveform[:, shortest:].masked_fill_(place >= self._to_device(lengths)[:, None], 0)
         return waveform, self._to_device(self.labels[indices[own]].numpy())
 
     def _gather(self, start: np.ndarray) -> Tensor:

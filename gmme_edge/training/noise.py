@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gmme_edge.training.normal import draw_normal
 from gmme_edge.training.recipe import Recipe
 from gmme_edge.training.rows import Rows
 from gmme_edge.training.spectra import istft, stft, stft_sizes
@@ -59,38 +60,48 @@ def add_noise(waveform: Tensor, plan: NoisePlan, sample_rate_hz: int, rows: Rows
 
     The noise has exactly the drawn power relative to the clip's, so silence stays silence.
     """
-    noise, n_samples = torch.zeros_like(waveform), waveform.shape[1]
+    noisy, n_samples = waveform.clone(), waveform.shape[1]
+    ratio = 10 ** (-plan.snr_db / 20)
+
+    def add(group: _Group, noise: Tensor) -> None:
+        clips = waveform[group.index]
+        level = group.of(ratio)[:, None] * _rms(clips) / _rms(noise).clamp_min(1e-30)
+        noisy[group.index] = torch.addcmul(clips, noise, level)
+
     coloured = _Group(plan, (plan.kind >= 0) & (plan.kind < len(SLOPES)), rows, waveform, 0)
     if coloured.rows:
-        slopes = coloured.of(torch.tensor([SLOPES.get(kind, 0.0) for kind in KINDS])[plan.kind])
-        drawn = torch.view_as_complex(coloured.normal(n_samples // 2 + 1, 2))
-        noise[coloured.index] = shape_spectrum(drawn, slopes, n_samples)
+        drawn = coloured.normal(2 * (n_samples // 2 + 1))
+        add(coloured, shape_spectrum(drawn, plan.kind[coloured.rows], n_samples))
     uniform = _Group(plan, plan.kind == KINDS.index("uniform"), rows, waveform, 1)
     if uniform.rows:
-        noise[uniform.index] = 2 * uniform.uniform(n_samples) - 1
+        add(uniform, uniform.uniform(n_samples).mul_(2).sub_(1))
     phase = _Group(plan, plan.kind == KINDS.index("phase"), rows, waveform, 2)
     if phase.rows:
         spectrum = stft(waveform[phase.index], plan.stft_size)
-        turned = spectrum * 1j * phase.normal(*spectrum.shape[1:])
-        noise[phase.index] = istft(turned, n_samples)
+        turn = phase.normal(*spectrum.shape[1:])
+        spectrum *= torch.complex(torch.zeros_like(turn), turn)
+        add(phase, istft(spectrum, n_samples))
     sine = _Group(plan, plan.kind == KINDS.index("sine"), rows, waveform, 3)
     if sine.rows:
         time = torch.arange(n_samples, device=waveform.device) / sample_rate_hz
         angle = 2 * math.pi * sine.of(plan.hz)[:, None] * time + sine.of(plan.phase)[:, None]
-        noise[sine.index] = torch.sin(angle)
-    ratio = rows.of(10 ** (-plan.snr_db / 20)).to(waveform)[:, None]
-    return waveform + noise * (ratio * _rms(waveform) / _rms(noise).clamp_min(1e-30))
+        add(sine, torch.sin(angle))
+    return noisy
 
 
-def shape_spectrum(drawn: Tensor, slopes: Tensor, n_samples: int) -> Tensor:
-    """Noise without a mean whose power density grows as frequency to the `slopes`, ``(B,)``.
+def shape_spectrum(drawn: Tensor, kind: Tensor, n_samples: int) -> Tensor:
+    """Noise without a mean, of the colours `kind`, ``(B,)``; changes `drawn`.
 
-    Shapes: complex normal numbers ``(B, N // 2 + 1)`` → ``(B, N)``.
+    Shapes: normal numbers, the spectrum's real and imaginary parts in turn,
+    ``(B, 2 · (N // 2 + 1))`` → ``(B, N)``.
     """
-    index = torch.arange(drawn.shape[1], device=drawn.device).clamp_min(1)
-    shaped = drawn * index ** (slopes[:, None] / 2)
-    shaped[:, 0] = 0
-    y: Tensor = torch.fft.irfft(shaped, n=n_samples)
+    index = torch.arange(drawn.shape[1] // 2, device=drawn.device, dtype=drawn.dtype)
+    index = index.clamp_min(1).repeat_interleave(2)
+    gains = torch.stack([index ** (slope / 2) for slope in SLOPES.values()])
+    gains[:, :2] = 0
+    drawn *= gains[kind.to(drawn.device)]
+    spectrum = torch.view_as_complex(drawn.view(len(drawn), -1, 2))
+    y: Tensor = torch.fft.irfft(spectrum, n=n_samples)
     return y
 
 
@@ -108,24 +119,25 @@ class _Group:
         self._first = sum(row < rows.start for row in self._all)
         self.rows = [row for row in self._all if rows.start <= row < rows.stop]
         self.index = torch.tensor(self.rows, device=like.device) - rows.start
-        self._generator = torch.Generator(like.device).manual_seed(plan.seed + stream)
+        self._seed = plan.seed + stream
 
     def of(self, values: Tensor) -> Tensor:
         """These clips' part of `values` ``(total,)``, on the device."""
         return values[self.rows].to(self._like)
 
     def normal(self, *shape: int) -> Tensor:
-        drawn = torch.randn(
-            len(self._all), *shape, generator=self._generator, device=self._like.device
-        )
-        return drawn[self._first : self._first + len(self.rows)].to(self._like.dtype)
+        count = len(self._all) * math.prod(shape)
+        return self._own(draw_normal(count, self._seed, self._like.device).view(-1, *shape))
 
     def uniform(self, *shape: int) -> Tensor:
-        drawn = torch.rand(
-            len(self._all), *shape, generator=self._generator, device=self._like.device
-        )
+        device = self._like.device
+        generator = torch.Generator(device).manual_seed(self._seed)
+        return self._own(torch.rand(len(self._all), *shape, generator=generator, device=device))
+
+    def _own(self, drawn: Tensor) -> Tensor:
         return drawn[self._first : self._first + len(self.rows)].to(self._like.dtype)
 
 
 def _rms(waveform: Tensor) -> Tensor:
-    return waveform.square().mean(1, keepdim=True).sqrt()
+    norm: Tensor = torch.linalg.vector_norm(waveform, dim=1, keepdim=True)
+    return norm / math.sqrt(waveform.shape[1])

@@ -38,10 +38,11 @@ def istft(spectrum: Tensor, n_samples: int) -> Tensor:
     size = 2 * (n_bins - 1)
     hop = size // _OVERLAP
     frames: Tensor = torch.fft.irfft(spectrum, n=size)
-    parts = (frames * _window(size, frames)).view(n_clips, n_frames, _OVERLAP, hop)
-    blocks = parts.new_zeros(n_clips, n_frames + _OVERLAP - 1, hop)
+    parts = frames.view(n_clips, n_frames, _OVERLAP, hop)
+    window = _window(size, frames).view(_OVERLAP, hop)
+    blocks = frames.new_zeros(n_clips, n_frames + _OVERLAP - 1, hop)
     for part in range(_OVERLAP):
-        blocks[:, part : part + n_frames] += parts[:, :, part]
+        blocks[:, part : part + n_frames].addcmul_(parts[:, :, part], window[part])
     return blocks.view(n_clips, -1)[:, size - hop : size - hop + n_samples]
 
 
