@@ -32,7 +32,10 @@ _PRECISIONS = (
     ("BOOL", r"bool"),
     ("FP32", r"fp32|float"),
 )
-_MOVING_TYPES = frozenset({"reformat", "noop", "constant", "shuffle", "identity"})
+_IDLE_TYPES = frozenset(
+    {"reformat", "noop", "constant", "shuffle", "identity"}  # these move data
+    | {"signal", "wait", "shape_call"}  # TensorRT-RTX: its streams wait for one another
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Layer:
             say, as for shapes that are not known before it runs.
         inputs: shapes, -1 where dynamic; so `outputs`.
         tactic: the kernel's name, or its number where it has no name.
-        computes: False for a layer that only copies, reformats or reshapes.
+        computes: False for a layer that only copies, reformats, reshapes or waits.
     """
 
     name: str
@@ -170,7 +173,7 @@ def _layer(layer: str | Mapping[str, Any]) -> Layer:
         inputs=tuple(tuple(map(int, tensor["Dimensions"])) for tensor in inputs),
         outputs=tuple(tuple(map(int, tensor["Dimensions"])) for tensor in outputs),
         tactic=str(layer.get("TacticName") or layer.get("TacticValue", "")),
-        computes=kind.lower() not in _MOVING_TYPES,
+        computes=kind.lower() not in _IDLE_TYPES,
     )
 
 

@@ -9,7 +9,6 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from gmme_calibration.bias import correct_biases
 from gmme_edge.complexity import count
 from gmme_exporters.graph import weighted_layers
 from gmme_exporters.int8 import OP_TYPES, Quantizer, prepare_int8
@@ -317,21 +316,6 @@ def output_of(path: Path, name: str, clips: np.ndarray) -> np.ndarray:
     )
     value: np.ndarray = session.run([name], {"waveform": clips})[0]
     return value
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("sm", [86, 89, 120])
-def test_tensorrt_rtx_builds_exceptions_and_corrections(
-    bundle: Path, tmp_path: Path, sm: int
-) -> None:
-    pytest.importorskip("tensorrt_rtx")
-    quantizer = quantizer_of(bundle, "int8-tensorrt")
-    convs = [layer for layer in quantizer.layers if layer.is_conv]
-    corrections = correct_biases(quantizer, sounds(2), [convs[1].name])
-    source, engine = tmp_path / "model.onnx", tmp_path / "model.engine"
-    quantizer.write(source, [convs[1].name], corrections)
-    info = build_engine(source, engine, "int8-tensorrt", EngineOptions(sm=sm))
-    assert info.target == f"tensorrt-rtx-sm{sm}" and info.size_bytes > 50_000
 
 
 @pytest.mark.slow

@@ -91,6 +91,13 @@ def test_layers_precisions_tactics_and_shapes() -> None:
     assert written["layers"][3]["inputs"] == [[1], [8, 32]]
 
 
+@pytest.mark.parametrize("kind", ["signal", "wait", "shape_call"])
+def test_what_waits_computes_nothing(kind: str) -> None:
+    """As TensorRT-RTX 1.7 logs its engines: a third of the layers only join its streams."""
+    layer = {"Name": "__mye120236_myl0_167", "LayerType": kind, "Inputs": [], "Outputs": []}
+    assert parse_layers(json.dumps({"Layers": [layer]})).precisions == {}
+
+
 def test_an_engine_without_details_has_names_only() -> None:
     found = parse_layers('{"Layers": ["conv + relu", "head"], "Bindings": []}')
     assert [layer.name for layer in found.layers] == ["conv + relu", "head"]
