@@ -1,6 +1,6 @@
 """What each rewrite of `ort-cpu` gains: one more at a time, in their order, one thread.
 
-python benchmarks/lowering_ablation.py [--rounds 30]
+python benchmarks/lowering_ablation.py [--rounds 30] [--tasks esc50,speech-commands]
 
 Random weights, batch 1, FP32, interleaved like `cpu_latency.py`; the ratio is to the row before.
 """
@@ -31,10 +31,11 @@ MODELS = ("aa", "gmme-k32c8")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=30)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--tasks", type=lambda text: text.split(","), default=TASKS)
+    options = parser.parse_args()
     calls = {}
     with tempfile.TemporaryDirectory() as folder:
-        for task in TASKS:
+        for task in options.tasks:
             for model in MODELS:
                 spec = preset(f"eat-s-{model}", task)
                 network = untrained_checkpoint(spec, synthetic_clips(spec).waveforms[:]).model
@@ -48,7 +49,7 @@ def main() -> None:
                     export_onnx(lowered, path, embedding=False)
                     key = f"{task}, {model}", name
                     calls[key] = partial(open_graph(path, "fp32", threads=1), clip)
-        samples = interleave(calls, rounds)
+        samples = interleave(calls, options.rounds)
     print("| | rewrite | ms | gain over the row before |\n|---|---|---:|---:|")
     before = None
     for network_name, rewrite_name in calls:
