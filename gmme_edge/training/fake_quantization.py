@@ -1,8 +1,9 @@
 """A network that computes in float32 what its INT8 export will, with gradients.
 
-Every convolution, linear layer and product of the attention rounds its inputs, its weight and, as
-in ``int8-ort``, its output to the steps that the exporter's Q/DQ pairs have there. Rounding passes
-gradients on as they are, and none where a range cuts a value off (arXiv 1712.05877).
+Every convolution and linear layer rounds its inputs, its weight and, as in ``int8-ort``, its output
+to the steps that the exporter's Q/DQ pairs have there; attention's products round their inputs in
+``int8-tensorrt``. Rounding passes gradients on as they are, and none where a range cuts a value off
+(arXiv 1712.05877).
 
 A BatchNorm that export folds into the convolution before it does not move the weight's steps: each
 output channel has its own, proportional to its largest weight, and is folded by one factor.
@@ -75,7 +76,8 @@ class _Simulated(nn.Module):
     """What the classes below add to a module of the network, whose own keys stay."""
 
     INPUTS: tuple[str, ...] = ("input",)
-    OUTPUTS: tuple[str, ...] = ("output",)
+    OUTPUTS: tuple[str, ...] = ("output",)  # in int8-ort
+    PRODUCTS: tuple[str, ...] = ()  # in int8-tensorrt
     quantizers: nn.ModuleDict
     largest_weight: int | None
 
@@ -137,8 +139,9 @@ class _Linear(_Simulated, nn.Linear):
 class _EncoderLayer(_Simulated, EncoderLayer):
     """The shortcuts add the same rounded tensors that the linear layers read."""
 
-    INPUTS = ("layer", "middle", "query", "key", "weights", "value")
-    OUTPUTS = ("scores", "mixed")
+    INPUTS = ("layer", "middle")
+    OUTPUTS = ()
+    PRODUCTS = ("query", "key", "weights", "value")
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(self._quantize("layer", x))
@@ -149,9 +152,8 @@ class _EncoderLayer(_Simulated, EncoderLayer):
     def _mix(self, query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
         root = query.shape[-1] ** -0.25  # exported attention scales both operands by it
         query, key = self._quantize("query", query * root), self._quantize("key", key * root)
-        weights = self._quantize("scores", query @ key.mT).softmax(dim=-1)
-        weights = F.dropout(self._quantize("weights", weights), dropout)
-        return self._quantize("mixed", weights @ self._quantize("value", value))
+        weights = self._quantize("weights", (query @ key.mT).softmax(dim=-1))
+        return F.dropout(weights, dropout) @ self._quantize("value", value)
 
 
 def _simulated_class(module: nn.Module) -> type[_Simulated] | None:
@@ -181,7 +183,7 @@ def simulate_int8(model: EAT, flavour: Flavour, in_float: str, batches: Iterable
             continue
         module.__class__ = chosen
         assert isinstance(module, _Simulated)
-        rounded = chosen.INPUTS + (chosen.OUTPUTS if flavour == "int8-ort" else ())
+        rounded = chosen.INPUTS + (chosen.OUTPUTS if flavour == "int8-ort" else chosen.PRODUCTS)
         module.quantizers = nn.ModuleDict({tensor: Quantizer(flavour) for tensor in rounded})
         module.largest_weight = None
     model.to(model.class_token.device).eval()
