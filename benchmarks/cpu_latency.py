@@ -89,10 +89,12 @@ def _write(model: str, task: str, folder: Path) -> dict[str, Any]:
     graphs: dict[str, Any] = {"network": network}
     for name, target in (("plain", "generic"), ("ours", "ort-cpu")):
         path = folder / f"{task}-{model}-{name}"
-        graphs[name], source = path.with_suffix(".onnx"), path.with_suffix(".for-int8.onnx")
+        graphs[name] = source = path.with_suffix(".onnx")
         prepared = path.with_suffix(".prepared.onnx")
         export_onnx(lower(network, target), graphs[name], embedding=False)
-        export_onnx(lower(network, target_of("int8-ort", target)), source, embedding=False)
+        if (int8_target := target_of("int8-ort", target)) != target:
+            source = path.with_suffix(".for-int8.onnx")
+            export_onnx(lower(network, int8_target), source, embedding=False)
         prepare_int8(source, prepared)
         quantizer = Quantizer(prepared, calibrate_ranges(prepared, clips, OP_TYPES), "int8-ort")
         graphs[f"{name}-int8"] = path.with_suffix(".int8.onnx")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gmme_edge.training.normal import draw_normal
 from gmme_edge.training.recipe import Recipe
 from gmme_edge.training.rows import Rows
 from gmme_edge.training.spectra import istft, stft, stft_sizes
@@ -119,20 +118,21 @@ class _Group:
         self._first = sum(row < rows.start for row in self._all)
         self.rows = [row for row in self._all if rows.start <= row < rows.stop]
         self.index = torch.tensor(self.rows, device=like.device) - rows.start
-        self._seed = plan.seed + stream
+        self._generator = torch.Generator(like.device).manual_seed(plan.seed + stream)
 
     def of(self, values: Tensor) -> Tensor:
         """These clips' part of `values` ``(total,)``, on the device."""
         return values[self.rows].to(self._like)
 
     def normal(self, *shape: int) -> Tensor:
-        count = len(self._all) * math.prod(shape)
-        return self._own(draw_normal(count, self._seed, self._like.device).view(-1, *shape))
+        return self._own(
+            torch.randn(len(self._all), *shape, generator=self._generator, device=self._like.device)
+        )
 
     def uniform(self, *shape: int) -> Tensor:
-        device = self._like.device
-        generator = torch.Generator(device).manual_seed(self._seed)
-        return self._own(torch.rand(len(self._all), *shape, generator=generator, device=device))
+        return self._own(
+            torch.rand(len(self._all), *shape, generator=self._generator, device=self._like.device)
+        )
 
     def _own(self, drawn: Tensor) -> Tensor:
         return drawn[self._first : self._first + len(self.rows)].to(self._like.dtype)

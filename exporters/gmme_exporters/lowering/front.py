@@ -12,10 +12,10 @@ edges travel as two rows of one plane.
 
 **Tiles**: the first blocks, whose maps are the largest, run on one stretch of the clip after the
 other, each with its neighbours' samples within reach. A tile's maps stay in the cache from one
-convolution to the next, and the whole clip's maps are never in memory.
+convolution to the next, and the whole clip's are never in memory (drawn: EAT-S, ESC-50).
 
-    x ─┬─ samples 0 … t + r ────── stem, 1.0, 1.1, 1.2 ── frames 0 … f ───┐
-       ├─ samples t − r … 2t + r ─ stem, 1.0, 1.1, 1.2 ── frames f … 2f ──┴─ concat ─▶
+    x ─┬─ samples 0 … t + r ────── stem, 1.0 … 1.3 ── frames 0 … f ───┐
+       ├─ samples t − r … 2t + r ─ stem, 1.0 … 1.3 ── frames f … 2f ──┴─ concat ─▶
 """
 
 from __future__ import annotations
@@ -128,8 +128,10 @@ class FrontInPieces(nn.Module):
 
 
 def _reach(blocks: Sequence[nn.Module]) -> Reach:
-    """The reach of a convolution is its padding; with stride d, output j reads inputs
-    from d·j − p on, and is free of the padding once that is beyond the reach so far.
+    """What a stack of blocks, the stem first, carries inwards from its padding.
+
+    A convolution of padding p carries it p frames inwards; with stride d, output j reads inputs
+    from d·j − p on, and is free of it once that is beyond the reach so far.
     """
     before = after = 0
     stride = 1
