@@ -18,6 +18,7 @@ from gmme_edge.audio import Waveform
 from gmme_edge.errors import UsageError
 from gmme_edge.files import replacing_folder, write_json
 from gmme_edge.models.checkpoint import DESCRIPTION, WEIGHTS, Checkpoint
+from gmme_edge.models.eat import EAT
 from gmme_edge.profiling.device import installed_versions
 from gmme_edge.runtime.bundle import (
     GOLDEN,
@@ -106,7 +107,7 @@ class _Writer:
         self.folder, self.scratch = folder, scratch
         self.checkpoint, self.options, self.report = checkpoint, options, report
         self.files: list[BundleFile] = []
-        self.ranges: dict[str, Ranges] = {}  # by target
+        self.ranges: dict[str, Ranges] = {}  # by target; by precision where equalised
         self.quantization: dict[str, Any] = {}  # by precision
 
     def write(self, clips: Waveform, calibration: Calibration | None, untrained: bool) -> Manifest:
@@ -138,7 +139,10 @@ class _Writer:
     def _write_models(self, calibration: Calibration | None) -> None:
         for precision in self.options.precisions:
             target = targets.target_of(precision, self.options.target)
-            source = self._export(target)
+            model, name = self.checkpoint.model, target
+            if calibration and calibration.equalize and precision.startswith("int8"):
+                model, name = calibration.equalize(model, precision), precision
+            source = self._export(model, target, name)
             self.report.stage(f"write {precision}")
             path = self.folder / f"model.{precision}.onnx"
             if precision == "fp32" and self.options.compact:
@@ -148,28 +152,28 @@ class _Writer:
             elif precision == "fp16":
                 convert_fp16(source, path)
             elif calibration is not None:
-                self._quantize(precision, path, target, calibration)
+                self._quantize(precision, source, path, calibration)
             self._add(path.name, "model", precision, target, self.options.opset)
         if calibration is not None and self.ranges:
             record = {"schema": 1, **calibration.record, "ranges": self.ranges}
             write_json(self.folder / CALIBRATION, record)
             self._add(CALIBRATION, "calibration")
 
-    def _export(self, target: str) -> Path:
-        """The float32 graph of a target, exported once."""
-        path = self.scratch / f"{target}.onnx"
+    def _export(self, model: EAT, target: str, name: str) -> Path:
+        """The float32 graph of a network for a target, exported once by its name."""
+        path = self.scratch / f"{name}.onnx"
         if not path.exists():
             self.report.stage(f"export to ONNX for {target}")
-            network = targets.lower(self.checkpoint.model, target)
+            network = targets.lower(model, target)
             export_onnx(network, path, self.options.opset, self.options.embedding)
         return path
 
-    def _quantize(self, precision: str, path: Path, target: str, calibration: Calibration) -> None:
-        prepared = self.scratch / f"{target}.prepared.onnx"
-        if target not in self.ranges:
-            prepare_int8(self._export(target), prepared)
-            self.ranges[target] = calibration.ranges(prepared)
-        quantizer = Quantizer(prepared, self.ranges[target], precision)  # type: ignore[arg-type]
+    def _quantize(self, precision: str, source: Path, path: Path, calibration: Calibration) -> None:
+        name, prepared = source.stem, source.with_suffix(".prepared.onnx")
+        if name not in self.ranges:
+            prepare_int8(source, prepared)
+            self.ranges[name] = calibration.ranges(prepared)
+        quantizer = Quantizer(prepared, self.ranges[name], precision)  # type: ignore[arg-type]
         refined = (
             calibration.refine(quantizer) if calibration.refine else Refinement(quantizer.front)
         )
@@ -178,6 +182,7 @@ class _Writer:
             "float_layers": list(refined.floats),
             "float_macs": quantizer.share_of(refined.floats),
             "corrected_biases": len(refined.corrections),
+            "equalized": calibration.equalize is not None,
             **refined.record,
         }
 

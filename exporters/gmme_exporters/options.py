@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gmme_edge.errors import UsageError
+from gmme_edge.models.eat import EAT
 from gmme_exporters.int8 import Quantizer, Ranges, Refinement
 from gmme_exporters.lowering import targets
 from gmme_exporters.onnx import DEFAULT_OPSET
@@ -31,12 +32,14 @@ class Calibration:
         record: which clips and settings; stored beside the ranges.
         refine: chooses the layers left in floating point and corrects biases; the front's layers
             and no correction if None.
+        equalize: a network and an INT8 flavour → the same function, easier to round.
     """
 
     ranges: Callable[[Path], Ranges]
     record: Mapping[str, Any]
     sha256: str
     refine: Callable[[Quantizer], Refinement] | None = None
+    equalize: Callable[[EAT, str], EAT] | None = None
 
 
 @dataclass(frozen=True)

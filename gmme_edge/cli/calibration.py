@@ -43,12 +43,13 @@ def calibration_of(
     clips: CalibrationSet, report: Report, method: Method | None, cache: Path | None,
     refiner: Refiner,
 ) -> Calibration:  # fmt: skip
-    """How an exporter gets ranges and exceptions from `clips`.
+    """How an exporter gets an equalised network, ranges and exceptions from `clips`.
 
     Args:
         cache: where the ranges are kept; nowhere if None.
     """
     from gmme_calibration.cache import cached_ranges, ranges_key
+    from gmme_calibration.equalization import equalize
     from gmme_calibration.ranges import Ranges, calibrate_ranges
     from gmme_calibration.thresholds import Method
     from gmme_exporters.int8 import OP_TYPES
@@ -70,4 +71,6 @@ def calibration_of(
     return Calibration(
         ranges, {**clips.to_dict(), "method": str(method)}, clips.sha256,
         lambda quantizer: refiner.refine(quantizer, clips, report),
+        (lambda model, flavour: equalize(model, clips.waveforms, flavour))
+        if refiner.equalize else None,
     )  # fmt: skip

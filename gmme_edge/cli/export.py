@@ -36,11 +36,13 @@ from gmme_edge.cli.options import (
 )
 from gmme_edge.cli.quantization_options import (
     BiasCorrectionOption,
+    EqualizeOption,
     Int8FloatOption,
     MaxAccuracyDropOption,
     MaxFloatMacsOption,
     Refiner,
     check_limit,
+    limit_drop,
     make_refiner,
 )
 from gmme_edge.cli.verdict_options import (
@@ -140,6 +142,7 @@ def export(
     max_float_macs: MaxFloatMacsOption = 10,
     int8_float: Int8FloatOption = None,
     bias_correction: BiasCorrectionOption = None,
+    equalize: EqualizeOption = None,
     min_accuracy: MinAccuracyOption = None,
     max_latency_p90_ms: MaxLatencyOption = None,
     cache: CacheOption = None,
@@ -199,10 +202,15 @@ def export(
             judge = make_judge(verdict, checkpoint, clip_source, where, cache, skip_bad)
         if save_calib_clips:
             save_selection(clips, save_calib_clips)
+    limited = max_accuracy_drop is not None
     refiner = make_refiner(
-        checkpoint, clip_source, max_accuracy_drop, max_float_macs, int8_float, bias_correction,
-        not auto, cache, skip_bad,
-    )  # fmt: skip
+        checkpoint, limited if bias_correction is None else bias_correction, equalize, int8_float
+    )
+    if max_accuracy_drop is not None and clip_source:
+        refiner = limit_drop(
+            refiner, checkpoint.spec, clip_source, max_accuracy_drop, max_float_macs, not auto,
+            cache, skip_bad,
+        )  # fmt: skip
     bundle = run_export(
         checkpoint, output, options, clips, untrained, method, cache or default_cache(), judge,
         refiner,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,6 +64,15 @@ BiasCorrectionOption = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+EqualizeOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--equalize/--no-equalize",
+        help="Scale channels so that their ranges are alike; the network's function stays.  "
+        "[default: with --bias-correction, unless trained with --qat]",
+        rich_help_panel=_PANEL,
+    ),
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +80,7 @@ class Refiner:
     """Chooses the layers left in floating point, and corrects biases.
 
     Attributes:
+        equalize: whether the network is equalised first.
         floats: the blocks left in floating point where there is no budget.
         budget: None to measure nothing.
         strict: raise where the budget cannot be met; otherwise take what loses least.
@@ -78,6 +88,7 @@ class Refiner:
     """
 
     bias_correction: bool = False
+    equalize: bool = False
     floats: str = FRONT
     budget: Budget | None = None
     strict: bool = True
@@ -155,25 +166,32 @@ def check_limit(
 
 
 def make_refiner(
-    checkpoint: Checkpoint, source: Source | None, max_accuracy_drop: float | None,
-    max_float_macs: float, int8_float: str | None, bias_correction: bool | None, strict: bool,
-    cache: Path | None, skip_bad: bool,
+    checkpoint: Checkpoint, bias_correction: bool, equalize: bool | None,
+    int8_float: str | None = None,
 ) -> Refiner:  # fmt: skip
-    """What the options ask for; decodes the validation clips where a drop is limited."""
+    """What the options ask for where no drop is limited."""
+    trained_float = _trained_float(checkpoint)
+    if equalize is None:  # `--qat` taught it to bear the rounding of its channels as they are
+        equalize = bias_correction and trained_float is None
+    return Refiner(bias_correction, equalize, int8_float or trained_float or FRONT)
+
+
+def limit_drop(
+    refiner: Refiner, spec: ModelSpec, source: Source, max_accuracy_drop: float,
+    max_float_macs: float, strict: bool, cache: Path | None, skip_bad: bool,
+) -> Refiner:  # fmt: skip
+    """The same with a budget; decodes the validation clips."""
     from gmme_calibration.exceptions import Budget
 
-    if max_accuracy_drop is None or source is None:
-        return Refiner(bool(bias_correction), int8_float or _trained_float(checkpoint))
-    spec = checkpoint.spec
     validation = load_clips(source.validation, "validation", spec.sample_rate_hz, cache, skip_bad)
     budget = Budget(max_accuracy_drop, max_float_macs / 100)
-    return Refiner(bias_correction is not False, FRONT, budget, strict, spec, validation)
+    return replace(refiner, budget=budget, strict=strict, spec=spec, validation=validation)
 
 
-def _trained_float(checkpoint: Checkpoint) -> str:
-    """What quantization-aware training left in floating point; the front without it."""
+def _trained_float(checkpoint: Checkpoint) -> str | None:
+    """What quantization-aware training left in floating point; None without it."""
     recipe = checkpoint.training.get("recipe", {})
-    return str(recipe["qat_float"]) if recipe.get("qat", "off") != "off" else FRONT
+    return str(recipe["qat_float"]) if recipe.get("qat", "off") != "off" else None
 
 
 def make_probe(quantizer: Quantizer, clips: CalibrationSet, bias_correction: bool) -> Probe:

@@ -19,7 +19,7 @@ from gmme_edge.cli.options import (
     SkipBadOption,
     load_clips,
 )
-from gmme_edge.cli.quantization_options import BiasCorrectionOption, Refiner
+from gmme_edge.cli.quantization_options import BiasCorrectionOption, EqualizeOption, Refiner
 from gmme_edge.errors import UsageError, require
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def sensitivity(
     calib_size: Annotated[int, typer.Option(min=1, help="Training clips for ranges.")] = 128,
     calib_method: Annotated[str, typer.Option(help="As for export.")] = "mean",
     bias_correction: BiasCorrectionOption = None,
+    equalize: EqualizeOption = None,
     target: TargetOption = None,
     cache: CacheOption = None,
     skip_bad: SkipBadOption = False,
@@ -67,12 +68,12 @@ def sensitivity(
     from gmme_edge.cli.calibration import calibration_clips
     from gmme_edge.cli.console import emit_json, stdout
     from gmme_edge.cli.export_display import export_display
-    from gmme_edge.cli.quantization_options import accuracy_on, make_probe
+    from gmme_edge.cli.quantization_options import accuracy_on, make_probe, make_refiner
     from gmme_edge.models.checkpoint import open_checkpoint
 
     method = Method.parse(calib_method)
-    corrected = bias_correction is not False
     opened = open_checkpoint(checkpoint)
+    refiner = make_refiner(opened, bias_correction is not False, equalize)
     source = open_source(dataset, data, fold, validate=accuracy)
     clips = calibration_clips(opened.spec, source, calib_size, 0, None, cache, skip_bad)
     validation = None
@@ -82,18 +83,20 @@ def sensitivity(
         )
     with export_display() as report, tempfile.TemporaryDirectory() as folder:
         quantizer = _quantizer(
-            opened, clips, precision, target or "ort-cpu", method, report, Path(folder), cache
-        )
+            opened, clips, precision, target or "ort-cpu", method, report, Path(folder), cache,
+            refiner,
+        )  # fmt: skip
         measure = accuracy_on(validation, opened.spec, precision) if validation else None
         report.stage(f"sensitivity of {precision}")
-        probe = make_probe(quantizer, clips, corrected)
+        probe = make_probe(quantizer, clips, refiner.bias_correction)
         effects = measure_effects(
             probe, layers, measure, lambda done, total: report.progress("parts", done, total)
         )
         reference = measure(quantizer.prepared) if measure else None
     document = {
         "schema": 1, "model": opened.spec.name, "precision": precision, "dataset": dataset,
-        "fold": fold, "method": str(method), "bias_correction": corrected,
+        "fold": fold, "method": str(method), "bias_correction": refiner.bias_correction,
+        "equalized": refiner.equalize,
         "accuracy_float": reference, "n_validation": len(validation) if validation else 0,
         "calibration_sha256": clips.sha256, "effects": [effect.to_dict() for effect in effects],
     }  # fmt: skip
@@ -107,7 +110,7 @@ def sensitivity(
 
 def _quantizer(
     checkpoint: Checkpoint, clips: CalibrationSet, precision: str, target: str, method: Any,  # noqa: ANN401
-    report: Report, folder: Path, cache: Path | None,
+    report: Report, folder: Path, cache: Path | None, refiner: Refiner,
 ) -> Quantizer:  # fmt: skip
     from gmme_edge.cli.calibration import calibration_of
     from gmme_edge.data.store import default_cache
@@ -117,9 +120,12 @@ def _quantizer(
 
     report.stage("export to ONNX")
     source, prepared = folder / "model.onnx", folder / "prepared.onnx"
-    export_onnx(lower(checkpoint.model, target_of(precision, target)), source, DEFAULT_OPSET, False)
+    calibration = calibration_of(clips, report, method, cache or default_cache(), refiner)
+    model = checkpoint.model
+    if calibration.equalize:
+        model = calibration.equalize(model, precision)
+    export_onnx(lower(model, target_of(precision, target)), source, DEFAULT_OPSET, False)
     prepare_int8(source, prepared)
-    calibration = calibration_of(clips, report, method, cache or default_cache(), Refiner())
     return Quantizer(prepared, calibration.ranges(prepared), precision)  # type: ignore[arg-type]
 
 

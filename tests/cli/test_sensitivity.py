@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,6 +14,8 @@ from typer.testing import CliRunner
 
 from gmme_edge.blocks import block_of
 from gmme_edge.cli.app import app
+from gmme_edge.cli.quantization_options import make_refiner
+from gmme_edge.models.checkpoint import load_checkpoint
 from tests.artifacts import small_checkpoint, write_words
 
 
@@ -94,7 +97,7 @@ def test_exceptions_are_in_the_manifest(root: Path, tmp_path: Path, words: Path)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
     noted = manifest["provenance"]["quantization"]["int8-ort"]
     assert noted["float_layers"] == [] and noted["float_macs"] == 0
-    assert noted["corrected_biases"] > 20
+    assert noted["corrected_biases"] > 20 and noted["equalized"]
     search = noted["search"]
     assert search["met"] and search["budget"]["max_drop_points"] == 100
     assert search["trials"] == [search["chosen"]]
@@ -125,6 +128,24 @@ def test_named_blocks_stay_in_float(
     assert bool(layers) == bool(expected)
     if options:
         assert {block_of(layer) for layer in layers} == expected
+
+
+@pytest.mark.parametrize(
+    ("corrected", "asked", "qat", "expected"),
+    [
+        (False, None, "off", False),
+        (True, None, "off", True),
+        (True, None, "int8-ort", False),
+        (True, True, "int8-ort", True),
+        (True, False, "off", False),
+    ],
+)
+def test_what_qat_trained_is_not_equalized_unasked(
+    root: Path, corrected: bool, asked: bool | None, qat: str, expected: bool
+) -> None:
+    recipe = {"qat": qat, "qat_float": "stem"}
+    trained = replace(load_checkpoint(small_checkpoint(root)), training={"recipe": recipe})
+    assert make_refiner(trained, corrected, asked).equalize is expected
 
 
 def test_a_block_that_is_not_there(root: Path, tmp_path: Path, words: Path) -> None:

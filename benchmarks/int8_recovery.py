@@ -1,0 +1,96 @@
+"""What equalisation and bias correction give back where every layer is quantized.
+
+python benchmarks/int8_recovery.py digits speech-commands DATA [--fold 5] [--method mse]
+
+Validation clips judge, as in `calibration_accuracy.py`; the first row is `export`'s default, whose
+front stays in floating point. A second run prints the same figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from gmme_calibration.equalization import equalize
+from gmme_calibration.ranges import calibrate_ranges
+from gmme_calibration.selection import open_source
+from gmme_calibration.sensitivity import sqnr_db
+from gmme_calibration.thresholds import Method
+from gmme_edge.cli.calibration import calibration_clips
+from gmme_edge.cli.quantization_options import make_probe
+from gmme_edge.data.store import load_waveforms
+from gmme_edge.evaluation import predict_store
+from gmme_edge.models.checkpoint import open_checkpoint
+from gmme_edge.runtime.onnxruntime import open_graph
+from gmme_exporters.int8 import OP_TYPES, Quantizer, prepare_int8
+from gmme_exporters.lowering.targets import lower, target_of
+from gmme_exporters.onnx import export_onnx
+
+HEADER = (
+    "| flavour | float | ranges | equalised | corrected | accuracy | flips | SQNR of probabilities, "
+    "dB |\n|---|---|---|---|---|---:|---:|---:|"
+)
+
+
+def main() -> None:
+    options = _options()
+    checkpoint = open_checkpoint(options.checkpoint)
+    spec = checkpoint.spec
+    source = open_source(options.dataset, options.data, options.fold, validate=True)
+    validation = load_waveforms(source.validation, spec.sample_rate_hz)
+    clips = calibration_clips(spec, source, 128, 0, None, None, False)
+
+    def judge(path: Path, precision: str) -> np.ndarray:
+        return predict_store(
+            open_graph(path, precision, threads=1), validation, spec.n_samples, batch_size=1
+        )
+
+    exact = None
+    variants = [("mean", True, False, False)]  # method, front in float, equalised, corrected
+    variants += [(options.method, False, e, c) for e in (False, True) for c in (False, True)]
+    for flavour in ("int8-ort", "int8-tensorrt"):
+        for name, front, equalized, corrected in variants:
+            model = checkpoint.model
+            if equalized:
+                model = equalize(model, clips.waveforms, flavour)
+            with tempfile.TemporaryDirectory() as folder:
+                graph, prepared, target = (Path(folder) / f"{part}.onnx" for part in "gpt")
+                export_onnx(lower(model, target_of(flavour, "ort-cpu")), graph, embedding=False)
+                prepare_int8(graph, prepared)
+                if exact is None:
+                    exact = judge(prepared, "fp32")
+                    right = (exact.argmax(axis=1) == validation.labels).mean()
+                    print(f"{options.checkpoint}: float32 {right:.2%} of {len(validation)} clips")
+                    print(HEADER)
+                ranges = calibrate_ranges(
+                    prepared, clips.waveforms, OP_TYPES, None, Method.parse(name)
+                )
+                quantizer = Quantizer(prepared, ranges, flavour)
+                floats = quantizer.front if front else ()
+                make_probe(quantizer, clips, corrected).write(target, floats)
+                found = judge(target, flavour)
+            accuracy = (found.argmax(axis=1) == validation.labels).mean()
+            flips = int((found.argmax(axis=1) != exact.argmax(axis=1)).sum())
+            marks = ["front" if front else "–", name]
+            marks += ["yes" if done else "no" for done in (equalized, corrected)]
+            print(
+                f"| {flavour} | {' | '.join(marks)} | {accuracy:.2%} | {flips} "
+                f"| {sqnr_db(exact, found):.1f} |", flush=True,
+            )  # fmt: skip
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint")
+    parser.add_argument("dataset")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--fold", type=int)
+    parser.add_argument("--method", default="mse", help="ranges where nothing stays in float")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
