@@ -12,7 +12,6 @@ across channels do not: what a GMME block reads or writes stays as it is.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
@@ -24,11 +23,11 @@ from gmme_edge.audio import Waveform
 from gmme_edge.models.downsample import AADown
 from gmme_edge.models.eat import EAT, ResBlock, Stem, peak_scale
 
-# s = peak⁻ᵃ · weightᵇ; the weights of int8-ort have 7 bits, and bear an unequal load less well.
-# Measured: docs/precision.md.
-_POWERS = {"int8-ort": (0.5, 0.5), "int8-tensorrt": (1.0, 0.0)}
+# s = peak^−power, by measurement (docs/precision.md). What evens out channels makes the weights
+# that read them uneven, and those of int8-ort have 7 bits: half of it is better there.
+_POWERS = {"int8-ort": 0.5, "int8-tensorrt": 1.0}
 _CLIPS = 32
-_LEAST = 1e-4  # a channel that hardly ever speaks is not made louder than this allows
+_LEAST = 1e-4  # a channel that is as good as silent stays so
 
 
 @torch.no_grad()
@@ -42,15 +41,12 @@ def equalize(model: EAT, waveforms: Waveform | Windows, flavour: str) -> EAT:
     model = copy.deepcopy(model).eval()
     blocks = [model.stem, *model.stage1, *model.stage2, model.project]
     peaks = _peaks(model, [part for block in blocks for part in _writers(block)], waveforms)
-    of_peaks, of_weights = _POWERS[flavour]
     for before, behind in pairwise(blocks):
         writers, readers = _writers(before), _readers(behind)
-        if not writers or not readers:
-            continue
-        loudness = _largest(peaks[part] / peaks[part].max() for part in writers)
-        load = _largest(_load(conv) for conv in readers if conv.groups == 1)
-        factors = loudness**-of_peaks * load**of_weights
-        _scale(writers, readers, factors / factors.log().mean().exp())
+        if writers and readers:
+            loudness = torch.stack([_relative(peaks[part]) for part in writers]).amax(dim=0)
+            factors = loudness.clamp_min(_LEAST) ** -_POWERS[flavour]
+            _scale(writers, readers, factors / factors.log().mean().exp())
     return model
 
 
@@ -90,17 +86,8 @@ def _peaks(
     return {part: torch.stack(values).mean(0) for part, values in found.items()}
 
 
-def _load(conv: nn.Conv1d) -> Tensor:
-    """Per input channel its largest weight, as a part of the largest of the same output channel.
-
-    That is what shares a step; a depth-wise convolution has one for each of its channels.
-    """
-    sizes = conv.weight.abs().amax(dim=2)
-    return (sizes / sizes.amax(dim=1, keepdim=True).clamp_min(1e-30)).amax(dim=0)
-
-
-def _largest(values: Iterable[Tensor]) -> Tensor:
-    return torch.stack(list(values)).amax(dim=0).clamp_min(_LEAST)
+def _relative(peaks: Tensor) -> Tensor:
+    return peaks / peaks.max().clamp_min(1e-30)
 
 
 def _scale(writers: list[nn.Module], readers: list[nn.Conv1d], factors: Tensor) -> None:
