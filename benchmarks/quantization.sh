@@ -2,8 +2,8 @@
 # What INT8 costs and gains: the tables of docs/results/quantization.md.
 #
 # Usage: benchmarks/quantization.sh DATASET DATA FOLD|- OUT CHECKPOINT…
-# Per checkpoint three bundles (the front in floating point, nothing, what the search finds within 0.5
-# points; none where it finds none), each scored on the test clips by precision.
+# Per checkpoint three bundles (the front in floating point; nothing, equalised and corrected; what the
+# search finds within 0.5 points; none where it finds none), each scored on the test clips by precision.
 set -euo pipefail
 dataset=$1 data=$2 fold=$3 out=$4
 shift 4
