@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from gmme_edge.cli.quantization_options import make_probe
 from gmme_edge.data.store import load_waveforms
 from gmme_edge.evaluation import predict_store
 from gmme_edge.models.checkpoint import open_checkpoint
+from gmme_edge.models.eat import EAT
 from gmme_edge.runtime.onnxruntime import open_graph
 from gmme_exporters.int8 import OP_TYPES, Quantizer, prepare_int8
 from gmme_exporters.lowering.targets import lower, target_of
@@ -47,38 +49,43 @@ def main() -> None:
             open_graph(path, precision, threads=1), validation, spec.n_samples, batch_size=1
         )
 
-    exact = None
-    variants = [("mean", True, False, False)]  # method, front in float, equalised, corrected
-    variants += [(options.method, False, e, c) for e in (False, True) for c in (False, True)]
-    for flavour in ("int8-ort", "int8-tensorrt"):
-        for name, front, equalized, corrected in variants:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        target = folder / "int8.onnx"
+        exact = judge(_prepare(checkpoint.model, folder), "fp32")
+        right = (exact.argmax(axis=1) == validation.labels).mean()
+        print(f"{options.checkpoint}: float32 {right:.2%} of {len(validation)} clips")
+        print(HEADER)
+        for flavour, equalized in product(("int8-ort", "int8-tensorrt"), (False, True)):
             model = checkpoint.model
             if equalized:
                 model = equalize(model, clips.waveforms, flavour)
-            with tempfile.TemporaryDirectory() as folder:
-                graph, prepared, target = (Path(folder) / f"{part}.onnx" for part in "gpt")
-                export_onnx(lower(model, target_of(flavour, "ort-cpu")), graph, embedding=False)
-                prepare_int8(graph, prepared)
-                if exact is None:
-                    exact = judge(prepared, "fp32")
-                    right = (exact.argmax(axis=1) == validation.labels).mean()
-                    print(f"{options.checkpoint}: float32 {right:.2%} of {len(validation)} clips")
-                    print(HEADER)
+            prepared = _prepare(lower(model, target_of(flavour, "ort-cpu")), folder)
+            for front in (False,) if equalized else (True, False):
+                method = "mean" if front else options.method
                 ranges = calibrate_ranges(
-                    prepared, clips.waveforms, OP_TYPES, None, Method.parse(name)
+                    prepared, clips.waveforms, OP_TYPES, None, Method.parse(method)
                 )
                 quantizer = Quantizer(prepared, ranges, flavour)
-                floats = quantizer.front if front else ()
-                make_probe(quantizer, clips, corrected).write(target, floats)
-                found = judge(target, flavour)
-            accuracy = (found.argmax(axis=1) == validation.labels).mean()
-            flips = int((found.argmax(axis=1) != exact.argmax(axis=1)).sum())
-            marks = ["front" if front else "–", name]
-            marks += ["yes" if done else "no" for done in (equalized, corrected)]
-            print(
-                f"| {flavour} | {' | '.join(marks)} | {accuracy:.2%} | {flips} "
-                f"| {sqnr_db(exact, found):.1f} |", flush=True,
-            )  # fmt: skip
+                for corrected in (False,) if front else (False, True):
+                    probe = make_probe(quantizer, clips, corrected)
+                    probe.write(target, quantizer.front if front else ())
+                    found = judge(target, flavour)
+                    accuracy = (found.argmax(axis=1) == validation.labels).mean()
+                    flips = int((found.argmax(axis=1) != exact.argmax(axis=1)).sum())
+                    marks = "front" if front else "–", method, *map(_yes, (equalized, corrected))
+                    figures = f"{accuracy:.2%} | {flips} | {sqnr_db(exact, found):.1f}"
+                    print(f"| {flavour} | {' | '.join(marks)} | {figures} |", flush=True)
+
+
+def _prepare(model: EAT, folder: Path) -> Path:
+    export_onnx(model, folder / "model.onnx", embedding=False)
+    prepare_int8(folder / "model.onnx", folder / "prepared.onnx")
+    return folder / "prepared.onnx"
+
+
+def _yes(done: bool) -> str:
+    return "yes" if done else "no"
 
 
 def _options() -> argparse.Namespace:
