@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from gmme_calibration.sample import calibration_set
 from gmme_calibration.selection import open_source
 from gmme_calibration.sensitivity import sqnr_db
 from gmme_calibration.thresholds import METHODS, Method
-from gmme_edge.data.store import load_waveforms
+from gmme_edge.data.store import WaveformStore, load_waveforms
 from gmme_edge.evaluation import predict_store
 from gmme_edge.models.checkpoint import open_checkpoint
 from gmme_edge.runtime.onnxruntime import open_graph
@@ -41,10 +42,7 @@ def main() -> None:
         export_onnx(network, graph, embedding=False)
         prepare_int8(graph, prepared)
 
-        def judge(path: Path, precision: str) -> np.ndarray:
-            run = open_graph(path, precision, threads=1)
-            return predict_store(run, validation, spec.n_samples, batch_size=1)
-
+        judge = judge_on(validation, spec.n_samples)
         exact = judge(prepared, "fp32")
         right = exact.argmax(axis=1) == validation.labels
         print(f"{options.checkpoint}: float32 {right.mean():.2%} of {len(validation)} clips")
@@ -70,12 +68,26 @@ def main() -> None:
             )
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+def judge_on(store: WaveformStore, n_samples: int) -> Callable[[Path, str], np.ndarray]:
+    """An ONNX file and its precision → probabilities of `store`'s clips."""
+
+    def judge(path: Path, precision: str) -> np.ndarray:
+        return predict_store(open_graph(path, precision, threads=1), store, n_samples, batch_size=1)
+
+    return judge
+
+
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("checkpoint")
     parser.add_argument("dataset")
     parser.add_argument("data", type=Path)
     parser.add_argument("--fold", type=int)
+    return parser
+
+
+def _options() -> argparse.Namespace:
+    parser = parser_of(__doc__)
     parser.add_argument("--all-layers", action="store_true", help="the front quantized as well")
     return parser.parse_args()
 

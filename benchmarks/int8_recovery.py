@@ -13,7 +13,7 @@ import tempfile
 from itertools import product
 from pathlib import Path
 
-import numpy as np
+from calibration_accuracy import judge_on, parser_of
 
 from gmme_calibration.equalization import equalize
 from gmme_calibration.ranges import calibrate_ranges
@@ -23,10 +23,8 @@ from gmme_calibration.thresholds import Method
 from gmme_edge.cli.calibration import calibration_clips
 from gmme_edge.cli.quantization_options import make_probe
 from gmme_edge.data.store import load_waveforms
-from gmme_edge.evaluation import predict_store
 from gmme_edge.models.checkpoint import open_checkpoint
 from gmme_edge.models.eat import EAT
-from gmme_edge.runtime.onnxruntime import open_graph
 from gmme_exporters.int8 import OP_TYPES, Quantizer, prepare_int8
 from gmme_exporters.lowering.targets import lower, target_of
 from gmme_exporters.onnx import export_onnx
@@ -44,11 +42,7 @@ def main() -> None:
     validation = load_waveforms(source.validation, spec.sample_rate_hz)
     clips = calibration_clips(spec, source, 128, 0, None, None, False)
 
-    def judge(path: Path, precision: str) -> np.ndarray:
-        return predict_store(
-            open_graph(path, precision, threads=1), validation, spec.n_samples, batch_size=1
-        )
-
+    judge = judge_on(validation, spec.n_samples)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         target = folder / "int8.onnx"
@@ -89,11 +83,7 @@ def _yes(done: bool) -> str:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint")
-    parser.add_argument("dataset")
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--fold", type=int)
+    parser = parser_of(__doc__)
     parser.add_argument("--method", default="mse", help="ranges where nothing stays in float")
     return parser.parse_args()
 

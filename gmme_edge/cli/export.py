@@ -202,10 +202,9 @@ def export(
             judge = make_judge(verdict, checkpoint, clip_source, where, cache, skip_bad)
         if save_calib_clips:
             save_selection(clips, save_calib_clips)
-    limited = max_accuracy_drop is not None
-    refiner = make_refiner(
-        checkpoint, limited if bias_correction is None else bias_correction, equalize, int8_float
-    )
+    if bias_correction is None:
+        bias_correction = max_accuracy_drop is not None
+    refiner = make_refiner(checkpoint, bias_correction, equalize, int8_float)
     if max_accuracy_drop is not None and clip_source:
         refiner = limit_drop(
             refiner, checkpoint.spec, clip_source, max_accuracy_drop, max_float_macs, not auto,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pytest
@@ -26,7 +25,7 @@ from tests.training.tiny_run import LABELS, RECIPE, make_data, make_sounds, make
 def test_network_learns(down: Downsample, tmp_path: Path) -> None:
     """Three classes of sounds that it has not heard, with the averaged weights."""
     recipe = Recipe(
-        epochs=20, batch_size=8, max_lr=3e-3, ema_unit="step", ema_decay=0.9, augment=False,
+        epochs=40, batch_size=8, max_lr=3e-3, ema_unit="step", ema_decay=0.9, augment=False,
         mixing=False,
     )  # fmt: skip
     trainer = make_trainer(
@@ -34,12 +33,12 @@ def test_network_learns(down: Downsample, tmp_path: Path) -> None:
     )
     trainer.run()
     losses = [entry["loss"] for entry in trainer.state.history]
-    # Blind guessing costs ln 3 = 1.1 and finds 33 %. Every CPU rounds sums differently, which is
-    # like another seed: 24 of those ended at 0.29 to 0.61 and with 83 to 100 %.
-    assert losses[0] > 0.8 and median(losses[-5:]) < 0.8
+    # Every CPU rounds sums differently, which is like another seed: with fewer epochs, or with
+    # augmentation, some seeds miss what follows.
+    assert losses[0] > 0.8 and losses[-1] < 0.6  # blind guessing costs ln 3 = 1.1
     predict = torch_predictor(load_checkpoint(tmp_path).model)
     result = score_store(predict, make_sounds(30, seed=7), TINY.n_samples, LABELS)
-    assert result.accuracy > 0.7
+    assert result.accuracy > 0.8
 
 
 def test_first_step_is_adamw_on_the_smoothed_cross_entropy(tmp_path: Path) -> None:
