@@ -100,7 +100,7 @@ def train(
     chosen_folds = _choose_folds(dataset, fold, folds, against)
     baseline = _load_baseline(against)
     chosen = options.transfer_settings(
-        init, freeze, layer_decay, teacher, teacher_weight, teacher_temperature
+        init, freeze, layer_decay, qat, teacher, teacher_weight, teacher_temperature
     ) | {
         "batch_size": batch_size, "max_lr": lr, "label_smoothing": label_smoothing,
         "ema_decay": ema_decay, "ema_unit": ema_unit, "augment": augment, "seed": seed,

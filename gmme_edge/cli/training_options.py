@@ -79,8 +79,8 @@ QatOption = Annotated[
     bool,
     typer.Option(
         "--qat",
-        help="Train --init on as its INT8 export will compute, briefly and gently; "
-        "--set qat=int8-tensorrt for the other flavour.",
+        help="Train --init on as its INT8 export will compute, briefly and gently, by its own "
+        "outputs in floating point; --set qat=int8-tensorrt for the other flavour.",
         rich_help_panel=_TRANSFER,
     ),
 ]
@@ -93,7 +93,10 @@ TeacherOption = Annotated[
 ]
 TeacherWeightOption = Annotated[
     float | None,
-    typer.Option(help="Of the teacher's loss, 0 to 1; default 0.5.", rich_help_panel=_TRANSFER),
+    typer.Option(
+        help="Of the teacher's loss, 0 to 1; default 0.5, or 1 with --qat where --init teaches.",
+        rich_help_panel=_TRANSFER,
+    ),
 ]
 TeacherTemperatureOption = Annotated[float | None, typer.Option(rich_help_panel=_TRANSFER)]
 FoldsOption = Annotated[
@@ -163,15 +166,16 @@ def qat_settings(
 
 
 def transfer_settings(
-    init: str | None, freeze: str | None, layer_decay: float | None,
+    init: str | None, freeze: str | None, layer_decay: float | None, qat: bool,
     teacher: str | None, weight: float | None, temperature: float | None,
 ) -> dict[str, Any]:  # fmt: skip
     """The recipe's fields on transfer; an option without what it acts on is refused."""
+    taught_by = init if qat and teacher is None else teacher
     needed = {
         "--freeze": (freeze, init, "--init"),
         "--layer-decay": (layer_decay, init, "--init"),
-        "--teacher-weight": (weight, teacher, "--teacher"),
-        "--teacher-temperature": (temperature, teacher, "--teacher"),
+        "--teacher-weight": (weight, taught_by, "--teacher"),
+        "--teacher-temperature": (temperature, taught_by, "--teacher"),
     }
     for option, (value, source, other) in needed.items():
         if value is not None and source is None:

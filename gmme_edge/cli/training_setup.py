@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -110,6 +111,7 @@ class TrainingSetup:
             several: other folds follow: decode the whole data set once.
         """
         from gmme_edge.data.registry import open_dataset
+        from gmme_edge.models.checkpoint import Checkpoint
         from gmme_edge.runtime.bundle import MANIFEST
         from gmme_edge.training.distill import Teacher
         from gmme_edge.training.loop import Trainer
@@ -131,12 +133,15 @@ class TrainingSetup:
             start = initial_model(spec, source, opened.labels, self.recipe.seed, self.any_rate)
             identity["init"] = {"name": Path(self.init or "").name, "sha256": source.sha256}
         if taught_by:
-            teacher = Teacher(taught_by, self.fabric.device if self.fabric else self.device)
-            teacher.check(spec, opened.labels)
             identity["teacher"] = {
                 "name": Path(self.teacher or "").name,
                 "sha256": taught_by.sha256,
             }
+        elif start and self.recipe.qat != "off" and self.recipe.teacher_weight:
+            taught_by = Checkpoint(copy.deepcopy(start), opened.labels)
+        if taught_by:
+            teacher = Teacher(taught_by, self.fabric.device if self.fabric else self.device)
+            teacher.check(spec, opened.labels)
         return Trainer(
             spec, self._load(opened, fold, spec.sample_rate_hz, several), self.recipe, out,
             self.device, fabric=self.fabric, start=start, teacher=teacher, identity=identity,

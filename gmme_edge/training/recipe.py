@@ -19,7 +19,8 @@ _EPOCHS = {"esc50": 3500, "urbansound8k": 1500, "speech-commands": 300}
 
 # What `train --qat` changes of a named recipe; docs/training.md.
 QAT_EPOCHS = 2
-QAT_CHANGES = {"qat": "int8-ort", "max_lr": 1e-4, "batch_size": 16, "mixing": False}
+QAT_CHANGES = {"qat": "int8-ort", "max_lr": 1e-4, "batch_size": 16, "mixing": False,
+               "teacher_weight": 1.0}  # fmt: skip
 
 # Below this many epochs, a decay of 0.995 per epoch would still hold the first epochs' weights.
 _EPOCHS_FOR_EPOCH_EMA = 300

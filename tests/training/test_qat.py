@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from gmme_edge.cli.app import app
 from gmme_edge.errors import CheckpointError, UsageError
@@ -21,7 +22,7 @@ from gmme_edge.training.recipe import QAT_CHANGES, QAT_EPOCHS, Recipe
 from gmme_edge.training.start import check_trained
 from gmme_exporters.bundle import export_bundle
 from gmme_exporters.options import ExportOptions
-from tests.artifacts import calibration, small_checkpoint, sounds, write_words
+from tests.artifacts import calibration, small_checkpoint, sounds, torch_logits, write_words
 from tests.training.tiny_run import LABELS, RECIPE, SPEC, make_trainer
 
 QAT = replace(RECIPE, qat="int8-ort", epochs=2, max_lr=1e-3, mixing=False, qat_clips=8)
@@ -112,25 +113,51 @@ def test_without_a_trained_network_it_is_refused(start: EAT, tmp_path: Path) -> 
 
 
 @pytest.fixture(scope="module")
-def commanded(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("commanded")
-    data, init = write_words(folder / "words"), str(small_checkpoint(root))
-    flags = ["train", "--qat", "--dataset", "speech-commands", "--data", str(data),
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_words(tmp_path_factory.mktemp("words"))
+
+
+def command(words: Path, out: Path, *more: str) -> Result:
+    flags = ["train", "--qat", "--dataset", "speech-commands", "--data", str(words),
              "--threads", "1", "--device", "cpu", "--no-tensorboard", "--sample-rate", "8000",
              "--samples", "1024", "--factors", "2,2", "--batch-size", "4",
-             "-o", str(folder / "out"), "--json"]  # fmt: skip
-    refused = CliRunner().invoke(app, flags)
-    assert refused.exit_code == 2 and "--qat without --init" in refused.stderr
-    result = CliRunner().invoke(app, [*flags, "--init", init, "--teacher", init])
+             "-o", str(out), "--json"]  # fmt: skip
+    return CliRunner().invoke(app, [*flags, *more])
+
+
+def succeed(result: Result) -> dict[str, Any]:
     assert result.exit_code == 0, result.stderr
-    assert json.loads(result.stdout)["epoch"] == QAT_EPOCHS
-    return folder / "out"
+    figures: dict[str, Any] = json.loads(result.stdout)
+    return figures
+
+
+@pytest.fixture(scope="module")
+def commanded(root: Path, words: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("commanded") / "out"
+    refused = command(words, out)
+    assert refused.exit_code == 2 and "--qat without --init" in refused.stderr
+    figures = succeed(command(words, out, "--init", str(small_checkpoint(root))))
+    assert figures["epoch"] == QAT_EPOCHS
+    return out
 
 
 def test_the_command_has_its_own_recipe(commanded: Path) -> None:
     recipe = load_checkpoint(commanded).training["recipe"]
     assert {key: recipe[key] for key in QAT_CHANGES} == {**QAT_CHANGES, "batch_size": 4}
-    assert recipe["teacher_weight"] == 0.5
+
+
+def test_the_network_to_start_from_is_the_teacher(
+    root: Path, words: Path, commanded: Path, tmp_path: Path
+) -> None:
+    init = str(small_checkpoint(root))
+    succeed(command(words, tmp_path / "named", "--init", init, "--teacher", init,
+                    "--teacher-weight", "1"))  # fmt: skip
+    succeed(command(words, tmp_path / "labels", "--init", init, "--teacher-weight", "0"))
+    own, named, by_labels = (
+        torch_logits(load_checkpoint(folder).model, sounds())
+        for folder in (commanded, tmp_path / "named", tmp_path / "labels")
+    )
+    assert (own == named).all() and not (own == by_labels).any()
 
 
 @pytest.mark.slow
