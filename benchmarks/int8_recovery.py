@@ -1,18 +1,22 @@
-"""What equalisation and bias correction give back where every layer is quantized.
+"""What equalisation, aligned silence and bias correction give back where layers are quantized.
 
 python benchmarks/int8_recovery.py digits speech-commands DATA [--fold 5] [--method mse]
 
 Validation clips judge, as in `calibration_accuracy.py`; the first row is `export`'s default, whose
-front stays in floating point. dB: SQNR of the probabilities.
+front stays in floating point. dB: SQNR of the probabilities, of the graph and of the same graph
+without the rounding of activations, which is the most that a better rounding of weights could give.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from pathlib import Path
 
+import onnx
 from calibration_accuracy import judge_on, parser_of
 
 from gmme_calibration.equalization import equalize
@@ -25,13 +29,32 @@ from gmme_edge.cli.quantization_options import make_probe
 from gmme_edge.data.store import load_waveforms
 from gmme_edge.models.checkpoint import open_checkpoint
 from gmme_edge.models.eat import EAT
-from gmme_exporters.int8 import OP_TYPES, Quantizer, prepare_int8
+from gmme_exporters.int8 import OP_TYPES, Flavour, Quantizer, prepare_int8
 from gmme_exporters.lowering.targets import lower, target_of
 from gmme_exporters.onnx import export_onnx
+from gmme_exporters.silence import align_silence
+
+FLAVOURS: tuple[Flavour, ...] = ("int8-ort", "int8-tensorrt")
 
 HEADER = """\
-| flavour | float | ranges | equalised | corrected | accuracy | flips | dB |
-|---|---|---|---|---|---:|---:|---:|"""
+| flavour | float | ranges | equalised | aligned | corrected | accuracy | flips | dB | weights, dB |
+|---|---|---|---|---|---|---:|---:|---:|---:|"""
+
+
+@dataclass(frozen=True)
+class Variant:
+    front: bool = False
+    equalized: bool = False
+    aligned: bool = False
+    corrected: bool = False
+
+
+VARIANTS = (
+    Variant(front=True), Variant(front=True, aligned=True), Variant(), Variant(aligned=True),
+    Variant(corrected=True), Variant(aligned=True, corrected=True),
+    Variant(equalized=True, corrected=True),
+    Variant(equalized=True, aligned=True, corrected=True),
+)  # fmt: skip
 
 
 def main() -> None:
@@ -45,37 +68,67 @@ def main() -> None:
     judge = judge_on(validation, spec.n_samples)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        target = folder / "int8.onnx"
-        exact = judge(_prepare(checkpoint.model, folder), "fp32")
+        target, weights_alone = folder / "int8.onnx", folder / "weights.onnx"
+        exact = judge(_prepare(checkpoint.model, folder / "exact"), "fp32")
         right = (exact.argmax(axis=1) == validation.labels).mean()
         print(f"{options.checkpoint}: float32 {right:.2%} of {len(validation)} clips")
         print(HEADER)
-        for flavour, equalized in product(("int8-ort", "int8-tensorrt"), (False, True)):
+
+        @cache
+        def quantizer_of(flavour: Flavour, equalized: bool, method: str) -> Quantizer:
             model = checkpoint.model
             if equalized:
                 model = equalize(model, clips.waveforms, flavour)
-            prepared = _prepare(lower(model, target_of(flavour, "ort-cpu")), folder)
-            for front in (False,) if equalized else (True, False):
-                method = "mean" if front else options.method
-                ranges = calibrate_ranges(
-                    prepared, clips.waveforms, OP_TYPES, None, Method.parse(method)
-                )
-                quantizer = Quantizer(prepared, ranges, flavour)
-                for corrected in (False,) if front else (False, True):
-                    probe = make_probe(quantizer, clips, corrected)
-                    probe.write(target, quantizer.front if front else ())
-                    found = judge(target, flavour)
-                    accuracy = (found.argmax(axis=1) == validation.labels).mean()
-                    flips = int((found.argmax(axis=1) != exact.argmax(axis=1)).sum())
-                    marks = "front" if front else "–", method, *map(_yes, (equalized, corrected))
-                    figures = f"{accuracy:.2%} | {flips} | {sqnr_db(exact, found):.1f}"
-                    print(f"| {flavour} | {' | '.join(marks)} | {figures} |", flush=True)
+            network = lower(model, target_of(flavour, "ort-cpu"))
+            prepared = _prepare(network, folder / f"{flavour} {equalized}")
+            ranges = calibrate_ranges(
+                prepared, clips.waveforms, OP_TYPES, None, Method.parse(method)
+            )
+            return Quantizer(prepared, ranges, flavour)
+
+        for flavour, variant in product(FLAVOURS, VARIANTS):
+            if variant.aligned and not variant.front and flavour == "int8-ort":
+                continue  # nothing is shifted there
+            method = "mean" if variant.front else options.method
+            quantizer = quantizer_of(flavour, variant.equalized, method)
+            floats = quantizer.front if variant.front else ()
+            if variant.aligned:
+                quantizer = align_silence(quantizer, folder / "aligned.onnx", floats)
+            make_probe(quantizer, clips, variant.corrected).write(target, floats)
+            found = judge(target, flavour)
+            accuracy = (found.argmax(axis=1) == validation.labels).mean()
+            flips = int((found.argmax(axis=1) != exact.argmax(axis=1)).sum())
+            marks = (variant.equalized, variant.aligned, variant.corrected)
+            figures = f"{accuracy:.2%} | {flips} | {sqnr_db(exact, found):.1f}"
+            if not any(marks):
+                _round_weights_alone(target, weights_alone)
+                figures += f" | {sqnr_db(exact, judge(weights_alone, flavour)):.1f}"
+            place = "front" if variant.front else "–"
+            row = " | ".join((flavour, place, method, *map(_yes, marks), figures))
+            print(f"| {row} |", flush=True)
 
 
 def _prepare(model: EAT, folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
     export_onnx(model, folder / "model.onnx", embedding=False)
     prepare_int8(folder / "model.onnx", folder / "prepared.onnx")
     return folder / "prepared.onnx"
+
+
+def _round_weights_alone(source: Path, target: Path) -> None:
+    """The graph without the Q/DQ pairs of activations."""
+    proto = onnx.load(source)
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    exact = {
+        node.output[0]: node.input[0]
+        for node in proto.graph.node
+        if node.op_type == "QuantizeLinear" and node.input[0] not in constants
+    }
+    for node in proto.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in exact:
+            inputs = [exact[node.input[0]]]
+            node.CopyFrom(onnx.helper.make_node("Identity", inputs, node.output, name=node.name))
+    onnx.save(proto, target)
 
 
 def _yes(done: bool) -> str:

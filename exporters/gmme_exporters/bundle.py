@@ -40,6 +40,7 @@ from gmme_exporters.lowering import targets
 from gmme_exporters.onnx import ExportGraph, export_onnx
 from gmme_exporters.options import Calibration, ExportOptions, Report
 from gmme_exporters.shared_weights import share_weights
+from gmme_exporters.silence import align_silence
 from gmme_exporters.tensorrt import build_engine
 
 CALIBRATION, CARD = "calibration.json", "README.md"
@@ -173,7 +174,9 @@ class _Writer:
         if name not in self.ranges:
             prepare_int8(source, prepared)
             self.ranges[name] = calibration.ranges(prepared)
-        quantizer = Quantizer(prepared, self.ranges[name], precision)  # type: ignore[arg-type]
+        plain = Quantizer(prepared, self.ranges[name], precision)  # type: ignore[arg-type]
+        aligned = self.scratch / f"{precision}.aligned.onnx"
+        quantizer = align_silence(plain, aligned, plain.layers_of(calibration.floats))
         refined = (
             calibration.refine(quantizer) if calibration.refine else Refinement(quantizer.front)
         )
@@ -183,6 +186,7 @@ class _Writer:
             "float_macs": quantizer.share_of(refined.floats),
             "corrected_biases": len(refined.corrections),
             "equalized": calibration.equalize is not None,
+            "silence_aligned": quantizer is not plain,
             **refined.record,
         }
 

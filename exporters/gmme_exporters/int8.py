@@ -1,7 +1,8 @@
 """8-bit integers as Q/DQ graphs, in the two dialects that engines insist on.
 
-``int8-ort``        unsigned activations, signed per-channel weights, int32 biases: what ONNX
-                    Runtime turns into integer kernels. TensorRT refuses it.
+``int8-ort``        unsigned activations, signed per-channel weights, int32 biases, outputs of
+                    products left in floating point: what ONNX Runtime turns into integer
+                    kernels. TensorRT refuses it.
 ``int8-tensorrt``   everything symmetric and signed, Q/DQ on weights too, float biases, outputs
                     of weighted layers left in floating point: what TensorRT's parser accepts.
 """
@@ -28,6 +29,10 @@ Corrections = Mapping[str, NDArray[np.float32]]
 # Add, Mul, LeakyRelu and Sigmoid have integer kernels too. Quantizing them made the networks no
 # faster, and less accurate (`docs/precision.md`).
 OP_TYPES = WEIGHTED
+
+# Integer products write floats as fast as integers (MatMulIntegerToFloat, QGemm), and unrounded.
+# Convolutions have no such kernel.
+_ORT_OPTIONS = {"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]}
 
 
 def prepare_int8(source: Path, target: Path) -> None:
@@ -105,7 +110,7 @@ class Quantizer:
         proto = self._load()
         for layer in self.layers:
             if corrections and layer.name in corrections:
-                _add_to_bias(proto, layer, corrections[layer.name])
+                add_to_bias(proto, layer, corrections[layer.name], "corrected_bias")
         nodes = [node for layer in self.layers if layer.name in floats for node in layer.nodes]
         nodes += self._products_in_float(proto, floats)
         _write_qdq(proto, self.ranges, self.flavour, target, nodes)
@@ -149,25 +154,29 @@ def _write_qdq(
         nodes_to_quantize=[],
         nodes_to_exclude=[*nodes_before_first_conv(proto), *floats],
         op_types_to_quantize=list(OP_TYPES),
-        extra_options=_tensorrt_options() if for_tensorrt else {},
+        extra_options=_tensorrt_options() if for_tensorrt else _ORT_OPTIONS,
     )
     quantizer.quantize_model()
     quantizer.model.save_model_to_file(str(target), False)
     onnx.checker.check_model(str(target))
 
 
-def _add_to_bias(proto: Any, layer: Layer, correction: NDArray[np.float32]) -> None:  # noqa: ANN401
-    """Give a layer's convolutions a bias of their own, `correction` above the old one."""
+def add_to_bias(proto: Any, layer: Layer, shift: NDArray[Any], name: str) -> None:  # noqa: ANN401
+    """Give a layer's convolutions a bias of their own, called `name`, `shift` above the old one."""
     numpy_helper = require("onnx.numpy_helper", "quantize to INT8")
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
     nodes = [node for node in proto.graph.node if node.name in layer.nodes]
-    old = [numpy_helper.to_array(constants[name]) for name in nodes[0].input[2:]]
-    name = f"{layer.name}.corrected_bias"
-    corrected = np.add(correction, old[0] if old else 0, dtype=np.float32)
-    proto.graph.initializer.append(numpy_helper.from_array(corrected, name))
+    old = [constants[name] for name in nodes[0].input[2:]]
+    values = np.add(shift, numpy_helper.to_array(old[0]) if old else 0, dtype=np.float32)
+    own = f"{layer.name}.{name}"
+    if own in constants:
+        proto.graph.initializer.remove(constants[own])
+    proto.graph.initializer.append(numpy_helper.from_array(values, own))
     for node in nodes:
         del node.input[2:]
-        node.input.append(name)
+        node.input.append(own)
+    if old and not any(old[0].name in node.input for node in proto.graph.node):
+        proto.graph.initializer.remove(old[0])
 
 
 def _tensorrt_options() -> dict[str, Any]:

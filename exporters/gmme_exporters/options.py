@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gmme_edge.blocks import FRONT
 from gmme_edge.errors import UsageError
 from gmme_edge.models.eat import EAT
 from gmme_exporters.int8 import Quantizer, Ranges, Refinement
@@ -33,6 +34,7 @@ class Calibration:
         refine: chooses the layers left in floating point and corrects biases; the front's layers
             and no correction if None.
         equalize: a network and an INT8 flavour → the same function, easier to round.
+        floats: the blocks that `refine` will leave in floating point, as far as that is known.
     """
 
     ranges: Callable[[Path], Ranges]
@@ -40,6 +42,7 @@ class Calibration:
     sha256: str
     refine: Callable[[Quantizer], Refinement] | None = None
     equalize: Callable[[EAT, str], EAT] | None = None
+    floats: str = FRONT
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gmme_edge.blocks import NOTHING
 from gmme_edge.cli.options import load_clips
 
 if TYPE_CHECKING:
@@ -73,4 +74,5 @@ def calibration_of(
         lambda quantizer: refiner.refine(quantizer, clips, report),
         (lambda model, flavour: equalize(model, clips.waveforms, flavour))
         if refiner.equalize else None,
+        NOTHING if refiner.budget else refiner.floats,
     )  # fmt: skip

@@ -117,6 +117,7 @@ def _quantizer(
     from gmme_exporters.int8 import Quantizer, prepare_int8
     from gmme_exporters.lowering.targets import lower, target_of
     from gmme_exporters.onnx import DEFAULT_OPSET, export_onnx
+    from gmme_exporters.silence import align_silence
 
     report.stage("export to ONNX")
     source, prepared = folder / "model.onnx", folder / "prepared.onnx"
@@ -126,7 +127,8 @@ def _quantizer(
         model = calibration.equalize(model, precision)
     export_onnx(lower(model, target_of(precision, target)), source, DEFAULT_OPSET, False)
     prepare_int8(source, prepared)
-    return Quantizer(prepared, calibration.ranges(prepared), precision)  # type: ignore[arg-type]
+    quantizer = Quantizer(prepared, calibration.ranges(prepared), precision)  # type: ignore[arg-type]
+    return align_silence(quantizer, folder / "aligned.onnx")
 
 
 def _write(folder: Path, document: dict[str, Any]) -> None:

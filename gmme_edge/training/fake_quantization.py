@@ -1,9 +1,9 @@
 """A network that computes in float32 what its INT8 export will, with gradients.
 
-Every convolution and linear layer rounds its inputs, its weight and, as in ``int8-ort``, its output
-to the steps that the exporter's Q/DQ pairs have there; attention's products round their inputs in
-``int8-tensorrt``. Rounding passes gradients on as they are, and none where a range cuts a value off
-(arXiv 1712.05877).
+Every convolution and linear layer rounds its inputs and its weight, a convolution in ``int8-ort``
+its output too, to the steps that the exporter's Q/DQ pairs have there; attention's products round
+their inputs in ``int8-tensorrt``. Rounding passes gradients on as they are, and none where a range
+cuts a value off (arXiv 1712.05877).
 
 A BatchNorm that export folds into the convolution before it does not move the weight's steps: each
 output channel has its own, proportional to its largest weight, and is folded by one factor.
@@ -129,11 +129,10 @@ class _Blur(_Simulated, Blur):
 
 
 class _Linear(_Simulated, nn.Linear):
+    OUTPUTS = ()
+
     def forward(self, x: Tensor) -> Tensor:
-        x, weight = self._quantize("input", x), self._round(self.weight)
-        if x.ndim == 2:  # Gemm, which adds the bias itself
-            return self._quantize("output", F.linear(x, weight, self.bias))
-        return self._quantize("output", F.linear(x, weight)) + self.bias
+        return F.linear(self._quantize("input", x), self._round(self.weight), self.bias)
 
 
 class _EncoderLayer(_Simulated, EncoderLayer):

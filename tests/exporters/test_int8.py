@@ -248,8 +248,9 @@ def test_the_transformer_quantizes_matrix_products_only(bundle: Path, flavour: s
             dequantized = [n.output[0] for n in graph.nodes if n.input[:1] == node.output]
             readers = {n.op_type for n in graph.nodes if set(dequantized) & set(n.input)}
             products += 1
-            assert readers & PRODUCTS or graph.operation(node.input[0]) in PRODUCTS
-    assert products >= 6
+            assert readers & PRODUCTS and graph.operation(node.input[0]) not in PRODUCTS
+    # An encoder layer's four inputs of weighted products and the last; in TensorRT attention's too.
+    assert products >= {"int8-ort": 5, "int8-tensorrt": 6}[flavour]
 
 
 def test_preparing_changes_no_number(bundle: Path, ranges: dict[str, object]) -> None:
@@ -335,8 +336,7 @@ def test_with_every_layer_in_float_nothing_is_quantized(
 ) -> None:
     """Attention's products, which have no weights, follow the layers of their block.
 
-    For ONNX Runtime they stay in float: of the head, only the classifier's input and output are
-    rounded here.
+    For ONNX Runtime they stay in float: of the head, only the classifier's input is rounded here.
     """
     target = tmp_path / "model.onnx"
     quantizer = Quantizer(bundle.with_name("prepared.onnx"), ranges, flavour)  # type: ignore[arg-type]
@@ -345,4 +345,4 @@ def test_with_every_layer_in_float_nothing_is_quantized(
     assert not Graph(target).of(QUANTIZE)
     quantizer.write(target, [name for name in every if name != "classify"])
     n_rounded = len(Graph(target).of(QUANTIZE))
-    assert n_rounded == 2 if flavour == "int8-ort" else n_rounded > 2
+    assert n_rounded == 1 if flavour == "int8-ort" else n_rounded > 2
