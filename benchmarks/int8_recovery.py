@@ -2,7 +2,7 @@
 
 python benchmarks/int8_recovery.py digits speech-commands DATA [--fold 5] [--method mse]
 
-Validation clips judge, as in `calibration_accuracy.py`; the first row is `export`'s default, whose
+Validation clips judge, as in `calibration_accuracy.py`; the second row is `export`'s default, whose
 front stays in floating point. dB: SQNR of the probabilities, of the graph and of the same graph
 without the rounding of activations, which is the most that a better rounding of weights could give.
 """
@@ -100,7 +100,9 @@ def main() -> None:
             flips = int((found.argmax(axis=1) != exact.argmax(axis=1)).sum())
             marks = (variant.equalized, variant.aligned, variant.corrected)
             figures = f"{accuracy:.2%} | {flips} | {sqnr_db(exact, found):.1f}"
-            if not any(marks):
+            if any(marks):
+                figures += " | –"
+            else:
                 _round_weights_alone(target, weights_alone)
                 figures += f" | {sqnr_db(exact, judge(weights_alone, flavour)):.1f}"
             place = "front" if variant.front else "–"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gmme_edge.blocks import FILTERS_OF_FRONT, Layer, block_of
 from gmme_edge.errors import require
@@ -61,23 +63,24 @@ def weighted_layers(proto: Any) -> tuple[Layer, ...]:  # noqa: ANN401 - onnx.Mod
     for node in proto.graph.node:
         if node.op_type in WEIGHTED and node.input[1] in weights:
             users.setdefault(node.input[1], []).append(node)
-    sizes = _sizes(proto, [node.output[0] for nodes in users.values() for node in nodes])
+    # Inferred shapes are not always complete: a clip tells how many values there are.
+    values = in_silence(proto, [node.output[0] for nodes in users.values() for node in nodes])
     return tuple(
         Layer(
             nodes[0].name.split("/")[0],
             tuple(node.name for node in nodes),
             tuple(node.output[0] for node in nodes),
-            sum(sizes[n.output[0]] * _products(n, weights[weight]) for n in nodes),
+            sum(values[n.output[0]].size * _products(n, weights[weight]) for n in nodes),
             nodes[0].op_type == "Conv",
         )
         for weight, nodes in users.items()
     )
 
 
-def _sizes(proto: Any, tensors: list[str]) -> dict[str, int]:  # noqa: ANN401 - onnx.ModelProto
-    """How many values each tensor has for one clip; inferred shapes are not always complete."""
-    helper = require("onnx.helper", "count the multiply-adds of a graph")
-    ort = require("onnxruntime", "count the multiply-adds of a graph")
+def in_silence(proto: Any, tensors: Sequence[str]) -> dict[str, NDArray[Any]]:  # noqa: ANN401
+    """What the tensors of an ``onnx.ModelProto`` are for one silent clip."""
+    helper = require("onnx.helper", "look into a graph")
+    ort = require("onnxruntime", "look into a graph")
     exposed = type(proto)()
     exposed.CopyFrom(proto)
     del exposed.graph.output[:]
@@ -88,8 +91,8 @@ def _sizes(proto: Any, tensors: list[str]) -> dict[str, int]:  # noqa: ANN401 - 
     session = ort.InferenceSession(
         exposed.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    values = session.run(tensors, {INPUT: np.zeros((1, n_samples), np.float32)})
-    return {name: value.size for name, value in zip(tensors, values, strict=True)}
+    values = session.run(list(tensors), {INPUT: np.zeros((1, n_samples), np.float32)})
+    return dict(zip(tensors, values, strict=True))
 
 
 def _products(node: Any, weight: list[int]) -> int:  # noqa: ANN401 - onnx.NodeProto

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from gmme_edge.blocks import Layer
 from gmme_edge.errors import require
-from gmme_edge.runtime.bundle import INPUT
+from gmme_exporters.graph import in_silence
 from gmme_exporters.int8 import Quantizer, add_to_bias
 
 _MOVES = ("Pad", "Slice", "Concat")
@@ -66,13 +66,18 @@ class _Graph:
         for node in proto.graph.node:
             for name in node.input:
                 self.users.setdefault(name, []).append(node)
+        convs = [node for node in proto.graph.node if node.op_type == "Conv"]
+        kernels = {node.input[1] for node in convs}
         self.weights = {
-            node.input[1]: numpy_helper.to_array(tensor).astype(np.float64)
+            tensor.name: numpy_helper.to_array(tensor).astype(np.float64)
             for tensor in proto.graph.initializer
-            for node in self.users.get(tensor.name, [])
-            if node.op_type == "Conv" and node.input[1] == tensor.name
+            if tensor.name in kernels
         }
-        self.sizes, self.constants = _in_silence(proto)
+        names = sorted({name for node in convs for name in (node.input[0], node.output[0])})
+        values = in_silence(proto, names)
+        self.lengths = {name: value.shape[-1] for name, value in values.items()}
+        found = {name: _constant(value) for name, value in values.items()}
+        self.constants = {name: value for name, value in found.items() if value is not None}
 
     def align(self, layer: Layer) -> None:
         """Shift what `layer` puts out, where every reader can take that back."""
@@ -109,7 +114,7 @@ class _Graph:
     def _main(self, layer: Layer) -> Any:  # noqa: ANN401 - onnx.NodeProto
         """Of the nodes of a layer the one that sees the whole clip, not only its edges."""
         nodes = [self.nodes[name] for name in layer.nodes]
-        return max(nodes, key=lambda node: self.sizes[node.output[0]])
+        return max(nodes, key=lambda node: self.lengths[node.output[0]])
 
     def _behind_activation(self, name: str) -> str:
         found = [node.output[0] for node in self.users.get(name, []) if node.op_type in _LEAKY]
@@ -191,35 +196,11 @@ def _distance(values: NDArray[np.float64], step: float) -> NDArray[np.float64]:
     return np.abs(values - np.round(values / step) * step)
 
 
-def _in_silence(proto: Any) -> tuple[dict[str, int], dict[str, Constants]]:  # noqa: ANN401
-    """What convolutions read and put out, given silence: how long it is, and each channel's value.
-
-    A tensor that changes along the clip, away from its ends, has none.
-    """
-    helper = require("onnx.helper", "quantize to INT8")
-    ort = require("onnxruntime", "quantize to INT8")
-    convs = [node for node in proto.graph.node if node.op_type == "Conv"]
-    names = sorted({name for node in convs for name in (node.input[0], node.output[0])})
-    exposed = type(proto)()
-    exposed.CopyFrom(proto)
-    exposed.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(
-        exposed.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    n_samples = proto.graph.input[0].type.tensor_type.shape.dim[-1].dim_value
-    found = session.run(names, {INPUT: np.zeros((1, n_samples), np.float32)})
-    values = dict(zip(names, found, strict=True))
-    constants = {name: _constant(value) for name, value in values.items()}
-    return (
-        {name: value.shape[-1] for name, value in values.items()},
-        {name: constant for name, constant in constants.items() if constant is not None},
-    )
-
-
 def _constant(value: NDArray[np.float32]) -> Constants | None:
-    """Each channel's value, shape (1, channels, …, length) → (channels,)."""
+    """Each channel's value, shape (1, channels, …, length) → (channels,).
+
+    None where one changes along the clip, away from its ends.
+    """
     channels, length = value.shape[1], value.shape[-1]
     middle = value.reshape(channels, -1, length)[..., length // 4 : length - length // 4]
     constant = middle[:, 0, middle.shape[-1] // 2].astype(np.float64)

@@ -69,7 +69,7 @@ def test_the_function_stays(
 def test_in_silence_a_convolution_reads_whole_steps(
     root: Path, tmp_path: Path, target: str
 ) -> None:
-    """For TensorRT every one of them but the first, whose input is the silent waveform."""
+    """For TensorRT every one of them does."""
     plain = quantizer_of(root, tmp_path, "aa", "int8-tensorrt", target)
     aligned = align_silence(plain, tmp_path / "aligned.onnx")
 

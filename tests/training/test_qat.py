@@ -13,6 +13,7 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 from gmme_edge.cli.app import app
+from gmme_edge.cli.training_options import qat_settings, transfer_settings
 from gmme_edge.errors import CheckpointError, UsageError
 from gmme_edge.models.checkpoint import Checkpoint, load_checkpoint
 from gmme_edge.models.eat import EAT
@@ -144,6 +145,8 @@ def commanded(root: Path, words: Path, tmp_path_factory: pytest.TempPathFactory)
 def test_the_command_has_its_own_recipe(commanded: Path) -> None:
     recipe = load_checkpoint(commanded).training["recipe"]
     assert {key: recipe[key] for key in QAT_CHANGES} == {**QAT_CHANGES, "batch_size": 4}
+    chosen = transfer_settings("init", None, None, True, "another", None, None)
+    assert qat_settings(True, "init", None, chosen)[1]["teacher_weight"] == 0.5
 
 
 def test_the_network_to_start_from_is_the_teacher(
