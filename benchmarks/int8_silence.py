@@ -1,16 +1,18 @@
 """Why INT8 is erratic: what ranges do to it, as it is and with silence exact.
 
-python benchmarks/int8_silence.py digits speech-commands DATA [--fold 5] [--clips 60]
+python benchmarks/int8_silence.py digits speech-commands DATA [--fold 5] [--clips 60] [--only REGEX]
 
 Everything in 8 bits, simulated in torch. Ranges go from the mean over clips of a clip's extremes
 (0) to the extremes of all clips (1). SQNR of the probabilities in dB, and in brackets how many
 labels flip. "Exact": of the convolutions' tensors, what they are in a silent clip is taken away
-before rounding and given back behind it.
+before rounding and given back behind it; with `--only` of those whose name, such as
+`stage1.0.norm.output`, has a match.
 """
 
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +36,9 @@ FLAVOURS: tuple[Flavour, ...] = ("int8-ort", "int8-tensorrt")
 class Around(nn.Module):
     """A quantizer, `exact` in silence or not; the first clip that it is given must be silent."""
 
-    def __init__(self, quantizer: Quantizer, extremes: Tensor, of_conv: bool) -> None:
+    def __init__(self, quantizer: Quantizer, extremes: Tensor, can_be_exact: bool) -> None:
         super().__init__()
-        self.quantizer, self.extremes, self.of_conv = quantizer, extremes, of_conv
+        self.quantizer, self.extremes, self.can_be_exact = quantizer, extremes, can_be_exact
         self.silent: Tensor | None = None
         self.exact = False
 
@@ -45,7 +47,7 @@ class Around(nn.Module):
             middle = x.shape[-1] // 2
             self.silent = x[..., middle : middle + 1]
             return x
-        around = self.silent if self.exact and self.of_conv else torch.zeros(())
+        around = self.silent if self.exact and self.can_be_exact else torch.zeros(())
         y: Tensor = self.quantizer(x - around) + around
         return y
 
@@ -56,7 +58,7 @@ class Around(nn.Module):
         self.quantizer.freeze()
 
 
-def simulate(model: EAT, flavour: Flavour, batches: list[Tensor]) -> list[Around]:
+def simulate(model: EAT, flavour: Flavour, batches: list[Tensor], only: str) -> list[Around]:
     """Quantize `model` in place; the quantizers, each around silence."""
     extremes: dict[Quantizer, Tensor] = {}
     freeze = Quantizer.freeze
@@ -71,10 +73,11 @@ def simulate(model: EAT, flavour: Flavour, batches: list[Tensor]) -> list[Around
     finally:
         Quantizer.freeze = freeze  # type: ignore[method-assign]
     found = []
-    for module in list(model.modules()):
+    for path, module in list(model.named_modules()):
+        of_conv = not isinstance(module, nn.Linear | EncoderLayer)
         for name, quantizer in list(getattr(module, "quantizers", nn.ModuleDict()).items()):
-            of_conv = not isinstance(module, nn.Linear | EncoderLayer)
-            found.append(Around(quantizer, extremes[quantizer], of_conv))
+            matches = re.search(only, f"{path}.{name}") is not None
+            found.append(Around(quantizer, extremes[quantizer], of_conv and matches))
             module.quantizers[name] = found[-1]
     return found
 
@@ -83,6 +86,7 @@ def simulate(model: EAT, flavour: Flavour, batches: list[Tensor]) -> list[Around
 def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--clips", type=int, default=60)
+    parser.add_argument("--only", default="", metavar="REGEX")
     options = parser.parse_args()
     checkpoint = open_checkpoint(options.checkpoint)
     spec = checkpoint.spec
@@ -102,7 +106,7 @@ def main() -> None:
     print("|---|---|" + "---:|" * len(SHARES))
     for flavour in FLAVOURS:
         model = copy.deepcopy(checkpoint.model).eval()
-        quantizers = simulate(model, flavour, batches)
+        quantizers = simulate(model, flavour, batches, options.only)
         model(torch.zeros(1, 1, spec.n_samples))
         for silence in ("as it is", "exact"):
             row = []

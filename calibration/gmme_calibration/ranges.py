@@ -26,9 +26,10 @@ def calibrate_ranges(
     on_progress: Callable[[int, int], None] | None = None,
     method: Method | None = None,
 ) -> Ranges:
-    """The range of every tensor; by default the mean over clips of the clip's extremes.
+    """The range of every tensor; by default the clips' extremes on average, and a deviation more.
 
-    The extremes over all clips (``minmax``) would follow the one loudest onset of the set and
+    The mean alone (``mean``) cuts off every second clip's peaks, and the loudest clips lose the
+    most; the extremes over all clips (``minmax``) follow the one loudest onset of the set and
     leave fewer of the 256 steps for everything else.
 
     Clips run one by one through the graphs that ONNX Runtime's calibrators make. Of each only
@@ -52,10 +53,7 @@ def calibrate_ranges(
     names, extremes = _collect_extremes(
         model, waveforms, op_types, lambda done: progress(done, total)
     )
-    if method.name == "mean":
-        ends = extremes.mean(axis=0, dtype=np.float64)
-    else:
-        ends = np.stack([extremes[..., 0].min(axis=0), extremes[..., 1].max(axis=0)], axis=1)
+    ends = _ends(extremes, method)
     ranges = {
         name: (float(low), float(high)) for name, (low, high) in zip(names, ends, strict=True)
     }
@@ -65,6 +63,17 @@ def calibrate_ranges(
         model, waveforms, op_types, ranges, lambda done: progress(n_clips + done, total)
     )
     return {name: method.range_of(histogram) for name, histogram in histograms.items()}
+
+
+def _ends(extremes: NDArray[np.float32], method: Method) -> NDArray[np.float64]:
+    """A range per tensor, shape ``(tensors, 2)``, from every clip's, ``(n, tensors, 2)``."""
+    widest = np.stack([extremes[..., 0].min(axis=0), extremes[..., 1].max(axis=0)], axis=1)
+    if method.name not in ("mean", "mean+std"):
+        return widest.astype(np.float64)
+    ends: NDArray[np.float64] = extremes.mean(axis=0, dtype=np.float64)
+    if method.name == "mean+std":
+        ends += extremes.std(axis=0, dtype=np.float64) * [-1, 1]
+    return ends.clip(widest[:, :1], widest[:, 1:])
 
 
 def _collect_extremes(

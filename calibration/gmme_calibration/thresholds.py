@@ -60,7 +60,7 @@ class Method:
         percentile: the share of the values that stays inside, for ``percentile`` only.
     """
 
-    name: str = "mean"
+    name: str = "mean+std"
     percentile: float = _PERCENTILE
 
     @classmethod
@@ -175,4 +175,4 @@ _FROM_HISTOGRAM: dict[str, Callable[[Histogram], Range]] = {
     "entropy": entropy_range,
     "mse": mse_range,
 }
-METHODS = ("mean", "minmax", *_FROM_HISTOGRAM)
+METHODS = ("mean+std", "mean", "minmax", *_FROM_HISTOGRAM)

@@ -96,8 +96,9 @@ def export(
     ] = None,
     calib_seed: Annotated[int | None, typer.Option(min=0, help="[default: 0]")] = None,
     calib_method: Annotated[
-        str, typer.Option(help="Ranges: mean, minmax, percentile[:99.99], entropy or mse.")
-    ] = "mean",
+        str,
+        typer.Option(help="Ranges: mean+std, mean, minmax, percentile[:99.99], entropy or mse."),
+    ] = "mean+std",
     calib_clips: Annotated[
         Path | None,
         typer.Option(help="Calibrate on exactly the clips that this calibration.json names."),

@@ -48,7 +48,7 @@ def sensitivity(
         ),
     ] = True,
     calib_size: Annotated[int, typer.Option(min=1, help="Training clips for ranges.")] = 128,
-    calib_method: Annotated[str, typer.Option(help="As for export.")] = "mean",
+    calib_method: Annotated[str, typer.Option(help="As for export.")] = "mean+std",
     bias_correction: BiasCorrectionOption = None,
     equalize: EqualizeOption = None,
     target: TargetOption = None,

@@ -31,8 +31,8 @@ _LARGEST_WEIGHT = {"int8-ort": 64, "int8-tensorrt": 127}
 class Quantizer(nn.Module):
     """Rounds a tensor ``(B, …)`` to 8 bits; until `freeze` it only watches how far each clip goes.
 
-    The range is the mean over clips of the lowest and of the highest value, as in the exporter's
-    default calibration: unsigned with a zero point for ``int8-ort``, else symmetric.
+    The range is that of the exporter's default calibration (``mean+std``): unsigned with a zero
+    point for ``int8-ort``, else symmetric.
     """
 
     scale: Tensor
@@ -56,8 +56,10 @@ class Quantizer(nn.Module):
     def freeze(self) -> None:
         """Fix the range to what was seen."""
         assert self._seen
-        low, high = torch.cat(self._seen).double().mean(dim=0).tolist()
-        low, high, self._seen = min(low, 0.0), max(high, 0.0), None
+        seen, self._seen = torch.cat(self._seen).double(), None
+        ends = seen.mean(dim=0) + seen.std(dim=0, unbiased=False) * torch.tensor([-1, 1])
+        low = min(max(ends[0], seen[:, 0].min()).item(), 0.0)
+        high = max(min(ends[1], seen[:, 1].max()).item(), 0.0)
         step = max(-low, high) / 127 if self._symmetric else (high - low) / 255
         step = step or 1.0
         self.scale.fill_(step)

@@ -28,7 +28,9 @@ def ranges(prepared: Path) -> Ranges:
     return calibrate_ranges(prepared, sounds(), OP_TYPES)
 
 
-def test_ranges_are_the_means_of_each_clips_extremes(prepared: Path, ranges: Ranges) -> None:
+def test_ranges_are_the_clips_extremes_on_average_and_a_deviation(
+    prepared: Path, ranges: Ranges
+) -> None:
     """The same tensors, taken out of the graph whole and reduced by numpy."""
     proto = onnx.load(prepared)
     outputs = {value.name for value in proto.graph.output}
@@ -40,8 +42,10 @@ def test_ranges_are_the_means_of_each_clips_extremes(prepared: Path, ranges: Ran
     per_clip = [session.run(inner, {"waveform": clip[None]}) for clip in sounds()]
     assert len(inner) > 30
     for name, values in zip(inner, zip(*per_clip, strict=True), strict=True):
-        expected = np.mean([v.min() for v in values]), np.mean([v.max() for v in values])
-        assert ranges[name] == pytest.approx(expected, rel=1e-4, abs=1e-5)
+        lows, highs = [v.min() for v in values], [v.max() for v in values]
+        low = max(np.mean(lows) - np.std(lows), min(lows))
+        high = min(np.mean(highs) + np.std(highs), max(highs))
+        assert ranges[name] == pytest.approx((low, high), rel=1e-4, abs=1e-5)
 
 
 def test_every_quantized_operator_has_ranges(prepared: Path, ranges: Ranges) -> None:
@@ -63,16 +67,16 @@ def test_ranges_do_not_depend_on_the_order_of_the_clips(prepared: Path, ranges: 
     assert progress == [(i, 10) for i in range(1, 11)]
 
 
-def test_two_clips_meet_in_the_middle(prepared: Path) -> None:
+def test_two_clips_meet_in_the_middle_and_a_deviation_from_it_both_fit(prepared: Path) -> None:
     one, other = (calibrate_ranges(prepared, sounds()[i : i + 1], OP_TYPES) for i in (0, 7))
-    both = calibrate_ranges(prepared, sounds()[[0, 7]], OP_TYPES)
-    assert both == {
-        name: pytest.approx(
-            tuple((a + b) / 2 for a, b in zip(one[name], other[name], strict=True)),
-            rel=1e-4, abs=1e-5,
-        )
-        for name in one
-    }  # fmt: skip
+    pair = sounds()[[0, 7]]
+    middle = calibrate_ranges(prepared, pair, OP_TYPES, method=Method("mean"))
+    wide = calibrate_ranges(prepared, pair, OP_TYPES)
+    for name, (low, high) in one.items():
+        lows, highs = (low, other[name][0]), (high, other[name][1])
+        means = sum(lows) / 2, sum(highs) / 2
+        assert middle[name] == pytest.approx(means, rel=1e-4, abs=1e-5)
+        assert wide[name] == pytest.approx((min(lows), max(highs)), rel=1e-4, abs=1e-5)
     assert any(one[name][1] < 0.9 * other[name][1] for name in one), "the clips differ"
 
 
@@ -90,7 +94,7 @@ def test_methods_agree_with_all_values_at_once(small: Path, n_clips: int) -> Non
     """Each method's definition, on the values of all clips computed and kept by numpy."""
     clips = graphs.clips(n_clips)
     per_clip = [graphs.tensors_of(clip) for clip in clips]
-    found = {name: small_ranges(small, clips, name) for name in ("mean", "minmax")}
+    found = {name: small_ranges(small, clips, name) for name in ("mean+std", "mean", "minmax")}
     tails = small_ranges(small, clips, "percentile:90")
     assert set(tails) == set(graphs.TENSORS)
     for name in graphs.TENSORS:
@@ -99,6 +103,9 @@ def test_methods_agree_with_all_values_at_once(small: Path, n_clips: int) -> Non
         assert found["minmax"][name] == pytest.approx((values.min(), values.max()), rel=1e-5)
         means = flat.min(axis=1).mean(), flat.max(axis=1).mean()
         assert found["mean"][name] == pytest.approx(means, rel=1e-5)
+        low, high = means[0] - flat.min(axis=1).std(), means[1] + flat.max(axis=1).std()
+        within = max(low, values.min()), min(high, values.max())
+        assert found["mean+std"][name] == pytest.approx(within, rel=1e-5)
         width = 2 * float(np.abs(values).max()) / 4096
         gap = 0.15 * float(values.std())  # between the neighbours of a percentile
         expected = np.percentile(values, [5, 95])

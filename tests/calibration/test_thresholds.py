@@ -173,7 +173,7 @@ def test_a_mirrored_tensor_has_the_mirrored_range(name: str) -> None:
 
 def test_methods_are_read_and_written() -> None:
     assert [str(Method.parse(name)) for name in METHODS] == [
-        "mean", "minmax", "percentile:99.99", "entropy", "mse",
+        "mean+std", "mean", "minmax", "percentile:99.99", "entropy", "mse",
     ]  # fmt: skip
     assert Method.parse("percentile:99.9") == Method("percentile", 99.9)
 

@@ -79,17 +79,17 @@ def activation_steps(path: Path) -> set[tuple[float, int]]:
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize("kind", ["gmme", "aa"])
 def test_it_computes_what_the_exported_graph_does(
-    root: Path, tmp_path: Path, kind: str, flavour: Flavour
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, flavour: Flavour
 ) -> None:
     """What is left, against the error of quantization itself: values at the edge of a step fall
-    to either side, and int8-ort rounds biases to 32 bits, which moves more of them.
+    to either side. So does rounding biases to 32 bits, which int8-ort does, and training does not.
     """
+    monkeypatch.setitem(int8._ORT_OPTIONS, "QuantizeBias", False)
     path, clips = exported(root, tmp_path, kind, flavour), sounds(4)
     model = simulated(root, kind, flavour)
     ort, own = ort_logits(path, clips), torch_logits(model, clips)
     exact = torch_logits(open_checkpoint(root, kind).model, clips)
-    share = {"int8-tensorrt": 0.15, "int8-ort": 0.4}[flavour]
-    assert distance(own, ort) < share * distance(exact, ort)
+    assert distance(own, ort) < 0.15 * distance(exact, ort)
     quantizers = [module for module in model.modules() if isinstance(module, Quantizer)]
     own_steps = {(float(f"{q.scale.item():.4g}"), int(q.zero_point)) for q in quantizers}
     theirs = activation_steps(path)
@@ -121,7 +121,7 @@ def test_weights_are_rounded_alike_before_and_after_batch_norm_is_folded() -> No
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_gradients_pass_inside_the_range_and_stop_outside(flavour: Flavour) -> None:
     quantizer = Quantizer(flavour)
-    quantizer(torch.tensor([[-1.0, 3.0], [-3.0, 1.0]]))
+    quantizer(torch.tensor([[-1.0, 2.0], [-2.0, 1.0]]))
     quantizer.freeze()
     x = torch.tensor([[-2.5, -1.9, 0.0, 1.3, 2.5]], requires_grad=True)
     y = quantizer(x)
