@@ -3,6 +3,7 @@
 python benchmarks/calibration_accuracy.py digits speech-commands DATA [--fold 5] [--all-layers]
 
 Validation clips judge; where a data set has none, training clips are held out as `export` does.
+SQNR is clip by clip, of the logits around their mean: what ranges cut off, the loudest clips lose.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from gmme_edge.runtime.onnxruntime import open_graph
 from gmme_exporters.int8 import OP_TYPES, Quantizer, prepare_int8
 from gmme_exporters.lowering.targets import lower, target_of
 from gmme_exporters.onnx import export_onnx
+from gmme_exporters.silence import align_silence
 
 SIZES, USUAL = (16, 64, 256, 1024), 128
 
@@ -37,7 +39,7 @@ def main() -> None:
     source = open_source(options.dataset, options.data, options.fold, validate=True)
     validation = load_waveforms(source.validation, spec.sample_rate_hz)
     with tempfile.TemporaryDirectory() as folder:
-        graph, prepared, target = (Path(folder) / f"{name}.onnx" for name in "gpt")
+        graph, prepared, aligned, target = (Path(folder) / f"{name}.onnx" for name in "gpat")
         network = lower(checkpoint.model, target_of("int8-ort", "ort-cpu"))
         export_onnx(network, graph, embedding=False)
         prepare_int8(graph, prepared)
@@ -46,26 +48,35 @@ def main() -> None:
         exact = judge(prepared, "fp32")
         right = exact.argmax(axis=1) == validation.labels
         print(f"{options.checkpoint}: float32 {right.mean():.2%} of {len(validation)} clips")
-        print("| clips | method | accuracy | flips | SQNR of probabilities, dB |")
-        print("|---:|---|---:|---:|---:|")
+        print("| clips | method | accuracy | flips | SQNR, dB: median | 5th percentile | worst |")
+        print("|---:|---|---:|---:|---:|---:|---:|")
         # A size that the data set cannot give would be measured under a wrong name.
         sizes = [n for n in SIZES if n <= len(source.training)]
-        for size, name in [*((n, "mean") for n in sizes), *((USUAL, m) for m in METHODS)]:
+        for size, name in [*((n, Method().name) for n in sizes), *((USUAL, m) for m in METHODS)]:
             store = load_waveforms(source.candidates(size, 0), spec.sample_rate_hz)
             clips = calibration_set(
                 store, source.labels, spec.n_samples, source.name, 0, size, source.root
             )
             ranges = calibrate_ranges(prepared, clips.waveforms, OP_TYPES, None, Method(name))
-            quantizer = Quantizer(prepared, ranges, "int8-ort")
-            quantizer.write(target, () if options.all_layers else quantizer.front)
+            plain = Quantizer(prepared, ranges, "int8-ort")
+            floats = () if options.all_layers else plain.front
+            align_silence(plain, aligned, floats).write(target, floats)
             found = judge(target, "int8-ort")
             flips = int((found.argmax(axis=1) != exact.argmax(axis=1)).sum())
             accuracy = (found.argmax(axis=1) == validation.labels).mean()
-            sqnr = sqnr_db(exact, found)
+            sqnr = [sqnr_db(a, b) for a, b in zip(_logits(exact), _logits(found), strict=True)]
+            median, low, worst = np.percentile(sqnr, [50, 5, 0])
             print(
-                f"| {len(clips.waveforms)} | {name} | {accuracy:.2%} | {flips} | {sqnr:.1f} |",
+                f"| {len(clips.waveforms)} | {name} | {accuracy:.2%} | {flips} "
+                f"| {median:.1f} | {low:.1f} | {worst:.1f} |",
                 flush=True,
             )
+
+
+def _logits(probabilities: np.ndarray) -> np.ndarray:
+    """Per clip around their mean, which probabilities do not tell."""
+    logits = np.log(probabilities.clip(1e-30))
+    return logits - logits.mean(axis=1, keepdims=True)
 
 
 def judge_on(store: WaveformStore, n_samples: int) -> Callable[[Path, str], np.ndarray]:

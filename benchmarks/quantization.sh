@@ -25,5 +25,5 @@ for checkpoint in "$@"; do
     bundle front $all
     bundle integers fp32,int8-tensorrt --int8-float none
     bundle nothing $all --int8-float none --calib-method mse --bias-correction
-    bundle search $all --calib-method mse --max-accuracy-drop 0.5 || true
+    bundle search $all --max-accuracy-drop 0.5 || true
 done
