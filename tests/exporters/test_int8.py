@@ -199,12 +199,14 @@ def test_scales_follow_from_the_recorded_ranges(
 def test_integer_kernels_compute_what_the_graph_says(bundle: Path) -> None:
     """Unoptimized, ONNX Runtime dequantizes and computes in float32.
 
-    Not so for int8-tensorrt: its 8-bit weights saturate ONNX Runtime's accumulators on a CPU
-    without VNNI.
+    A value at the edge of a step may fall to either side, and moves all logits of its clip; a
+    wrong kernel moves every clip's. Not so for int8-tensorrt: its 8-bit weights saturate ONNX
+    Runtime's accumulators on a CPU without VNNI.
     """
     path, clips = bundle / "model.int8-ort.onnx", sounds(2)
     by_definition = logits_of(path, clips, optimized=False)
-    assert np.abs(logits_of(path, clips) - by_definition).max() < 0.02 * np.abs(by_definition).max()
+    furthest = np.abs(logits_of(path, clips) - by_definition).max(axis=1)
+    assert (furthest < 1e-4 * np.abs(by_definition).max()).mean() >= 0.75
 
 
 def assert_close_to_torch(path: Path, root: Path, kind: str, flavour: str) -> None:
