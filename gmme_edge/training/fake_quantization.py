@@ -56,7 +56,7 @@ class Quantizer(nn.Module):
     def freeze(self) -> None:
         """Fix the range to what was seen."""
         assert self._seen
-        seen, self._seen = torch.cat(self._seen).double(), None
+        seen, self._seen = torch.cat(self._seen).cpu().double(), None
         ends = seen.mean(dim=0) + seen.std(dim=0, unbiased=False) * torch.tensor([-1, 1])
         low = min(max(ends[0], seen[:, 0].min()).item(), 0.0)
         high = max(min(ends[1], seen[:, 1].max()).item(), 0.0)
