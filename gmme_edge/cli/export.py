@@ -97,7 +97,7 @@ def export(
     calib_seed: Annotated[int | None, typer.Option(min=0, help="[default: 0]")] = None,
     calib_method: Annotated[
         str,
-        typer.Option(help="Ranges: mean+std, mean, minmax, percentile[:99.99], entropy or mse."),
+        typer.Option(help="Ranges: mean+std, mean, minmax, percentile[:P], entropy or mse."),
     ] = "mean+std",
     calib_clips: Annotated[
         Path | None,
