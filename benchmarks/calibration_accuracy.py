@@ -24,10 +24,10 @@ from gmme_edge.data.store import WaveformStore, load_waveforms
 from gmme_edge.evaluation import predict_store
 from gmme_edge.models.checkpoint import open_checkpoint
 from gmme_edge.runtime.onnxruntime import open_graph
-from gmme_exporters.int8 import OP_TYPES, Quantizer, prepare_int8
+from gmme_exporters.graphs.export import export_onnx
+from gmme_exporters.int8.qdq import OP_TYPES, Quantizer, prepare_int8
+from gmme_exporters.int8.silence import align_silence
 from gmme_exporters.lowering.targets import lower, target_of
-from gmme_exporters.onnx import export_onnx
-from gmme_exporters.silence import align_silence
 
 SIZES, USUAL = (16, 64, 256, 1024), 128
 

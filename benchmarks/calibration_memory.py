@@ -21,9 +21,9 @@ import numpy as np
 from gmme_calibration.ranges import calibrate_ranges
 from gmme_calibration.sample import Windows
 from gmme_calibration.thresholds import Method
+from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.data.store import WaveformStore
-from gmme_edge.runtime.bundle import Bundle
-from gmme_exporters.int8 import OP_TYPES, prepare_int8
+from gmme_exporters.int8.qdq import OP_TYPES, prepare_int8
 
 
 def measure(bundle: Path, n_clips: int, method: Method) -> str:

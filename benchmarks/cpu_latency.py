@@ -29,18 +29,18 @@ import numpy as np
 import torch
 
 from gmme_calibration.ranges import calibrate_ranges
-from gmme_edge.cli.export import synthetic_clips
+from gmme_edge.cli.commands.export import synthetic_clips
 from gmme_edge.complexity import count
+from gmme_edge.device.facts import describe_device, installed_versions
 from gmme_edge.files import write_json
 from gmme_edge.models.checkpoint import untrained_checkpoint
 from gmme_edge.models.eat import EAT
-from gmme_edge.profiling.device import describe_device, installed_versions
 from gmme_edge.profiling.statistics import median_ratio
 from gmme_edge.runtime.onnxruntime import open_graph
 from gmme_edge.spec import preset
-from gmme_exporters.int8 import OP_TYPES, Quantizer, prepare_int8
+from gmme_exporters.graphs.export import ExportGraph, export_onnx
+from gmme_exporters.int8.qdq import OP_TYPES, Quantizer, prepare_int8
 from gmme_exporters.lowering.targets import lower, target_of
-from gmme_exporters.onnx import ExportGraph, export_onnx
 
 MODELS = ("aa", "gmme-k32c8", "gmme-k32c16", "gmme-k64c16", "gmme-lite-k32c8")
 TASKS = ("esc50", "speech-commands")

@@ -24,15 +24,15 @@ from gmme_calibration.ranges import calibrate_ranges
 from gmme_calibration.selection import open_source
 from gmme_calibration.sensitivity import sqnr_db
 from gmme_calibration.thresholds import Method
-from gmme_edge.cli.calibration import calibration_clips
-from gmme_edge.cli.quantization_options import make_probe
+from gmme_edge.cli.options.quantization import make_probe
 from gmme_edge.data.store import load_waveforms
 from gmme_edge.models.checkpoint import open_checkpoint
 from gmme_edge.models.eat import EAT
-from gmme_exporters.int8 import OP_TYPES, Flavour, Quantizer, prepare_int8
+from gmme_edge.workflows.int8 import calibration_clips
+from gmme_exporters.graphs.export import export_onnx
+from gmme_exporters.int8.qdq import OP_TYPES, Flavour, Quantizer, prepare_int8
+from gmme_exporters.int8.silence import align_silence
 from gmme_exporters.lowering.targets import lower, target_of
-from gmme_exporters.onnx import export_onnx
-from gmme_exporters.silence import align_silence
 
 FLAVOURS: tuple[Flavour, ...] = ("int8-ort", "int8-tensorrt")
 

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 
 from gmme_calibration.selection import open_source
 from gmme_calibration.sensitivity import sqnr_db
-from gmme_edge.cli.calibration import calibration_clips
 from gmme_edge.data.store import load_waveforms
 from gmme_edge.evaluation import predict_store
 from gmme_edge.models.checkpoint import open_checkpoint
 from gmme_edge.models.eat import EAT, EncoderLayer, peak_scale, torch_predictor
 from gmme_edge.training.fake_quantization import Flavour, Quantizer, simulate_int8
+from gmme_edge.workflows.int8 import calibration_clips
 
 SHARES = (0.0, 0.12, 0.25, 0.5, 1.0)
 FLAVOURS: tuple[Flavour, ...] = ("int8-ort", "int8-tensorrt")

@@ -23,11 +23,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from gmme_edge.audio import Waveform
 from gmme_edge.data.store import WaveformStore
-from gmme_edge.training.feed import Batch
-from gmme_edge.training.mixing import Targets, resample_batch
-from gmme_edge.training.noise import SLOPES
+from gmme_edge.training.feed.feed import Batch
+from gmme_edge.training.feed.mixing import Targets, resample_batch
+from gmme_edge.training.feed.noise import SLOPES
+from gmme_edge.training.feed.spectra import stft_sizes
 from gmme_edge.training.recipe import Recipe
-from gmme_edge.training.spectra import stft_sizes
 
 Change = Callable[[Tensor], Tensor]
 

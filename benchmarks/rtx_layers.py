@@ -17,11 +17,11 @@ from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
-from gmme_edge.runtime.tensorrt_library import captured_log, load_library
-from gmme_exporters.tensorrt_building import build_serialized
-from gmme_exporters.tensorrt_config import EngineOptions, configure
-from gmme_exporters.tensorrt_inspector import EngineLayers, Layer, parse_layers
-from gmme_exporters.tensorrt_parsing import create_network, parse_network
+from gmme_edge.runtime.engines.library import captured_log, load_library
+from gmme_exporters.tensorrt.config import EngineOptions, configure
+from gmme_exporters.tensorrt.inspector import EngineLayers, Layer, parse_layers
+from gmme_exporters.tensorrt.network import create_network, parse_network
+from gmme_exporters.tensorrt.worker import build_serialized
 
 PRODUCT = re.compile(r"corr|_fc|gemm|gemv", re.IGNORECASE)
 HEADER = (

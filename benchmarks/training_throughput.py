@@ -34,15 +34,15 @@ from per_clip_loop import Clips, LoaderFeed
 
 from gmme_edge.data.store import WaveformStore
 from gmme_edge.data.synthetic import LABELS, make_synthetic
+from gmme_edge.device.facts import describe_device
 from gmme_edge.files import write_json
-from gmme_edge.profiling.device import describe_device
 from gmme_edge.profiling.statistics import median_ratio
 from gmme_edge.spec import Backbone, ModelSpec, Task, get_task, preset
-from gmme_edge.training.allocator import keep_freed_memory
-from gmme_edge.training.feed import Feed
-from gmme_edge.training.loop import Trainer, TrainingData
+from gmme_edge.training.feed.feed import Feed
+from gmme_edge.training.feed.spectra import stft_sizes
 from gmme_edge.training.recipe import Recipe
-from gmme_edge.training.spectra import stft_sizes
+from gmme_edge.training.run.allocator import keep_freed_memory
+from gmme_edge.training.run.loop import Trainer, TrainingData
 
 OURS = "ours"
 CLIP_S = {"speech-commands": 1.0, "esc50": 5.0}

@@ -20,6 +20,7 @@ import torch
 from gmme_calibration.ranges import calibrate_ranges
 from gmme_calibration.sample import CalibrationSet, calibration_set
 from gmme_edge.audio import Waveform
+from gmme_edge.bundle.bundle import MANIFEST
 from gmme_edge.data.synthetic import LABELS, make_synthetic
 from gmme_edge.models.checkpoint import (
     Checkpoint,
@@ -28,11 +29,10 @@ from gmme_edge.models.checkpoint import (
     untrained_checkpoint,
 )
 from gmme_edge.models.eat import EAT
-from gmme_edge.runtime.bundle import MANIFEST
 from gmme_edge.spec import Backbone, Downsample, ModelSpec
 from gmme_exporters.bundle import export_bundle
-from gmme_exporters.int8 import OP_TYPES, Ranges
-from gmme_exporters.onnx import export_onnx
+from gmme_exporters.graphs.export import export_onnx
+from gmme_exporters.int8.qdq import OP_TYPES, Ranges
 from gmme_exporters.options import Calibration, ExportOptions
 
 RATE_HZ, N_SAMPLES = 8000, 1024

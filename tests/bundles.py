@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from gmme_edge.runtime.bundle import GOLDEN, Bundle, BundleFile, Manifest, describe_file
+from gmme_edge.bundle.bundle import GOLDEN, Bundle, BundleFile, Manifest, describe_file
 from gmme_edge.spec import ModelSpec, Task, preset
 
 TINY = Task("tiny", 8000, 8192, (4, 4, 4), 3)

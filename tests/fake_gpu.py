@@ -202,5 +202,5 @@ def install_cuda(monkeypatch: pytest.MonkeyPatch, libraries: dict[str, Any]) -> 
             raise OSError(f"{name}: cannot open shared object file")
         return libraries[name]
 
-    monkeypatch.setattr("gmme_edge.runtime.cudart._candidates", lambda: ["absent.so", *libraries])
-    monkeypatch.setattr("gmme_edge.runtime.cudart.ctypes.CDLL", load)
+    monkeypatch.setattr("gmme_edge.device.cuda._candidates", lambda: ["absent.so", *libraries])
+    monkeypatch.setattr("gmme_edge.device.cuda.ctypes.CDLL", load)

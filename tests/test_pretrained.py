@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 import gmme_edge
 from gmme_edge import pretrained
+from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
 from gmme_edge.errors import BundleError, CheckpointError
 from gmme_edge.models.checkpoint import open_checkpoint
-from gmme_edge.runtime.bundle import Bundle
 from gmme_edge.runtime.parity import verify_bundle
 from gmme_edge.runtime.session import open_session
 from tests.artifacts import RATE_HZ, WORDS, copy_bundle, edit_manifest, sounds, write_words

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from gmme_edge.audio import Waveform
 from gmme_edge.blocks import Layer
+from gmme_edge.bundle.bundle import INPUT
 from gmme_edge.errors import require
-from gmme_edge.runtime.bundle import INPUT
 
 Corrections = dict[str, NDArray[np.float32]]
 Values = dict[str, NDArray[Any]]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from gmme_calibration.sample import Windows
 from gmme_calibration.thresholds import BINS, Histogram, Method
 from gmme_edge.audio import Waveform
+from gmme_edge.bundle.bundle import INPUT
 from gmme_edge.errors import CheckpointError, require
-from gmme_edge.runtime.bundle import INPUT
 
 Ranges = dict[str, tuple[float, float]]
 
@@ -38,7 +38,7 @@ def calibrate_ranges(
     clip, and their MinMax passes over NaN.
 
     Args:
-        model: a graph from `gmme_exporters.int8.prepare_int8`.
+        model: a graph from `gmme_exporters.int8.qdq.prepare_int8`.
         waveforms: shape ``(n, samples)``.
         op_types: operators whose inputs and outputs get a range.
         method: from a tensor's values to its range; `Method()` if None.

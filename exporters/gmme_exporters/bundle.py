@@ -15,12 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from gmme_edge.audio import Waveform
-from gmme_edge.errors import UsageError
-from gmme_edge.files import replacing_folder, write_json
-from gmme_edge.models.checkpoint import DESCRIPTION, WEIGHTS, Checkpoint
-from gmme_edge.models.eat import EAT
-from gmme_edge.profiling.device import installed_versions
-from gmme_edge.runtime.bundle import (
+from gmme_edge.bundle.bundle import (
     GOLDEN,
     INPUT,
     MANIFEST,
@@ -30,18 +25,23 @@ from gmme_edge.runtime.bundle import (
     Manifest,
     describe_file,
 )
-from gmme_edge.runtime.engines import sidecar_of
+from gmme_edge.device.facts import installed_versions
+from gmme_edge.errors import UsageError
+from gmme_edge.files import replacing_folder, write_json
+from gmme_edge.models.checkpoint import DESCRIPTION, WEIGHTS, Checkpoint
+from gmme_edge.models.eat import EAT
+from gmme_edge.runtime.engines.info import sidecar_of
 from gmme_edge.runtime.onnxruntime import OnnxRuntimeSession
 from gmme_edge.runtime.parity import RELATIVE_LIMITS, compare_logits, run_in_batches
-from gmme_exporters.compact import round_to_16_bits, write_compact_checkpoint
-from gmme_exporters.fp16 import convert_fp16
-from gmme_exporters.int8 import Quantizer, Ranges, Refinement, prepare_int8
+from gmme_exporters.graphs.compact import round_to_16_bits, write_compact_checkpoint
+from gmme_exporters.graphs.export import ExportGraph, export_onnx
+from gmme_exporters.graphs.fp16 import convert_fp16
+from gmme_exporters.graphs.shared_weights import share_weights
+from gmme_exporters.int8.qdq import Quantizer, Ranges, Refinement, prepare_int8
+from gmme_exporters.int8.silence import align_silence
 from gmme_exporters.lowering import targets
-from gmme_exporters.onnx import ExportGraph, export_onnx
 from gmme_exporters.options import Calibration, ExportOptions, Report
-from gmme_exporters.shared_weights import share_weights
-from gmme_exporters.silence import align_silence
-from gmme_exporters.tensorrt import build_engine
+from gmme_exporters.tensorrt.build import build_engine
 
 CALIBRATION, CARD = "calibration.json", "README.md"
 _GOLDEN_CLIPS, _COMPACT_GOLDEN_CLIPS = 4, 2

@@ -10,10 +10,10 @@ from typing import Any
 from gmme_edge.blocks import FRONT
 from gmme_edge.errors import UsageError
 from gmme_edge.models.eat import EAT
-from gmme_exporters.int8 import Quantizer, Ranges, Refinement
+from gmme_exporters.graphs.export import DEFAULT_OPSET
+from gmme_exporters.int8.qdq import Quantizer, Ranges, Refinement
 from gmme_exporters.lowering import targets
-from gmme_exporters.onnx import DEFAULT_OPSET
-from gmme_exporters.tensorrt import EngineOptions
+from gmme_exporters.tensorrt.build import EngineOptions
 
 _FLAVOURS_OF = {
     "fp32": ("fp32",),

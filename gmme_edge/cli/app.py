@@ -9,20 +9,20 @@ from typing import Annotated, Any
 import typer
 
 from gmme_edge import __version__
-from gmme_edge.cli.compare import compare
-from gmme_edge.cli.convert import convert
-from gmme_edge.cli.demo import demo
-from gmme_edge.cli.doctor import doctor
-from gmme_edge.cli.engine_info import engine_info
-from gmme_edge.cli.evaluate import evaluate
-from gmme_edge.cli.export import export
-from gmme_edge.cli.models import models
-from gmme_edge.cli.paired import paired
-from gmme_edge.cli.predict import predict
-from gmme_edge.cli.profile import profile
-from gmme_edge.cli.sensitivity import sensitivity
-from gmme_edge.cli.train import train
-from gmme_edge.cli.verify import verify
+from gmme_edge.cli.commands.compare import compare
+from gmme_edge.cli.commands.convert import convert
+from gmme_edge.cli.commands.demo import demo
+from gmme_edge.cli.commands.doctor import doctor
+from gmme_edge.cli.commands.engine_info import engine_info
+from gmme_edge.cli.commands.evaluate import evaluate
+from gmme_edge.cli.commands.export import export
+from gmme_edge.cli.commands.models import models
+from gmme_edge.cli.commands.paired import paired
+from gmme_edge.cli.commands.predict import predict
+from gmme_edge.cli.commands.profile import profile
+from gmme_edge.cli.commands.sensitivity import sensitivity
+from gmme_edge.cli.commands.train import train
+from gmme_edge.cli.commands.verify import verify
 from gmme_edge.errors import INTERRUPTED_EXIT_CODE, GmmeEdgeError, InputError
 
 _EPILOG = (
@@ -32,7 +32,7 @@ _EPILOG = (
 
 
 def _complain(message: str) -> None:
-    from gmme_edge.cli.console import stderr
+    from gmme_edge.cli.views.console import stderr
 
     text = f"error: {message}"
     stderr.print(text, style="red", markup=False, highlight=False, soft_wrap=True)

@@ -14,12 +14,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gmme_edge.audio import Waveform
+from gmme_edge.bundle.bundle import MANIFEST, Bundle
 from gmme_edge.errors import CheckpointError, GmmeEdgeError
 from gmme_edge.files import read_json, replacing, sha256_of, write_json
 from gmme_edge.models.eat import EAT, peak_scale, seed_batch_norm
 from gmme_edge.models.reference import load_state
 from gmme_edge.pretrained import describe_choice, resolve
-from gmme_edge.runtime.bundle import MANIFEST, Bundle
 from gmme_edge.spec import ModelSpec
 
 SCHEMA = 1

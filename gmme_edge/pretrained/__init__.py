@@ -1,7 +1,7 @@
 """The trained networks that come with the package, found by name: ``esc10``, ``digits``.
 
 Each is a folder beside this file that is a checkpoint and a bundle at once
-(`gmme_exporters.compact`), with a model card `README.md`.
+(`gmme_exporters.graphs.compact`), with a model card `README.md`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gmme_edge.runtime.bundle import INPUT, Bundle
+from gmme_edge.bundle.bundle import INPUT, Bundle
 
 
 def golden_batch(bundle: Bundle, batch: int) -> NDArray[np.float32]:

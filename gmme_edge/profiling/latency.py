@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.complexity import count
 from gmme_edge.errors import UsageError
 from gmme_edge.profiling.inputs import golden_batch
 from gmme_edge.profiling.memory import Memory, measure_memory
 from gmme_edge.profiling.statistics import Interval, median_interval
-from gmme_edge.runtime.bundle import Bundle
-from gmme_edge.runtime.engine_cache import Rebuild
+from gmme_edge.runtime.engines.cache import Rebuild
 from gmme_edge.runtime.session import Session, open_session
 
 

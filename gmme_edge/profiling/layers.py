@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from gmme_edge.blocks import block_of
+from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError
 from gmme_edge.profiling.inputs import golden_batch
-from gmme_edge.runtime.bundle import Bundle
 from gmme_edge.runtime.onnxruntime import OnnxRuntimeSession
 
 ENGINE_BLOCK = "engine"

@@ -12,9 +12,9 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import GmmeEdgeError, PlatformError
 from gmme_edge.profiling.inputs import golden_batch
-from gmme_edge.runtime.bundle import Bundle
 from gmme_edge.runtime.session import open_session
 
 _RUNS = 3

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 
+from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError
 from gmme_edge.profiling.latency import Target
-from gmme_edge.runtime.bundle import Bundle
 from gmme_edge.runtime.session import BACKENDS, resolve_precision, runnable_precisions
 
 

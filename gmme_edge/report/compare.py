@@ -10,7 +10,7 @@ from gmme_edge.errors import UsageError
 from gmme_edge.profiling.latency import LatencyRow
 from gmme_edge.profiling.statistics import Interval, median_ratio
 from gmme_edge.report.accuracy import Accuracy, Key, choose_accuracy, key_of
-from gmme_edge.report.results import AccuracyResult, LatencyResult, Result
+from gmme_edge.report.documents import AccuracyResult, LatencyResult, Result
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from gmme_edge.errors import InputError
 from gmme_edge.files import read_json
-from gmme_edge.report.results import SCHEMA
+from gmme_edge.report.documents import SCHEMA
 from gmme_edge.scoring import Interval, PairedTest, Predictions, paired_test, t_interval
 
 _WANTED = "result of `gmme-edge evaluate -o` or of `gmme-edge train --folds`"

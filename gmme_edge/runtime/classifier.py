@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.audio import read_audio, resample, split_windows, to_mono
+from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError
-from gmme_edge.runtime.bundle import Bundle
-from gmme_edge.runtime.engine_cache import Rebuild
+from gmme_edge.runtime.engines.cache import Rebuild
 from gmme_edge.runtime.parity import run_in_batches
 from gmme_edge.runtime.session import Outputs, Session, open_session
 from gmme_edge.scoring import pool_windows
@@ -122,7 +122,7 @@ def load(
             not, fp32, or the bundle's first if it has no fp32.
         threads: CPU threads of one call; None lets the engine choose.
         rebuild: leave to build a TensorRT engine on this machine where the bundle has none that
-            fits it: `gmme_exporters.rebuild.allow_rebuild()`.
+            fits it: `gmme_exporters.tensorrt.rebuild.allow_rebuild()`.
 
     Raises:
         BundleError: no bundle, or a damaged one.

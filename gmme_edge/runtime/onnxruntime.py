@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gmme_edge.bundle.bundle import INPUT, OUTPUTS, Bundle
 from gmme_edge.errors import BundleError, PlatformError, UsageError, require
-from gmme_edge.runtime.bundle import INPUT, OUTPUTS, Bundle
 from gmme_edge.runtime.session import Outputs, check_batch
 
 PROVIDERS = {"ort-cpu": "CPUExecutionProvider", "ort-cuda": "CUDAExecutionProvider"}

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gmme_edge.bundle.bundle import INPUT, Bundle
 from gmme_edge.errors import BundleError, ParityError, UsageError
-from gmme_edge.runtime.bundle import INPUT, Bundle
 from gmme_edge.runtime.session import Outputs, Session
 
 # Largest error of a logit, relative to the largest logit. 1e-3 leaves room for TensorFloat-32

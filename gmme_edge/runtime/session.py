@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError
-from gmme_edge.runtime.bundle import Bundle
 
 if TYPE_CHECKING:
-    from gmme_edge.runtime.engine_cache import Rebuild
+    from gmme_edge.runtime.engines.cache import Rebuild
 
 Outputs = dict[str, NDArray[np.float32]]
 
@@ -59,7 +59,7 @@ def open_session(
         from gmme_edge.runtime.onnxruntime import OnnxRuntimeSession
 
         return OnnxRuntimeSession(bundle, backend, chosen, threads)
-    from gmme_edge.runtime.tensorrt import TensorRTSession
+    from gmme_edge.runtime.engines.session import TensorRTSession
 
     return TensorRTSession(bundle, backend, chosen, rebuild)
 
@@ -112,7 +112,7 @@ def why_unavailable(backend: str) -> str | None:
 
             check_provider(backend)
         else:
-            from gmme_edge.runtime.tensorrt import check_device
+            from gmme_edge.runtime.engines.session import check_device
 
             check_device(backend)
     except GmmeEdgeError as error:

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 
 from gmme_edge import __version__
+from gmme_edge.device.facts import describe_device
 from gmme_edge.errors import UsageError
 from gmme_edge.evaluation import score_store
 from gmme_edge.files import sha256_of
 from gmme_edge.models.checkpoint import WEIGHTS
 from gmme_edge.models.eat import torch_predictor
-from gmme_edge.profiling.device import describe_device
 from gmme_edge.scoring import Interval, Predictions, t_interval, wilson_interval
-from gmme_edge.training.journal import METRICS, read_metrics
-from gmme_edge.training.loop import Trainer
+from gmme_edge.training.run.journal import METRICS, read_metrics
+from gmme_edge.training.run.loop import Trainer
 
 SCHEMA = 1
 RESULT = "cross-validation.json"

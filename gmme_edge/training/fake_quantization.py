@@ -214,7 +214,7 @@ def blocks_in_float(model: EAT, names: str) -> frozenset[str]:
 
 
 def _front_blocks(model: EAT) -> tuple[str, ...]:
-    """Up to the second anti-alias filter, as `gmme_exporters.graph.front_convs` counts."""
+    """Up to the second anti-alias filter, as `gmme_exporters.graphs.queries.front_convs` counts."""
     blocks = {
         f"{stage}.{index}": block
         for stage in ("stage1", "stage2")

@@ -16,7 +16,7 @@ from gmme_calibration.equalization import equalize
 from gmme_edge.models.eat import EAT, ResBlock, peak_scale
 from gmme_edge.spec import ModelSpec
 from gmme_exporters.bundle import export_bundle
-from gmme_exporters.int8 import Refinement
+from gmme_exporters.int8.qdq import Refinement
 from gmme_exporters.options import ExportOptions
 from tests.artifacts import calibration, calibration_clips, open_checkpoint, sounds
 from tests.conftest import DOWNSAMPLES, TINY

@@ -8,7 +8,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gmme_calibration.exceptions import Budget, find_exceptions
+from gmme_calibration.float_layers import Budget, find_exceptions
 from gmme_edge.blocks import Layer
 
 

@@ -13,7 +13,7 @@ from gmme_calibration.sample import Windows
 from gmme_calibration.thresholds import METHODS, Method
 from gmme_edge.data.store import WaveformStore
 from gmme_edge.errors import CheckpointError
-from gmme_exporters.int8 import OP_TYPES
+from gmme_exporters.int8.qdq import OP_TYPES
 from tests.artifacts import sounds
 from tests.calibration import graphs
 

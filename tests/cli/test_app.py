@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from gmme_edge import __version__, errors
 from gmme_edge.cli.app import _guarded, app
-from gmme_edge.cli.options import task_updater
+from gmme_edge.cli.options.common import task_updater
 
 COMMANDS = {
     "demo", "train", "evaluate", "convert", "export", "verify", "predict", "profile", "compare",

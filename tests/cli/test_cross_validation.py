@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from gmme_edge.cli.app import app
 from gmme_edge.models.checkpoint import load_checkpoint
-from gmme_edge.training import loop
 from gmme_edge.training.cross_validation import RESULT
-from gmme_edge.training.journal import METRICS, Journal, read_metrics
+from gmme_edge.training.run import loop
+from gmme_edge.training.run.journal import METRICS, Journal, read_metrics
 
 STEPS = 4  # two epochs of two steps: 12 clips in batches of 6
 

@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from gmme_edge import pretrained
+from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
 from gmme_edge.data.everyday import imitate
-from gmme_edge.runtime.bundle import Bundle
 from tests.artifacts import WORDS, compact_bundle, copy_bundle
 
 

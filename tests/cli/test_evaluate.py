@@ -13,9 +13,9 @@ import soundfile
 from click.testing import Result
 from typer.testing import CliRunner
 
+from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
-from gmme_edge.report.results import AccuracyResult, load_result
-from gmme_edge.runtime.bundle import Bundle
+from gmme_edge.report.documents import AccuracyResult, load_result
 from tests.artifacts import (
     N_SAMPLES,
     WORDS,

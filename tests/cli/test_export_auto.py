@@ -15,12 +15,12 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import gmme_edge
+from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
 from gmme_edge.data.registry import open_dataset
 from gmme_edge.errors import BundleError
 from gmme_edge.files import sha256_of
 from gmme_edge.profiling.memory import Memory
-from gmme_edge.runtime.bundle import Bundle
 from tests.artifacts import (
     N_SAMPLES,
     RATE_HZ,

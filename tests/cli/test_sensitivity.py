@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from gmme_edge.blocks import block_of
 from gmme_edge.cli.app import app
-from gmme_edge.cli.quantization_options import make_refiner
+from gmme_edge.cli.options.quantization import make_refiner
 from gmme_edge.models.checkpoint import load_checkpoint
 from tests.artifacts import small_checkpoint, write_words
 
@@ -160,7 +160,7 @@ def test_out_of_budget_is_exit_code_6(
 ) -> None:
     worse = iter([1.0, 0.5, 0.4, 0.6])
     monkeypatch.setattr(
-        "gmme_edge.cli.quantization_options.accuracy_on", lambda *_: lambda _path: next(worse)
+        "gmme_edge.cli.options.quantization.accuracy_on", lambda *_: lambda _path: next(worse)
     )
     options = ("--max-accuracy-drop", 1, "--max-float-macs", 0)
     result = limited(small_checkpoint(root), tmp_path, words, *options)

@@ -17,11 +17,11 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from gmme_edge.cli.app import app
-from gmme_edge.cli.training_options import build_recipe
-from gmme_edge.cli.training_view import CURVES
+from gmme_edge.cli.options.training import build_recipe
+from gmme_edge.cli.views.training import CURVES
 from gmme_edge.models.checkpoint import load_checkpoint
-from gmme_edge.training.journal import METRICS, TENSORBOARD, read_metrics
-from gmme_edge.training.state import STATE
+from gmme_edge.training.run.journal import METRICS, TENSORBOARD, read_metrics
+from gmme_edge.training.run.state import STATE
 
 LABELS = ("high", "low", "noise")
 SMALL = {"sample-rate": "8000", "samples": "2048", "factors": "4,4"}
@@ -317,7 +317,7 @@ def test_tensorboard_is_missed_only_where_it_is_asked_for(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    monkeypatch.setattr("gmme_edge.training.journal.find_spec", lambda _: None)
+    monkeypatch.setattr("gmme_edge.training.run.journal.find_spec", lambda _: None)
     result = train(data, tmp_path / "a", **SMALL)
     assert result.exit_code == 0 and "gmme-edge[logging]" not in result.stderr
     result = train(data, tmp_path / "b", "--tensorboard", **SMALL)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gmme_edge.cli import console, training_view
-from gmme_edge.cli.training_view import CURVES, show_training
-from gmme_edge.training.loop import Progress
+from gmme_edge.cli.views import console
+from gmme_edge.cli.views import training as training_view
+from gmme_edge.cli.views.training import CURVES, show_training
+from gmme_edge.training.run.loop import Progress
 from tests.training.tiny_run import RECIPE, STEPS_PER_EPOCH, make_trainer
 
 

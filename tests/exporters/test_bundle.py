@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import gmme_edge
+from gmme_edge.bundle.bundle import MANIFEST, Bundle
 from gmme_edge.errors import ParityError, UsageError
 from gmme_edge.files import sha256_of
 from gmme_edge.models.eat import EAT
-from gmme_edge.runtime.bundle import MANIFEST, Bundle
 from gmme_exporters.bundle import export_bundle
 from gmme_exporters.options import ExportOptions, Report, expand_precisions
-from gmme_exporters.tensorrt import EngineOptions
+from gmme_exporters.tensorrt.build import EngineOptions
 from tests.artifacts import (
     N_SAMPLES,
     calibration,

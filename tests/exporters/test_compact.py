@@ -16,17 +16,17 @@ import torch
 from onnx import TensorProto
 from safetensors.torch import load_file
 
+from gmme_edge.bundle.bundle import MANIFEST, Bundle
 from gmme_edge.errors import BundleError, UsageError
 from gmme_edge.files import sha256_of
 from gmme_edge.models.checkpoint import DESCRIPTION, WEIGHTS, load_checkpoint
 from gmme_edge.models.eat import EAT
-from gmme_edge.runtime.bundle import MANIFEST, Bundle
 from gmme_edge.runtime.parity import verify_bundle
 from gmme_edge.runtime.session import open_session
 from gmme_exporters.bundle import export_bundle
-from gmme_exporters.compact import halve_weights
+from gmme_exporters.graphs.compact import halve_weights
 from gmme_exporters.options import ExportOptions
-from gmme_exporters.tensorrt import EngineOptions, build_engine
+from gmme_exporters.tensorrt.build import EngineOptions, build_engine
 from tests.artifacts import (
     WORDS,
     calibration,

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from gmme_exporters.fp16 import _remove_round_trips, convert_fp16
+from gmme_exporters.graphs.fp16 import _remove_round_trips, convert_fp16
 from tests.artifacts import exported_onnx, open_checkpoint, sounds, torch_logits
 
 FLOAT, FLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16

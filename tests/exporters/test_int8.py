@@ -12,10 +12,10 @@ from onnx import numpy_helper
 from gmme_calibration.ranges import calibrate_ranges
 from gmme_calibration.thresholds import Method
 from gmme_edge.complexity import count
-from gmme_exporters.graph import weighted_layers
-from gmme_exporters.int8 import OP_TYPES, Quantizer, prepare_int8
-from gmme_exporters.silence import align_silence
-from gmme_exporters.tensorrt import EngineOptions, build_engine
+from gmme_exporters.graphs.queries import weighted_layers
+from gmme_exporters.int8.qdq import OP_TYPES, Quantizer, prepare_int8
+from gmme_exporters.int8.silence import align_silence
+from gmme_exporters.tensorrt.build import EngineOptions, build_engine
 from tests.artifacts import (
     calibration,
     calibration_clips,

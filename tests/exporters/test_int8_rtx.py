@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from gmme_calibration.bias import correct_biases
-from gmme_exporters.int8 import Quantizer, prepare_int8
+from gmme_exporters.graphs.export import export_onnx
+from gmme_exporters.int8.qdq import Quantizer, prepare_int8
 from gmme_exporters.lowering.targets import lower
-from gmme_exporters.onnx import export_onnx
-from gmme_exporters.tensorrt import EngineInfo, EngineOptions, build_engine
+from gmme_exporters.tensorrt.build import EngineInfo, EngineOptions, build_engine
 from tests.artifacts import calibration, open_checkpoint, sounds
 
 

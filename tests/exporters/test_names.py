@@ -10,7 +10,7 @@ import pytest
 from gmme_edge.blocks import block_of
 from gmme_edge.models.eat import EAT
 from gmme_edge.spec import preset
-from gmme_exporters.onnx import export_onnx
+from gmme_exporters.graphs.export import export_onnx
 
 
 @pytest.mark.parametrize("opset", [16, 18])

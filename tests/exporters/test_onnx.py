@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from gmme_edge.audio import Waveform
 from gmme_edge.errors import PlatformError, UsageError
-from gmme_exporters.onnx import _name_batch_axis, export_onnx
+from gmme_exporters.graphs.export import _name_batch_axis, export_onnx
 from tests.artifacts import (
     N_SAMPLES,
     WORDS,

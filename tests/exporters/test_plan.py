@@ -20,13 +20,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from gmme_edge.bundle.bundle import Bundle, describe_file
 from gmme_edge.cli.app import app
 from gmme_edge.errors import UsageError
 from gmme_edge.profiling.latency import LatencyRow
-from gmme_edge.report.results import LatencyResult, load_result
-from gmme_edge.runtime.bundle import Bundle, describe_file
-from gmme_exporters import device_script
-from gmme_exporters.plan import PAGE, SCRIPT, check_plan, write_plan
+from gmme_edge.report.documents import LatencyResult, load_result
+from gmme_exporters.board import device_script
+from gmme_exporters.board.plan import PAGE, SCRIPT, check_plan, write_plan
 from tests.artifacts import edit_manifest, small_checkpoint
 from tests.bundles import OPSET, WEIGHTS, make_bundle
 

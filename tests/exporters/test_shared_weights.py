@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
-from gmme_exporters.shared_weights import share_weights
+from gmme_exporters.graphs.shared_weights import share_weights
 
 RNG = np.random.default_rng(0)
 HALF = RNG.normal(size=(24, 4, 8)).astype(np.float16)

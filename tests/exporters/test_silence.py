@@ -10,10 +10,10 @@ import onnxruntime
 import pytest
 from onnx import helper
 
-from gmme_exporters.int8 import Quantizer, prepare_int8
+from gmme_exporters.graphs.export import export_onnx
+from gmme_exporters.int8.qdq import Quantizer, prepare_int8
+from gmme_exporters.int8.silence import align_silence
 from gmme_exporters.lowering.targets import lower
-from gmme_exporters.onnx import export_onnx
-from gmme_exporters.silence import align_silence
 from tests.artifacts import calibration, exported_onnx, open_checkpoint, sounds
 from tests.exporters.test_int8 import logits_of
 

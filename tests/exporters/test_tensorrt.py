@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 
-from gmme_edge.cli.engine_options import engine_options
+from gmme_edge.cli.options.engines import engine_options
 from gmme_edge.errors import (
     EngineError,
     InputError,
@@ -22,10 +22,10 @@ from gmme_edge.errors import (
     UsageError,
 )
 from gmme_edge.files import sha256_of
-from gmme_edge.runtime.engines import EngineInfo
-from gmme_edge.runtime.tensorrt_library import captured_log, shared_logger
-from gmme_exporters.tensorrt import EngineOptions, build_engine
-from gmme_exporters.tensorrt_bf16 import convert_bf16
+from gmme_edge.runtime.engines.info import EngineInfo
+from gmme_edge.runtime.engines.library import captured_log, shared_logger
+from gmme_exporters.graphs.bf16 import convert_bf16
+from gmme_exporters.tensorrt.build import EngineOptions, build_engine
 from tests.exporters.tensorrt_graphs import write_graph
 
 SM89 = EngineOptions(sm=89)

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import gmme_edge
-import gmme_exporters.tensorrt
+import gmme_exporters.tensorrt.build
 from tests.exporters.tensorrt_api import COLUMNS, TABLE
 
-ROOTS = (Path(gmme_edge.__file__).parent, Path(gmme_exporters.tensorrt.__file__).parent)
+ROOTS = (Path(gmme_edge.__file__).parent, Path(gmme_exporters.tensorrt.build.__file__).parent)
 # What the project calls its objects of the library, and their classes.
 OBJECTS = {
     "builder": "Builder", "config": "IBuilderConfig", "network": "INetworkDefinition",

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from gmme_edge.cli.app import app
 from gmme_edge.errors import BundleError, EngineError, InputError, PlatformError
-from gmme_edge.runtime.engines import EngineInfo
-from gmme_exporters.tensorrt_inspector import inspect_engine, parse_layers
+from gmme_edge.runtime.engines.info import EngineInfo
+from gmme_exporters.tensorrt.inspector import inspect_engine, parse_layers
 from tests.fake_gpu import PLAN, VERSION, FakeCuda, FakeEngine, FakeLibrary, install_cuda
 
 

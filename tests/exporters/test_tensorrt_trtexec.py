@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from gmme_edge.cli.engine_options import describe_trtexec
+from gmme_edge.cli.options.engines import describe_trtexec
 from gmme_edge.errors import UsageError
-from gmme_edge.runtime.engines import EngineInfo
-from gmme_exporters.tensorrt_config import EngineOptions
-from gmme_exporters.tensorrt_trtexec import trtexec_command
+from gmme_edge.runtime.engines.info import EngineInfo
+from gmme_exporters.tensorrt.config import EngineOptions
+from gmme_exporters.tensorrt.trtexec import trtexec_command
 
 TABLE = json.loads(Path(__file__).with_name("tensorrt_trtexec_flags.json").read_text())
 FLAGS: dict[str, list[str]] = TABLE["flags"]

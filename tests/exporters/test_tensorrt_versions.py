@@ -18,9 +18,9 @@ from gmme_edge.errors import (
     PlatformError,
     UsageError,
 )
-from gmme_edge.runtime.engines import sidecar_of
-from gmme_exporters.tensorrt import FLAVOURS, EngineOptions, build_engine
-from gmme_exporters.tensorrt_opsets import check_opset, read_operations, read_opset
+from gmme_edge.runtime.engines.info import sidecar_of
+from gmme_exporters.tensorrt.build import FLAVOURS, EngineOptions, build_engine
+from gmme_exporters.tensorrt.opsets import check_opset, read_operations, read_opset
 from tests.exporters.tensorrt_graphs import SAMPLES, write_graph
 from tests.exporters.tensorrt_recorded import RecordedTensorRT
 from tests.fake_gpu import FakeCuda, FakeLibrary, install_cuda

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gmme_edge.profiling import device
+from gmme_edge.device import facts as device
 
 X86 = """processor\t: 0
 model name\t: Intel(R) Xeon(R) CPU @ 2.80GHz

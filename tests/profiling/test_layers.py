@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
 from gmme_edge.errors import UsageError
 from gmme_edge.profiling.layers import ENGINE_BLOCK, profile_layers
-from gmme_edge.runtime.bundle import Bundle
 from tests.artifacts import small_checkpoint
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gmme_edge.profiling.latency import LatencyRow, LatencySettings
-from gmme_edge.report.results import latency_document
+from gmme_edge.report.documents import latency_document
 
 
 def row(

@@ -12,12 +12,12 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from gmme_edge.cli.compare import compare
-from gmme_edge.cli.doctor import doctor, find_conflicts
-from gmme_edge.cli.gates import check_latency
-from gmme_edge.cli.profile import profile
+from gmme_edge.cli.commands.compare import compare
+from gmme_edge.cli.commands.doctor import doctor, find_conflicts
+from gmme_edge.cli.commands.profile import profile
+from gmme_edge.cli.options.gates import check_latency
 from gmme_edge.errors import InputError, LatencyGateError, UsageError
-from gmme_edge.report.results import load_result
+from gmme_edge.report.documents import load_result
 from tests.bundles import make_bundle
 from tests.report.factory import row, write_latency
 
@@ -132,7 +132,7 @@ def test_both_onnxruntimes_are_a_warning() -> None:
 
 def test_importing_the_commands_loads_no_heavy_module() -> None:
     code = (
-        "import sys, gmme_edge.cli.profile, gmme_edge.cli.compare, gmme_edge.cli.doctor\n"
+        "import sys, gmme_edge.cli.app\n"
         "print({'numpy', 'onnxruntime', 'torch', 'onnx'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -141,7 +141,7 @@ def test_importing_the_commands_loads_no_heavy_module() -> None:
 
 def test_measuring_and_reporting_need_neither_torch_nor_onnx() -> None:
     code = (
-        "import sys, gmme_edge.report.tables, gmme_edge.report.markdown\n"
+        "import sys, gmme_edge.report.render.terminal, gmme_edge.report.render.markdown\n"
         "import gmme_edge.profiling.targets, gmme_edge.runtime.onnxruntime\n"
         "print({'onnxruntime', 'torch', 'onnx', 'tensorrt_rtx'} & set(sys.modules))"
     )

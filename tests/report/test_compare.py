@@ -8,7 +8,7 @@ import pytest
 
 from gmme_edge.errors import UsageError
 from gmme_edge.report.compare import Comparison, Ratio, compare_results
-from gmme_edge.report.results import load_result
+from gmme_edge.report.documents import load_result
 from tests.report.factory import row, write_accuracy, write_latency
 
 GMME = "eat-s-gmme-k32c8"

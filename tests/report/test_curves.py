@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gmme_edge.report.curves import draw_curves
+from gmme_edge.report.render.curves import draw_curves
 
 SVG = "{http://www.w3.org/2000/svg}"
 

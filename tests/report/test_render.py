@@ -8,18 +8,18 @@ import pytest
 from rich.console import Console, RenderableType
 
 from gmme_edge.errors import UsageError
-from gmme_edge.report.cells import (
+from gmme_edge.report.compare import Comparison, compare_results
+from gmme_edge.report.documents import load_result
+from gmme_edge.report.render.cells import (
     format_bytes,
     format_count,
     format_interval,
     format_ms,
     format_ratio,
 )
-from gmme_edge.report.chart import draw_latency_chart
-from gmme_edge.report.compare import Comparison, compare_results
-from gmme_edge.report.markdown import write_report
-from gmme_edge.report.results import load_result
-from gmme_edge.report.tables import comparison_tables, latency_tables
+from gmme_edge.report.render.latency_chart import draw_latency_chart
+from gmme_edge.report.render.markdown import write_report
+from gmme_edge.report.render.terminal import comparison_tables, latency_tables
 from tests.report.factory import row, write_accuracy, write_latency
 
 LONG = "eat-m-gmme-lite-k64c16"

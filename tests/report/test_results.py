@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gmme_edge.errors import InputError
-from gmme_edge.report.results import AccuracyResult, LatencyResult, load_result
+from gmme_edge.report.documents import AccuracyResult, LatencyResult, load_result
 from tests.report.factory import accuracy, row, write_accuracy, write_latency
 
 JSON = st.recursive(

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from gmme_edge.errors import UsageError
-from gmme_edge.report.tables import verdict_table
+from gmme_edge.report.render.terminal import verdict_table
 from gmme_edge.report.verdict import Tried, Verdict, reach_verdict
 from gmme_edge.scoring import Predictions, score
 from tests.report.factory import row

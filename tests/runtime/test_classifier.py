@@ -9,8 +9,8 @@ import soundfile
 import soxr
 
 import gmme_edge
+from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import AudioError, BundleError, PlatformError, UsageError
-from gmme_edge.runtime.bundle import Bundle
 from gmme_edge.runtime.classifier import Classifier, Prediction, load
 from tests.artifacts import N_SAMPLES, RATE_HZ, WORDS, FakeSession, sounds
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from gmme_edge.device import cuda as cudart
 from gmme_edge.errors import MissingDependencyError, PlatformError, UsageError
-from gmme_edge.runtime import cudart
+from gmme_edge.runtime.engines.session import check_device
 from gmme_edge.runtime.session import why_unavailable
-from gmme_edge.runtime.tensorrt import check_device
 from tests.fake_gpu import FakeCuda, FakeLibrary, install_cuda
 
 

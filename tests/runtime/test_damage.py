@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from gmme_edge.bundle.bundle import Bundle, describe_file
 from gmme_edge.errors import BundleError, EngineError, GmmeEdgeError
-from gmme_edge.runtime.bundle import Bundle, describe_file
-from gmme_edge.runtime.engine_cache import Rebuild, open_engine
-from gmme_edge.runtime.engines import Machine
+from gmme_edge.runtime.engines.cache import Rebuild, open_engine
+from gmme_edge.runtime.engines.info import Machine
 from gmme_edge.runtime.session import open_session
 from tests.artifacts import compact_bundle, copy_bundle, edit_manifest
 from tests.bundles import make_bundle

@@ -16,15 +16,15 @@ import pytest
 from typer.testing import CliRunner
 
 import gmme_edge
+from gmme_edge.bundle.bundle import Bundle, describe_file
 from gmme_edge.cli.app import app
 from gmme_edge.errors import BundleError, EngineError, GmmeEdgeError
 from gmme_edge.files import sha256_of
-from gmme_edge.runtime.bundle import Bundle, describe_file
-from gmme_edge.runtime.engine_cache import Rebuild, cache_folder, open_engine
-from gmme_edge.runtime.engines import EngineInfo, Machine, sidecar_of
-from gmme_edge.runtime.tensorrt_library import EngineLog
-from gmme_exporters.rebuild import allow_rebuild
-from gmme_exporters.tensorrt import EngineOptions
+from gmme_edge.runtime.engines.cache import Rebuild, cache_folder, open_engine
+from gmme_edge.runtime.engines.info import EngineInfo, Machine, sidecar_of
+from gmme_edge.runtime.engines.library import EngineLog
+from gmme_exporters.tensorrt.build import EngineOptions
+from gmme_exporters.tensorrt.rebuild import allow_rebuild
 from tests.bundles import make_bundle
 from tests.fake_gpu import PLAN, VERSION, FakeCuda, FakeLibrary, install_cuda
 
@@ -222,7 +222,7 @@ def test_the_option_builds_once_and_is_then_not_needed(
         info.write(engine)
         return info
 
-    monkeypatch.setattr("gmme_exporters.rebuild.build_engine", build)
+    monkeypatch.setattr("gmme_exporters.tensorrt.rebuild.build_engine", build)
     limits = {"fp32": {"limit": 1e-3}, "fp16": {"limit": 3e-2}}
     Bundle(bundle.path, replace(bundle.manifest, parity=limits)).save_manifest()
     verify = ["verify", str(bundle.path), "--backend", "tensorrt"]
@@ -256,8 +256,8 @@ def test_the_librarys_reason_is_its_errors_or_else_its_warnings() -> None:
 PROCESS = """
 import sys, time
 from pathlib import Path
-from gmme_edge.runtime.bundle import Bundle
-from gmme_edge.runtime.engine_cache import Rebuild, open_engine
+from gmme_edge.bundle.bundle import Bundle
+from gmme_edge.runtime.engines.cache import Rebuild, open_engine
 from tests.runtime.test_engine_cache import MACHINE, Builder
 bundle, log = Bundle.open(sys.argv[1]), Path(sys.argv[2])
 builder = Builder()

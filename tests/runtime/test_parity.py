@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import BundleError, ParityError, UsageError
-from gmme_edge.runtime.bundle import Bundle
 from gmme_edge.runtime.parity import Parity, compare_logits, run_in_batches, verify_bundle
 from gmme_edge.runtime.session import open_session
 from tests.artifacts import FakeSession, copy_bundle, edit_manifest

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gmme_edge.bundle.bundle import Bundle, BundleFile
 from gmme_edge.errors import MissingDependencyError, UsageError
 from gmme_edge.runtime import session as module
-from gmme_edge.runtime.bundle import Bundle, BundleFile
 from gmme_edge.runtime.session import (
     BACKENDS,
     check_batch,
@@ -98,6 +98,6 @@ def test_why_a_backend_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(_: str) -> None:
         raise MissingDependencyError("tensorrt is not installed.", fix="pip install it")
 
-    monkeypatch.setattr("gmme_edge.runtime.tensorrt.check_device", missing)
+    monkeypatch.setattr("gmme_edge.runtime.engines.session.check_device", missing)
     assert why_unavailable("tensorrt") == "tensorrt is not installed.\nFix: pip install it"
     assert module.BACKENDS == ("ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx")

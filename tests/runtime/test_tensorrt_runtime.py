@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gmme_edge.bundle.bundle import Bundle, describe_file
 from gmme_edge.errors import (
     BundleError,
     EngineError,
     PlatformError,
     UsageError,
 )
-from gmme_edge.runtime.bundle import Bundle, describe_file
-from gmme_edge.runtime.engines import EngineInfo, sidecar_of
+from gmme_edge.runtime.engines.info import EngineInfo, sidecar_of
+from gmme_edge.runtime.engines.session import TensorRTSession
 from gmme_edge.runtime.session import open_session
-from gmme_edge.runtime.tensorrt import TensorRTSession
 from tests.bundles import TINY, make_bundle, reference
 from tests.fake_gpu import PLAN, VERSION, FakeCuda, FakeLibrary, install_cuda
 

@@ -25,8 +25,8 @@ import gmme_edge.data.registry  # noqa: F401
 from gmme_edge import files
 from gmme_edge.cli.app import app
 from gmme_edge.spec import BACKBONES, Backbone
-from gmme_edge.training import loop
-from gmme_edge.training.state import RunState
+from gmme_edge.training.run import loop
+from gmme_edge.training.run.state import RunState
 
 FLUSH_S = 0.004
 

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gmme_edge.training.augment import Plan, apply_plan, augment, draw_plan
+from gmme_edge.training.feed.augment import Plan, apply_plan, augment, draw_plan
+from gmme_edge.training.parallel.rows import Rows
 from gmme_edge.training.recipe import Recipe
-from gmme_edge.training.rows import Rows
 
 RECIPE = Recipe(epochs=1)
 RATE = 1000  # shifts and parts of up to 100 samples

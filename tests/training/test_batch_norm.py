@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gmme_edge.models.eat import EAT
-from gmme_edge.training.batch_norm import GlobalBatchNorm1d, share_batch_norm
+from gmme_edge.training.parallel.batch_norm import GlobalBatchNorm1d, share_batch_norm
 from tests.conftest import TINY
 
 PROCESSES, ROWS, CHANNELS, FRAMES = 3, 4, 5, 7

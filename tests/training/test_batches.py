@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from gmme_edge.training.batches import Batches, generator_for
-from gmme_edge.training.rows import Rows
+from gmme_edge.training.feed.batches import Batches, generator_for
+from gmme_edge.training.parallel.rows import Rows
 from tests.training.tiny_run import make_store
 
 

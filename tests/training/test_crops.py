@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gmme_edge.training.crops import TRIES, Crops
+from gmme_edge.training.feed.crops import TRIES, Crops
 
 WINDOW = 4096
 

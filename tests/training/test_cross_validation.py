@@ -16,7 +16,7 @@ from gmme_edge.training.cross_validation import (
     parse_folds,
     score_fold,
 )
-from gmme_edge.training.journal import Journal
+from gmme_edge.training.run.journal import Journal
 from tests.training.tiny_run import LABELS, RECIPE, SPEC, make_data, make_trainer
 
 

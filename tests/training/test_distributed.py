@@ -15,9 +15,9 @@ from safetensors import safe_open
 from torch import Tensor
 
 from gmme_edge.errors import PlatformError, UsageError
-from gmme_edge.training.fabric import Processes, open_fabric
-from gmme_edge.training.rows import Rows
-from gmme_edge.training.state import STATE
+from gmme_edge.training.parallel.fabric import Processes, open_fabric
+from gmme_edge.training.parallel.rows import Rows
+from gmme_edge.training.run.state import STATE
 
 ROOT = Path(__file__).parents[2]
 STEPS = 9

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from gmme_edge.errors import MissingDependencyError
-from gmme_edge.training import journal as module
-from gmme_edge.training.journal import METRICS, TENSORBOARD, Journal, read_metrics
+from gmme_edge.training.run import journal as module
+from gmme_edge.training.run.journal import METRICS, TENSORBOARD, Journal, read_metrics
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,7 +102,7 @@ def test_a_killed_writer_leaves_whole_lines(tmp_path: Path) -> None:
     code = f"""
 import os, signal
 from pathlib import Path
-from gmme_edge.training.journal import Journal
+from gmme_edge.training.run.journal import Journal
 journal = Journal(Path({str(tmp_path)!r}), tensorboard=False)
 journal.rewind(0)
 for step in range(1, 51):

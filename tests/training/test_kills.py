@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from gmme_edge.models.checkpoint import DESCRIPTION, WEIGHTS, load_checkpoint
-from gmme_edge.training.state import STATE
+from gmme_edge.training.run.state import STATE
 from tests.artifacts import N_SAMPLES, RATE_HZ, write_words
 
 ROOT = Path(__file__).parents[2]

@@ -14,9 +14,9 @@ from gmme_edge.evaluation import score_store
 from gmme_edge.models.checkpoint import load_checkpoint
 from gmme_edge.models.eat import EAT, torch_predictor
 from gmme_edge.spec import Downsample
-from gmme_edge.training.loop import Progress
-from gmme_edge.training.optimizer import one_cycle
 from gmme_edge.training.recipe import Recipe
+from gmme_edge.training.run.loop import Progress
+from gmme_edge.training.run.optimizer import one_cycle
 from tests.conftest import DOWNSAMPLES, TINY
 from tests.training.tiny_run import LABELS, RECIPE, make_data, make_sounds, make_trainer
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gmme_edge.training.loss import batch_loss
-from gmme_edge.training.mixing import Targets
+from gmme_edge.training.feed.mixing import Targets
 from gmme_edge.training.recipe import Recipe
+from gmme_edge.training.run.loss import batch_loss
 
 RECIPE = Recipe(epochs=1)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gmme_edge.errors import UsageError
-from gmme_edge.training.mixing import (
+from gmme_edge.training.feed.mixing import (
     METHODS,
     Targets,
     mix,
@@ -26,8 +26,8 @@ from gmme_edge.training.mixing import (
     resample_batch,
     stretch,
 )
+from gmme_edge.training.parallel.rows import Rows
 from gmme_edge.training.recipe import Recipe
-from gmme_edge.training.rows import Rows
 
 RECIPE, RATE, N = Recipe(epochs=1), 16_000, 3000
 PARTNER = torch.tensor([1, 0, 3, 2])

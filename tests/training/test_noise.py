@@ -13,10 +13,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gmme_edge.training.noise import KINDS, SLOPES, NoisePlan, add_noise, draw_noise
+from gmme_edge.training.feed.noise import KINDS, SLOPES, NoisePlan, add_noise, draw_noise
+from gmme_edge.training.feed.spectra import istft, smooth_length, stft, stft_sizes
+from gmme_edge.training.parallel.rows import Rows
 from gmme_edge.training.recipe import Recipe
-from gmme_edge.training.rows import Rows
-from gmme_edge.training.spectra import istft, smooth_length, stft, stft_sizes
 
 RECIPE, RATE = Recipe(epochs=1, augment_probability=1.0), 16_000
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from gmme_edge.models.eat import EAT
 from gmme_edge.spec import Downsample
-from gmme_edge.training.optimizer import one_cycle, parameter_groups, set_train_mode
 from gmme_edge.training.recipe import Recipe
+from gmme_edge.training.run.optimizer import one_cycle, parameter_groups, set_train_mode
 from tests.conftest import TINY
 
 RECIPE = Recipe(epochs=1, weight_decay=0.25)

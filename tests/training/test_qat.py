@@ -13,14 +13,14 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 from gmme_edge.cli.app import app
-from gmme_edge.cli.training_options import qat_settings, transfer_settings
+from gmme_edge.cli.options.training import qat_settings, transfer_settings
 from gmme_edge.errors import CheckpointError, UsageError
 from gmme_edge.models.checkpoint import Checkpoint, load_checkpoint
 from gmme_edge.models.eat import EAT
 from gmme_edge.training.fake_quantization import Quantizer
-from gmme_edge.training.loop import Progress, Trainer
 from gmme_edge.training.recipe import QAT_CHANGES, QAT_EPOCHS, Recipe
-from gmme_edge.training.start import check_trained
+from gmme_edge.training.run.loop import Progress, Trainer
+from gmme_edge.training.run.start import check_trained
 from gmme_exporters.bundle import export_bundle
 from gmme_exporters.options import ExportOptions
 from tests.artifacts import calibration, small_checkpoint, sounds, torch_logits, write_words

@@ -23,10 +23,10 @@ from gmme_edge import files
 from gmme_edge.data.store import WaveformStore
 from gmme_edge.errors import CheckpointError, UsageError
 from gmme_edge.models.checkpoint import load_checkpoint
-from gmme_edge.training import loop
-from gmme_edge.training.divergence import DIVERGED, TrainingDivergedError
-from gmme_edge.training.loop import Progress, Trainer
-from gmme_edge.training.state import STATE
+from gmme_edge.training.run import loop
+from gmme_edge.training.run.divergence import DIVERGED, TrainingDivergedError
+from gmme_edge.training.run.loop import Progress, Trainer
+from gmme_edge.training.run.state import STATE
 from tests.conftest import TINY
 from tests.training.tiny_run import (
     RECIPE,

@@ -8,8 +8,8 @@ import torch
 
 from gmme_edge.errors import UsageError
 from gmme_edge.models.eat import EAT
-from gmme_edge.training.ema import Ema
 from gmme_edge.training.recipe import Recipe, default_ema_unit
+from gmme_edge.training.run.ema import Ema
 from tests.conftest import TINY
 
 

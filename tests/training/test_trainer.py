@@ -14,10 +14,10 @@ from torch import Tensor
 from gmme_edge.errors import CheckpointError, UsageError
 from gmme_edge.models.checkpoint import load_checkpoint
 from gmme_edge.models.eat import EAT
-from gmme_edge.training.divergence import is_finite
-from gmme_edge.training.feed import Batch
-from gmme_edge.training.journal import METRICS, Journal, read_metrics
-from gmme_edge.training.progress import Progress
+from gmme_edge.training.feed.feed import Batch
+from gmme_edge.training.run.divergence import is_finite
+from gmme_edge.training.run.journal import METRICS, Journal, read_metrics
+from gmme_edge.training.run.progress import Progress
 from tests.training.test_resume import assert_same_end, at_step, send
 from tests.training.tiny_run import RECIPE, SPEC, make_trainer
 

@@ -16,8 +16,8 @@ from gmme_edge.evaluation import score_store
 from gmme_edge.models.checkpoint import Checkpoint, load_checkpoint
 from gmme_edge.models.eat import EAT, torch_predictor
 from gmme_edge.spec import BACKBONES, Backbone, Downsample, ModelSpec
-from gmme_edge.training.loop import Trainer, TrainingData
 from gmme_edge.training.recipe import Recipe
+from gmme_edge.training.run.loop import Trainer, TrainingData
 from gmme_edge.training.transfer import initial_model
 from tests.conftest import TINY
 from tests.training import tiny_run

@@ -15,12 +15,12 @@ import torch
 
 from gmme_edge.data.store import WaveformStore
 from gmme_edge.spec import Downsample
-from gmme_edge.training import loop
-from gmme_edge.training.batches import Batches
-from gmme_edge.training.fabric import open_fabric
-from gmme_edge.training.feed import Batch
-from gmme_edge.training.loop import Trainer, TrainingData
+from gmme_edge.training.feed.batches import Batches
+from gmme_edge.training.feed.feed import Batch
+from gmme_edge.training.parallel.fabric import open_fabric
 from gmme_edge.training.recipe import Recipe, override
+from gmme_edge.training.run import loop
+from gmme_edge.training.run.loop import Trainer, TrainingData
 from tests.conftest import TINY
 
 SPEC = replace(TINY, downsample=Downsample("gmme", 4, 2))

@@ -18,12 +18,12 @@ from torch import nn
 from gmme_edge.errors import UsageError
 from gmme_edge.models.eat import EAT
 from gmme_edge.spec import Downsample, ModelSpec
+from gmme_exporters.graphs.export import export_onnx
 from gmme_exporters.lowering.front import FrontInPieces, split_front
 from gmme_exporters.lowering.gmme import MaxPReLU, NeighbourConv, lower_prelu, relay_gmme
 from gmme_exporters.lowering.head import lower_head
 from gmme_exporters.lowering.planes import to_planes
 from gmme_exporters.lowering.targets import TARGETS, Rewrite, lower, rewrites_of, target_of
-from gmme_exporters.onnx import export_onnx
 from tests.conftest import TINY
 from tests.models.random_weights import randomize
 

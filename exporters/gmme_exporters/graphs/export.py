@@ -1,0 +1,131 @@
+"""A trained network to an ONNX graph: raw waveform in, logits and embedding out."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from gmme_edge import __version__
+from gmme_edge.bundle.bundle import INPUT, OUTPUTS
+from gmme_edge.errors import PlatformError, UsageError, require
+from gmme_edge.models.eat import EAT, peak_scale
+from gmme_exporters.graphs.names import name_after_modules
+
+MIN_OPSET, MAX_OPSET, DEFAULT_OPSET = 13, 22, 18
+_FIRST_DYNAMO_OPSET = 18
+
+
+class ExportGraph(nn.Module):
+    """`EAT` with peak scaling in front: ``(B, N)`` → logits ``(B, classes)``[, embedding]."""
+
+    def __init__(self, model: EAT, embedding: bool) -> None:
+        super().__init__()
+        self.model, self.embedding = model, embedding
+
+    def forward(self, waveform: Tensor) -> tuple[Tensor, ...]:
+        embedding = self.model.embed(peak_scale(waveform).unsqueeze(1))
+        logits: Tensor = self.model.classify(embedding)
+        return (logits, embedding) if self.embedding else (logits,)
+
+
+def export_onnx(model: EAT, path: Path, opset: int = DEFAULT_OPSET, embedding: bool = True) -> None:
+    """Write `model` with a dynamic batch axis.
+
+    Opset 18 and later go through torch's exporter; older ones (TensorRT 8.x) through its
+    TorchScript exporter, which at 16 and below also writes LayerNorm out as plain operators.
+
+    Raises:
+        UsageError: an opset outside 13–22. From 23 on torch writes ``Attention`` nodes, which
+            TensorRT-RTX does not run in float32.
+        PlatformError: the exporter fixed the batch size.
+    """
+    if not MIN_OPSET <= opset <= MAX_OPSET:
+        raise UsageError(
+            f"Opset {opset}.",
+            f"{MIN_OPSET} to {MAX_OPSET}; 16 suits TensorRT 8, {DEFAULT_OPSET} everything newer.",
+        )
+    onnx = require("onnx", "export to ONNX")
+    require("onnxscript", "export to ONNX")
+    # Two clips: with one, torch specialises the batch axis to 1 without saying so.
+    example = torch.zeros(2, model.spec.n_samples)
+    graph = ExportGraph(model, embedding).eval()
+    with _quiet():
+        if opset >= _FIRST_DYNAMO_OPSET:
+            _export_dynamo(graph, example, path, opset)
+        else:
+            _export_torchscript(graph, example, path, opset)
+    proto = onnx.load(path)
+    _name_batch_axis(proto)
+    name_after_modules(proto)
+    _strip_traces(proto)
+    proto.producer_name, proto.producer_version = "gmme-edge", __version__
+    onnx.checker.check_model(proto)
+    onnx.save(proto, path)
+
+
+def _outputs(graph: ExportGraph) -> list[str]:
+    return list(OUTPUTS[: 2 if graph.embedding else 1])
+
+
+def _export_dynamo(graph: ExportGraph, example: Tensor, path: Path, opset: int) -> None:
+    torch.onnx.export(
+        graph, (example,), path, input_names=[INPUT], output_names=_outputs(graph),
+        opset_version=opset, dynamo=True, external_data=False, verbose=False,
+        dynamic_shapes={INPUT: {0: torch.export.Dim.DYNAMIC}},
+    )  # fmt: skip
+
+
+def _export_torchscript(graph: ExportGraph, example: Tensor, path: Path, opset: int) -> None:
+    torch.onnx.export(
+        graph, (example,), path, input_names=[INPUT], output_names=_outputs(graph),
+        opset_version=opset, dynamo=False,
+        dynamic_axes={name: {0: "batch"} for name in (INPUT, *_outputs(graph))},
+    )  # fmt: skip
+
+
+def _name_batch_axis(proto) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - onnx.ModelProto
+    """Call the first axis of every input and output ``batch``; it must be dynamic."""
+    symbols = set()
+    for value in (*proto.graph.input, *proto.graph.output):
+        axis = value.type.tensor_type.shape.dim[0]
+        if not axis.dim_param:
+            raise PlatformError(
+                f"torch {torch.__version__} exported {value.name} with a fixed batch of "
+                f"{axis.dim_value}.", "a dynamic batch.", "report this with the torch version.",
+            )  # fmt: skip
+        symbols.add(axis.dim_param)
+    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
+        for axis in value.type.tensor_type.shape.dim:
+            if axis.dim_param in symbols:
+                axis.dim_param = "batch"
+
+
+def _strip_traces(proto) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - onnx.ModelProto
+    """Drop what torch notes for debugging: a Python stack trace per node, with absolute paths."""
+    graph = proto.graph
+    for part in (
+        proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info,
+        *graph.initializer,
+    ):  # fmt: skip
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the exporters' notes to their own developers; failures are exceptions."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

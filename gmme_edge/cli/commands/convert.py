@@ -1,0 +1,54 @@
+"""`gmme-edge convert`: a state dict of the EAT reference implementation to a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gmme_edge.cli.options.common import JsonOption, OutputOption
+from gmme_edge.errors import UsageError, require
+
+
+def convert(
+    state_dict: Annotated[Path, typer.Argument(help=".safetensors, or a torch file of tensors.")],
+    task: Annotated[str, typer.Option(help="esc50, urbansound8k or speech-commands.")],
+    model: Annotated[str, typer.Option(help="A preset, such as eat-s-aa.")],
+    output: OutputOption,
+    classes: Annotated[
+        int | None, typer.Option(min=1, help="If not the task's own number.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="A text file, one class name per line, in logit order.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Turn reference-implementation weights into a checkpoint of this project."""
+    require("torch", "convert weights")
+    require("safetensors", "convert weights")
+    from gmme_edge.cli.views.console import emit_json, stdout
+    from gmme_edge.models.checkpoint import save_checkpoint
+    from gmme_edge.models.reference import load_reference_state, read_state_dict
+    from gmme_edge.spec import preset
+
+    names = _read_labels(labels) if labels else None
+    spec = preset(model, task, classes or (len(names) if names else None))
+    if names is None:
+        names = tuple(f"class {index}" for index in range(spec.n_classes))
+    elif len(names) != spec.n_classes:
+        raise UsageError(f"{labels} has {len(names)} names for {spec.n_classes} classes.")
+    network = load_reference_state(spec, read_state_dict(state_dict))
+    save_checkpoint(output, spec, network.state_dict(), names, {"converted_from": state_dict.name})
+    if json:
+        emit_json({"checkpoint": str(output), "model": spec.to_dict()})
+        return
+    stdout.print(f"{output}: {spec.name} for {task}, {spec.n_classes} classes", soft_wrap=True)
+
+
+def _read_labels(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}", "a text file of class names.") from None
+    return tuple(line.strip() for line in lines if line.strip())

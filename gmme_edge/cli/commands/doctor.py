@@ -1,0 +1,76 @@
+"""`gmme-edge doctor`: what is installed, what this machine is, and which backends work."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+_PACKAGES = (
+    "numpy", "soundfile", "soxr", "torch", "onnx", "onnxruntime", "onnxruntime-gpu",
+    "tensorrt", "tensorrt-rtx",
+)  # fmt: skip
+
+
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Show what is installed, the machine, and why a backend does not work here."""
+    from gmme_edge.cli.views.console import emit_json, stdout
+
+    findings = examine()
+    if json:
+        emit_json(findings)
+    else:
+        stdout.print(_render(findings))
+
+
+def examine() -> dict[str, Any]:
+    """The findings as JSON values; a backend's `problem` is null where it works."""
+    from gmme_edge.device.facts import describe_device, installed_versions
+    from gmme_edge.runtime.session import BACKENDS, why_unavailable
+
+    versions = installed_versions(_PACKAGES)
+    return {
+        "packages": {name: versions.get(name) for name in _PACKAGES},
+        "device": describe_device(),
+        "backends": [{"name": name, "problem": why_unavailable(name)} for name in BACKENDS],
+        "warnings": find_conflicts(versions),
+    }
+
+
+def find_conflicts(versions: dict[str, str]) -> list[str]:
+    """Installed distributions that overwrite each other's files."""
+    if "onnxruntime" in versions and "onnxruntime-gpu" in versions:
+        return [
+            "onnxruntime and onnxruntime-gpu are both installed and share one folder: the later "
+            "one wins, often without CUDA. Fix: pip uninstall both, then install one."
+        ]
+    return []
+
+
+def _render(findings: dict[str, Any]) -> Any:  # noqa: ANN401 - a rich renderable
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from gmme_edge.report.render.cells import format_value
+
+    def table(title: str, rows: list[tuple[str, str]]) -> Table:
+        made = Table(title=title, title_justify="left", box=box.SIMPLE, show_header=False)
+        made.add_column(no_wrap=True)
+        made.add_column(overflow="fold")
+        for name, value in rows:
+            made.add_row(Text(name), Text(value))
+        return made
+
+    return Group(
+        table("Packages", [(n, v or "not installed") for n, v in findings["packages"].items()]),
+        table("Machine", [(n, format_value(v)) for n, v in findings["device"].items()]),
+        table(
+            "Backends",
+            [(b["name"], b["problem"] or "works") for b in findings["backends"]],
+        ),
+        *(Text(f"warning: {warning}", "yellow") for warning in findings["warnings"]),
+    )

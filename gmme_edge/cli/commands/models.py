@@ -1,0 +1,140 @@
+"""`gmme-edge models`: the models that come with the package, and the presets with their costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gmme_edge.cli.options.common import JsonOption
+
+if TYPE_CHECKING:
+    from gmme_edge.spec import ModelSpec, Task
+
+
+def models(
+    name: Annotated[
+        str | None, typer.Argument(help="A shipped model: show its model card instead.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """List the shipped models with their accuracy, and the presets with their parameters.
+
+    A shipped model's name stands for its folder wherever a bundle or a checkpoint is asked for.
+    """
+    from gmme_edge.cli.views.console import emit_json
+    from gmme_edge.spec import TASKS, get_task
+
+    if name:
+        _show_card(name)
+        return
+    tasks = [get_task(task)] if task else list(TASKS.values())
+    shipped, presets = _shipped(tasks), _presets(tasks)
+    if json:
+        emit_json({"shipped": shipped, "presets": presets})
+    else:
+        _show(shipped, presets)
+
+
+def _show_card(name: str) -> None:
+    from rich.markdown import Markdown
+
+    from gmme_edge.bundle.bundle import Bundle
+    from gmme_edge.cli.views.console import stdout
+    from gmme_edge.errors import BundleError
+
+    card = Bundle.open(name).path / "README.md"
+    if not card.is_file():
+        raise BundleError(f"{card} does not exist.", "a bundle with a model card.")
+    stdout.print(Markdown(card.read_text(encoding="utf-8")))
+
+
+def _shipped(tasks: list[Task]) -> list[dict[str, Any]]:
+    """The shipped models whose recordings have the format of one of the tasks."""
+    from gmme_edge.bundle.bundle import Bundle
+    from gmme_edge.complexity import count
+    from gmme_edge.pretrained import list_names
+
+    rows = []
+    for bundle in (Bundle.open(name) for name in list_names()):
+        spec, accuracy = bundle.manifest.model, bundle.manifest.accuracy
+        if _task_of(spec, tasks):
+            rows.append(
+                {
+                    "name": bundle.path.name,
+                    "model": spec.name,
+                    "task": _task_of(spec, tasks),
+                    "labels": list(bundle.manifest.labels),
+                    "t_params": count(spec).t_params,
+                    "size_bytes": sum(file.size_bytes for file in bundle.manifest.files),
+                    "accuracy": accuracy.get(bundle.default_precision),
+                }
+            )
+    return rows
+
+
+def _task_of(spec: ModelSpec, tasks: list[Task]) -> str:
+    for task in tasks:
+        if (task.sample_rate_hz, task.n_samples) == (spec.sample_rate_hz, spec.n_samples):
+            return task.name
+    return ""
+
+
+def _presets(tasks: list[Task]) -> list[dict[str, Any]]:
+    from gmme_edge.complexity import count
+    from gmme_edge.spec import PRESETS, preset
+
+    specs = [(task.name, preset(model, task)) for task in tasks for model in PRESETS]
+    return [
+        {
+            "name": spec.name,
+            "task": name,
+            "d_params": count(spec).d_params,
+            "t_params": count(spec).t_params,
+            "gflops": round(count(spec).gflops, 4),
+            "tokens": spec.tokens,
+        }
+        for name, spec in specs
+    ]
+
+
+def _show(shipped: list[dict[str, Any]], presets: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    from gmme_edge.cli.views.console import stdout
+
+    if shipped:
+        table = Table("shipped", "model", "hears", "accuracy")
+        table.add_column("MB", justify="right")
+        for row in shipped:
+            table.add_row(
+                row["name"], row["model"], _shorten(row["labels"]), _accuracy(row["accuracy"]),
+                f"{row['size_bytes'] / 1e6:.1f}",
+            )  # fmt: skip
+        stdout.print(table)
+    table = Table("name", "task", caption="#D: stage 2's down-sampling blocks; #T: all")
+    for heading in ("#D", "#T", "GFLOPs", "tokens"):
+        table.add_column(heading, justify="right")
+    for row in presets:
+        table.add_row(
+            row["name"], row["task"], f"{row['d_params']:,}", f"{row['t_params']:,}",
+            f"{row['gflops']:.2f}", str(row["tokens"]),
+        )  # fmt: skip
+    stdout.print(table)
+
+
+def _shorten(labels: list[str]) -> str:
+    return f"{len(labels)} classes: {', '.join(labels[:3])}" + (", …" if len(labels) > 3 else "")
+
+
+def _accuracy(measured: dict[str, Any] | None) -> str:
+    """What `evaluate --record` noted, as text."""
+    if not measured:
+        return "not measured"
+    low, high = measured["interval"]
+    fold = f" fold {measured['fold']}" if measured["fold"] else ""
+    return (
+        f"{measured['accuracy']:.1%} ({low:.1%} to {high:.1%}) on {measured['n']} clips of "
+        f"{measured['dataset']} {measured['split']}{fold}"
+    )

@@ -1,0 +1,80 @@
+"""`gmme-edge paired`: are two models equally often right on the same clips?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gmme_edge.cli.options.common import JsonOption
+
+if TYPE_CHECKING:
+    from gmme_edge.report.paired import Comparison
+
+_RESULT = "A result of `evaluate -o`, or the cross-validation.json of `train --folds`"
+
+
+def paired(
+    first: Annotated[Path, typer.Argument(help=f"{_RESULT}: the baseline.")],
+    second: Annotated[Path, typer.Argument(help="As FIRST, of the model to compare with it.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Result JSON.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """McNemar's exact test on the clips of two results, and their difference fold by fold."""
+    from gmme_edge.cli.views.console import emit_json
+    from gmme_edge.files import write_json
+    from gmme_edge.report.paired import compare_pair, load_tested
+
+    comparison = compare_pair(load_tested(first), load_tested(second))
+    if output:
+        write_json(output, {"schema": 1, "kind": "paired", **comparison.to_dict()})
+    if json:
+        emit_json(comparison.to_dict())
+    else:
+        show_comparison(comparison)
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """The test in words, and a table of the folds where there are any."""
+    from rich.table import Table
+
+    from gmme_edge.cli.views.console import stdout
+
+    test = comparison.test
+    names = _names(comparison)
+    if len(comparison.folds) > 1:
+        table = Table("fold", caption="accuracy in %, difference in points")
+        for heading in (*names, "difference"):
+            table.add_column(heading, justify="right")
+        for fold, first, second in comparison.folds:
+            table.add_row(
+                str(fold), f"{100 * first:.2f}", f"{100 * second:.2f}", _points(second - first)
+            )
+        stdout.print(table)
+    low, high = test.interval
+    stdout.print(
+        f"{names[1]} less {names[0]}: {_points(test.difference)} points on {test.n} clips "
+        f"(95 % {_points(low)} to {_points(high)}, Bonett and Price)",
+        soft_wrap=True,
+    )
+    if comparison.interval:
+        low, high = comparison.interval
+        stdout.print(f"over the folds: 95 % {_points(low)} to {_points(high)} (Student's t)")
+    stdout.print(
+        f"right alone: {names[0]} {test.only_first} times, {names[1]} {test.only_second} times; "
+        f"McNemar's exact test, two-sided: p = {test.p_value:.3g}",
+        soft_wrap=True,
+    )
+
+
+def _names(comparison: Comparison) -> tuple[str, str]:
+    """The models' names; for two runs of one model the files'."""
+    first, second = comparison.first, comparison.second
+    if first.model != second.model:
+        return first.model, second.model
+    return first.source, second.source
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.2f}"

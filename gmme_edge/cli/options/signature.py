@@ -1,0 +1,76 @@
+"""From a group of settings to the options of a command."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from gmme_edge.settings import Settings, settings_of
+
+_Command = Callable[..., None]
+
+
+def with_options(command: _Command) -> _Command:
+    """The command with every parameter that is a `Settings` group spread into its options.
+
+    Typer sees one option per field; the command receives the checked groups.
+
+    Raises:
+        TypeError: two groups of one command have a field of the same name.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    signature = inspect.signature(command)
+    groups = {name: hints[name] for name in signature.parameters if _is_group(hints[name])}
+    parameters: dict[str, inspect.Parameter] = {}
+    for name, parameter in signature.parameters.items():
+        spread = _options(groups[name]) if name in groups else [
+            parameter.replace(annotation=hints[name])
+        ]  # fmt: skip
+        for option in spread:
+            if option.name in parameters:
+                raise TypeError(f"{command.__name__} has two options {option.name}")
+            parameters[option.name] = option.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:  # noqa: ANN401 - whatever the command takes
+        made = {name: _make(group, given) for name, group in groups.items()}
+        command(**given, **made)
+
+    run.__signature__ = signature.replace(parameters=list(parameters.values()))  # type: ignore[attr-defined]
+    run.__annotations__ = {name: p.annotation for name, p in parameters.items()}
+    return run
+
+
+def _is_group(hint: object) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Settings)
+
+
+def _make(group: type[Settings], given: dict[str, Any]) -> Settings:
+    """Take a group's values out of what the command line gave."""
+    values = {each.name: given.pop(each.name) for each in settings_of(group)}
+    return group(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def _options(group: type[Settings]) -> list[inspect.Parameter]:
+    hints = get_type_hints(group)
+    return [_option(each, hints[each.name]) for each in settings_of(group)]
+
+
+def _option(each: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:  # noqa: ANN401
+    known = each.metadata["setting"]
+    option = typer.Option(
+        *known.flags, help=known.help, metavar=known.metavar or "|".join(known.choices) or None,
+        min=known.least, max=known.most, rich_help_panel=known.panel or None,
+    )  # fmt: skip
+    default: Any = each.default
+    if hint == tuple[str, ...]:  # typer knows lists only
+        hint, default = list[str], list(default)
+    return inspect.Parameter(
+        each.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[hint, option],
+        default=inspect.Parameter.empty if default is dataclasses.MISSING else default,
+    )  # fmt: skip

@@ -1,0 +1,50 @@
+"""What a workflow tells, shown in the terminal: a spinner, bars and notes on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.progress import Progress, TaskID
+
+from gmme_edge.cli.views.console import progress, stderr
+from gmme_edge.observer import Observer
+
+_NAME_COLUMNS = 40
+
+
+class ConsoleObserver(Observer):
+    """One line for the current stage, and one bar for what counts within it.
+
+    Where stderr is no terminal nothing is drawn; notes are printed all the same.
+    """
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._stage: TaskID | None = None
+        self._steps: TaskID | None = None
+
+    def stage(self, name: str) -> None:
+        if self._stage is None:
+            self._stage = self._bars.add_task("", total=None)
+        self._bars.update(self._stage, description=name)
+        if self._steps is not None:
+            self._bars.update(self._steps, visible=False)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        if self._steps is None:
+            self._steps = self._bars.add_task("", total=None)
+        description = f"  {what}"[:_NAME_COLUMNS]
+        self._bars.update(
+            self._steps, description=description, completed=done, total=total, visible=True
+        )
+
+    def note(self, text: str) -> None:
+        stderr.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def watch() -> Iterator[ConsoleObserver]:
+    """An observer for one call; what it drew disappears at the end."""
+    with progress() as bars:
+        yield ConsoleObserver(bars)

@@ -1,0 +1,95 @@
+"""Where a network's time goes, as tables for 80 columns and as a bar chart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gmme_edge.profiling.layers import LayerProfile
+from gmme_edge.report.render.latency_chart import svg_document, svg_text
+
+_BAR_CELLS = 36
+_WIDTH, _LEFT, _BARS, _ROW, _TITLE = 820, 110, 560, 22, 34
+
+
+def layer_tables(profiles: Sequence[LayerProfile], top: int = 12) -> RenderableType:
+    """Per profile: time by block with bars, time by operator, and the `top` slowest nodes."""
+    parts: list[RenderableType] = []
+    for profile in profiles:
+        parts += [
+            _block_table(profile),
+            "",
+            _operator_table(profile),
+            "",
+            _node_table(profile, top),
+        ]
+        parts.append("")
+    return Group(*parts)
+
+
+def _block_table(profile: LayerProfile) -> Table:
+    table = _table(f"{_title(profile)}: {profile.total_ms:.2f} ms in nodes", "block", "ms", "share")
+    table.add_column("")
+    blocks = profile.blocks_ms()
+    longest = max(blocks.values())
+    for block, time_ms in blocks.items():
+        bar = "█" * round(_BAR_CELLS * time_ms / longest)
+        table.add_row(block, f"{time_ms:.2f}", f"{time_ms / profile.total_ms:.0%}", bar)
+    return table
+
+
+def _operator_table(profile: LayerProfile) -> Table:
+    table = _table("by operator", "operator", "ms", "share", "nodes")
+    for operator, time_ms in profile.operators_ms().items():
+        nodes = sum(layer.operator == operator for layer in profile.layers)
+        share = time_ms / profile.total_ms
+        table.add_row(operator, f"{time_ms:.2f}", f"{share:.0%}", str(nodes))
+    return table
+
+
+def _node_table(profile: LayerProfile, top: int) -> Table:
+    table = _table(f"the {top} slowest nodes", "node", "ms")
+    for layer in sorted(profile.layers, key=lambda layer: -layer.median_ms)[:top]:
+        table.add_row(Text(layer.name), f"{layer.median_ms:.2f}")
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(
+        title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False,
+        pad_edge=False,
+    )  # fmt: skip
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left", overflow="fold")
+    return table
+
+
+def _title(profile: LayerProfile) -> str:
+    threads = "auto" if profile.threads is None else profile.threads
+    return f"{profile.bundle} {profile.precision}, threads {threads}, batch {profile.batch}"
+
+
+def draw_layer_chart(profiles: Sequence[LayerProfile]) -> str:
+    """Time per block of every profile, as SVG; all on one scale."""
+    scale = _BARS / max(max(profile.blocks_ms().values()) for profile in profiles)
+    lines: list[str] = []
+    y = 12
+    for profile in profiles:
+        title = f"{_title(profile)}: {profile.total_ms:.2f} ms"
+        lines.append(svg_text(12, y + 20, title, "font-weight='bold'"))
+        y += _TITLE
+        for block, time_ms in profile.blocks_ms().items():
+            width = time_ms * scale
+            lines += [
+                svg_text(_LEFT - 8, y + 15, block, "text-anchor='end'"),
+                f"<rect x='{_LEFT}' y='{y + 3}' width='{width:.1f}' height='{_ROW - 6}' "
+                "fill='#2b6cb0'/>",
+                svg_text(_LEFT + width + 6, y + 15, f"{time_ms:.2f} ms", ""),
+            ]
+            y += _ROW
+        y += 12
+    return svg_document("Time per block of the network", _WIDTH, y + 12, lines)

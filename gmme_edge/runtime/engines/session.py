@@ -1,0 +1,198 @@
+"""The TensorRT backends: ``tensorrt`` (Jetson, servers) and ``tensorrt-rtx`` (desktop GPUs).
+
+They need numpy, the engine library and libcudart. Written against the calls that TensorRT 8.6,
+10, 11 and TensorRT-RTX 1 have in common; the tests run it on a stand-in for the GPU, so that
+execution itself has only been checked where a result file says so.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmme_edge.bundle.bundle import INPUT, OUTPUTS, Bundle
+from gmme_edge.device.cuda import Cudart, Device, open_cudart
+from gmme_edge.errors import EngineError, UsageError
+from gmme_edge.runtime.engines.cache import Rebuild, open_engine
+from gmme_edge.runtime.engines.info import Engine, Machine, rebuild_command
+from gmme_edge.runtime.engines.library import (
+    captured_log,
+    check_sm,
+    create_object,
+    load_library,
+)
+from gmme_edge.runtime.session import Outputs, check_batch
+
+
+def check_device(backend: str) -> Device:
+    """The GPU that `backend` would run on.
+
+    Raises:
+        UsageError: no TensorRT backend of this name.
+        MissingDependencyError: the library is not installed.
+        PlatformError: no GPU, no driver, no libcudart, or a GPU that the library does not serve.
+    """
+    return _open_device(backend)[2]
+
+
+def _open_device(backend: str) -> tuple[ModuleType, Cudart, Device]:
+    library = load_library(backend, f"run the {backend} backend")
+    cuda = open_cudart()
+    device = cuda.device()
+    if backend == "tensorrt-rtx":
+        check_sm(library, device.sm)
+    return library, cuda, device
+
+
+class TensorRTSession:
+    """One engine of a bundle on this machine's GPU; the interface is `session.Session`.
+
+    Batches larger than the engine's largest run in several parts.
+
+    Args:
+        rebuild: leave to build an engine here, once, where the bundle's don't fit or are damaged.
+
+    Raises:
+        UsageError: the bundle lacks this precision.
+        BundleError: a file changed since the export, or a sidecar is damaged.
+        MissingDependencyError: the library is not installed.
+        EngineError: no engine fits this machine; the message tells why, and how to build one.
+        PlatformError: no GPU, or not enough memory on it.
+    """
+
+    def __init__(
+        self, bundle: Bundle, backend: str, precision: str, rebuild: Rebuild | None = None
+    ) -> None:
+        self.backend, self.precision = backend, precision
+        self.n_samples = bundle.manifest.model.n_samples
+        self._library, self._cuda, device = _open_device(backend)
+        machine = Machine.of(backend, self._library.__version__, device)
+        chosen = open_engine(bundle, precision, machine, rebuild)
+        self._info = chosen.info
+        self._objects: list[Any] = []  # runtime, engine, context: each needs those before it
+        self._buffers: dict[str, int] = {}
+        self._row_shapes: dict[str, tuple[int, ...]] = {}
+        with ExitStack() as resources:
+            # Freed last to first; what was acquired is freed too when a later step fails.
+            engine = self._deserialize(chosen)
+            resources.callback(self._objects.clear)
+            self._row_shapes = _check_tensors(
+                self._library, engine, self.n_samples, self._info.max_batch, chosen.path
+            )
+            self._stream = self._cuda.create_stream()
+            resources.callback(self._cuda.destroy_stream, self._stream)
+            for name, shape in self._row_shapes.items():
+                size_bytes = 4 * self._info.max_batch * int(np.prod(shape))
+                self._buffers[name] = self._cuda.malloc(size_bytes)
+                resources.callback(self._cuda.free, self._buffers[name])
+            self._objects.append(self._create_context(engine))
+            resources.callback(self._objects.pop)
+            self._resources = resources.pop_all()
+
+    def _deserialize(self, chosen: Engine) -> Any:  # noqa: ANN401 - no stubs
+        with captured_log(self._library) as log:
+            runtime = create_object(self._library, self._library.Runtime, log)
+            engine = runtime.deserialize_cuda_engine(chosen.plan)
+        if engine is None:
+            raise EngineError(
+                f"{self.backend} {self._library.__version__} cannot load {chosen.path}: "
+                f"{log.reason()}",
+                "an engine that was built on this machine.",
+                f"delete {chosen.path}; then, " + rebuild_command(self.backend, self.precision),
+            )
+        self._objects += [runtime, engine]
+        return engine
+
+    def _create_context(self, engine: Any) -> Any:  # noqa: ANN401 - no stubs
+        with captured_log(self._library) as log:
+            context = engine.create_execution_context()
+        if context is None:
+            raise EngineError(
+                f"{self.backend} cannot prepare the engine: {log.reason()}",
+                fix="free GPU memory, or build the engine with a smaller largest batch.",
+            )
+        for name, pointer in self._buffers.items():
+            context.set_tensor_address(name, pointer)
+        return context
+
+    def run(self, waveform: NDArray[np.float32]) -> Outputs:
+        """``(batch, samples)`` float32 → ``logits`` and, where exported, ``embedding``.
+
+        Raises:
+            UsageError: another shape, or the session is closed.
+            PlatformError: the GPU failed, for example for want of memory.
+        """
+        if not self._objects:
+            raise UsageError("The session is closed.", "a session that is open.")
+        batch = check_batch(waveform, self.n_samples)
+        outputs = {
+            name: np.empty((len(batch), *shape), np.float32)
+            for name, shape in self._row_shapes.items()
+            if name != INPUT
+        }
+        for start in range(0, len(batch), self._info.max_batch):
+            stop = start + self._info.max_batch
+            parts = {name: values[start:stop] for name, values in outputs.items()}
+            self._run_part(batch[start:stop], parts)
+        return outputs
+
+    def _run_part(self, batch: NDArray[np.float32], parts: Outputs) -> None:
+        """Run at most `max_batch` clips; `parts` receive the rows of each output."""
+        # Below the profile's smallest batch the spare rows hold whatever the buffer held: rows
+        # don't influence each other, and only the asked-for ones are copied back.
+        n_rows = max(len(batch), self._info.min_batch)
+        with captured_log(self._library) as log:
+            try:
+                self._cuda.copy_to_device(self._buffers[INPUT], batch, self._stream)
+                context = self._objects[-1]
+                done = context.set_input_shape(INPUT, (n_rows, self.n_samples))
+                done = done and context.execute_async_v3(self._stream)
+                for name, rows in parts.items():
+                    self._cuda.copy_to_host(rows, self._buffers[name], self._stream)
+            finally:
+                # The arrays must not be freed while a queued copy still uses them.
+                self._cuda.synchronize(self._stream)
+        if not done:
+            raise EngineError(f"{self.backend} failed on {n_rows} clips: {log.reason()}")
+
+    def close(self) -> None:
+        """Free the context, the GPU memory and the stream; calling it twice does no harm."""
+        self._resources.close()
+
+
+def _check_tensors(
+    library: ModuleType,
+    engine: Any,  # noqa: ANN401 - no stubs
+    n_samples: int,
+    max_batch: int,
+    name: str,
+) -> dict[str, tuple[int, ...]]:
+    """The shape of one row of the input and of each output, found to be the bundle's.
+
+    Raises:
+        EngineError: other names, shapes or types than `gmme-edge export` gives them.
+    """
+    found = {}
+    for index in range(engine.num_io_tensors):
+        tensor = engine.get_tensor_name(index)
+        shape = tuple(engine.get_tensor_shape(tensor))
+        # A profile of one batch size only may leave that size in place of the dynamic -1.
+        batch_fits = shape[:1] in ((-1,), (max_batch,))
+        if engine.get_tensor_dtype(tensor) == library.float32 and batch_fits:
+            found[tensor] = shape[1:]
+    if (
+        len(found) != engine.num_io_tensors
+        or found.get(INPUT) != (n_samples,)
+        or OUTPUTS[0] not in found
+        or not set(found) <= {INPUT, *OUTPUTS}
+    ):
+        raise EngineError(
+            f"{name} has the float32 tensors {found} per clip, of {engine.num_io_tensors} in all.",
+            f"{INPUT!r} of {n_samples} samples, {' and '.join(OUTPUTS)}, all float32.",
+            "export the bundle again.",
+        )
+    return found

@@ -1,0 +1,108 @@
+"""Settings as data: frozen dataclasses whose fields know their help text, bounds and partners.
+
+A group is written once and serves both a Python caller and the command line:
+
+    @dataclass(frozen=True, kw_only=True)
+    class EngineSettings(Settings):
+        engine: str | None = setting(None, "Also build engines.", choices=("tensorrt-rtx",))
+        sm: str | None = setting(None, "GPU generations.", needs="engine")
+
+`gmme_edge.cli.options.signature` makes the options ``--engine`` and ``--sm`` of it. A group checks
+itself when it is made, so what reaches a workflow is always consistent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import MISSING, dataclass, field
+from typing import Any
+
+from gmme_edge.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What is known of one setting, beside its type and default.
+
+    Attributes:
+        flags: option names where they are not made of the field's name; ``--x/--no-x`` for both.
+        least, most: inclusive bounds of a number.
+        choices: the texts that are allowed.
+        needs: the field of the same group without which this one means nothing.
+        panel: the heading under which ``--help`` lists it.
+    """
+
+    help: str
+    flags: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+    choices: tuple[str, ...] = ()
+    needs: str = ""
+    panel: str = ""
+    metavar: str | None = None
+
+
+def setting(default: Any, help: str, *flags: str, **facts: Any) -> Any:  # noqa: A002, ANN401
+    """A field of a group: its default (`MISSING` where it must be given) and its `Setting`."""
+    known = Setting(help=help, flags=flags, **facts)
+    return field(default=default, metadata={"setting": known})
+
+
+class Settings:
+    """Base of every group; subclasses are frozen, keyword-only dataclasses.
+
+    Raises:
+        UsageError: a value out of bounds, an unknown choice, or a setting without its partner.
+    """
+
+    def __post_init__(self) -> None:
+        for each in settings_of(type(self)):
+            value, known = getattr(self, each.name), each.metadata["setting"]
+            if is_given(self, each.name):
+                _check_value(flag_of(each), value, known)
+                _check_partner(self, each, known)
+        self.check()
+
+    def check(self) -> None:
+        """What concerns several settings at once; a group overrides it where it has such rules."""
+
+
+def settings_of(group: type) -> list[dataclasses.Field[Any]]:
+    """The fields of a group that were made by `setting`."""
+    return [each for each in dataclasses.fields(group) if "setting" in each.metadata]
+
+
+def is_given(group: Settings, name: str) -> bool:
+    """Whether a field differs from its default."""
+    default = next(each.default for each in dataclasses.fields(group) if each.name == name)  # type: ignore[arg-type]
+    return default is MISSING or getattr(group, name) != default
+
+
+def flag_of(each: dataclasses.Field[Any]) -> str:
+    """The option as users write it, for messages: ``--max-float-macs``."""
+    flags = each.metadata["setting"].flags
+    named = next((flag for flag in flags if flag.startswith("--")), "")
+    return named.partition("/")[0] or "--" + each.name.replace("_", "-")
+
+
+def _check_value(flag: str, value: Any, known: Setting) -> None:  # noqa: ANN401
+    if known.choices and value not in known.choices:
+        raise UsageError(f"{flag} is {value!r}.", f"one of {', '.join(known.choices)}.")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return
+    low, high = known.least, known.most
+    bad = math.isnan(value) or (low is not None and value < low)
+    if bad or (high is not None and value > high):
+        bounds = (f"at least {low:g}" if low is not None else "",
+                  f"at most {high:g}" if high is not None else "")  # fmt: skip
+        expected = " and ".join(bound for bound in bounds if bound) or "a number"
+        raise UsageError(f"{flag} is {value}.", f"{expected}.")
+
+
+def _check_partner(group: Settings, each: dataclasses.Field[Any], known: Setting) -> None:
+    if not known.needs or is_given(group, known.needs):
+        return
+    partner = next(f for f in dataclasses.fields(group) if f.name == known.needs)  # type: ignore[arg-type]
+    flag, other = flag_of(each), flag_of(partner)
+    raise UsageError(f"{flag} without {other}.", "both, or neither.", f"add {other}.")
