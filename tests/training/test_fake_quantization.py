@@ -22,7 +22,7 @@ from gmme_edge.training.fake_quantization import (
     quantize_weight,
     simulate_int8,
 )
-from gmme_exporters.int8.qdq import qdq as int8
+from gmme_exporters.int8 import qdq as int8
 from tests.artifacts import (
     calibration,
     calibration_clips,
