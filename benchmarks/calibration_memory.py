@@ -1,4 +1,4 @@
-"""Peak memory and time of calibration against the number of clips, for `docs/calibration.md`.
+"""Peak memory and time of calibration against the number of clips, for `docs/explanation/calibration.md`.
 
     python benchmarks/calibration_memory.py BUNDLE [--clips 16,128,1024] [--methods mean,entropy]
 

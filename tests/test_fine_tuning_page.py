@@ -1,4 +1,4 @@
-"""Every command of docs/fine-tuning.md, in its order, with a small network as `esc10`."""
+"""Every command of docs/guides/fine-tuning.md, in its order, with a small network as `esc10`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gmme_edge.data.synthetic import synthesize
 from gmme_edge.models.checkpoint import load_checkpoint
 from tests.artifacts import RATE_HZ, small_checkpoint
 
-PAGE = Path(__file__).parents[1] / "docs" / "fine-tuning.md"
+PAGE = Path(__file__).parents[1] / "docs" / "guides" / "fine-tuning.md"
 CLASSES = {"bark": "puffs", "doorbell": "bell", "nothing": "hiss"}
 
 

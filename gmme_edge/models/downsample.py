@@ -81,7 +81,7 @@ class GMME(nn.Module):
 
     Kernel extents count 2×2 mini-patches (``gmme``: space-to-depth to 4 channels, K + 1 long, no
     bias; reproduces the paper's parameter counts) or samples (``gmme-lite``: Eq. 1 read
-    literally). `docs/gmme.md` tells why there are two.
+    literally). `docs/explanation/gmme.md` tells why there are two.
 
     Shapes: ``(B, F, T)`` → ``(B, 2F, T/2)``; F and T even.
     """

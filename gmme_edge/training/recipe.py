@@ -17,7 +17,7 @@ Qat = Literal["off", "int8-ort", "int8-tensorrt"]
 # The paper's section 3; Speech Commands is shorter because its data set is large.
 _EPOCHS = {"esc50": 3500, "urbansound8k": 1500, "speech-commands": 300}
 
-# What `train --qat` changes of a named recipe; docs/training.md.
+# What `train --qat` changes of a named recipe; docs/explanation/training.md.
 QAT_EPOCHS = 2
 QAT_CHANGES = {"qat": "int8-ort", "max_lr": 1e-4, "batch_size": 16, "mixing": False,
                "teacher_weight": 1.0}  # fmt: skip
@@ -57,7 +57,7 @@ _ORDERED = (("gain_low", "gain_high"), ("segment_gain_low", "segment_gain_high")
 class Recipe:
     """A training run's settings; the defaults are those of EAT, which the paper follows.
 
-    docs/training.md says where each number is from.
+    docs/explanation/training.md says where each number is from.
 
     Attributes:
         max_lr, warmup_fraction: OneCycle per step; AdamW with `betas` and `epsilon`.

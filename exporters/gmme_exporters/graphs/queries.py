@@ -37,7 +37,7 @@ def front_convs(proto: Any) -> list[str]:  # noqa: ANN401 - onnx.ModelProto
 
     They see the waveform's own dynamic range, loud onsets and near silence in one clip, and on
     the silent part 8 bits round constants, an error that all later sums add up in phase. Which
-    of them stay in floating point was measured (`docs/precision.md`).
+    of them stay in floating point was measured (`docs/explanation/precision.md`).
     """
     convs = [node for node in proto.graph.node if node.op_type == "Conv"]
     filters = [block_of(node.name) for node in convs if _is_strided_depthwise(node)]

@@ -32,7 +32,7 @@ Ranges = Mapping[str, tuple[float, float]]
 Corrections = Mapping[str, NDArray[np.float32]]
 
 # Add, Mul, LeakyRelu and Sigmoid have integer kernels too. Quantizing them made the networks no
-# faster, and less accurate (`docs/precision.md`).
+# faster, and less accurate (`docs/explanation/precision.md`).
 OP_TYPES = WEIGHTED
 
 # Integer products write floats as fast as integers (MatMulIntegerToFloat, QGemm), and unrounded.

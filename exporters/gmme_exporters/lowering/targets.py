@@ -1,6 +1,6 @@
 """What a network is rewritten into before it is exported, per target.
 
-Every rewrite is exact: it changes the order of sums, not the function (`docs/lowering.md`).
+Every rewrite is exact: it changes the order of sums, not the function (`docs/explanation/lowering.md`).
 """
 
 from __future__ import annotations
