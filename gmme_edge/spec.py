@@ -1,6 +1,7 @@
 """What a network is, as data: tasks, backbones, down-sampling blocks, and named presets.
 
-Numbers are those of EAT (arXiv 2204.11479) and of the GMME paper, as `docs/explanation/gmme.md` settles them.
+Numbers are those of EAT (arXiv 2204.11479) and of the GMME paper, as `docs/explanation/gmme.md`
+settles them.
 Nothing here needs torch: the same spec drives training, export, the device runtime and reports.
 """
 

@@ -23,7 +23,8 @@ from gmme_edge.audio import Waveform
 from gmme_edge.models.downsample import AADown
 from gmme_edge.models.eat import EAT, ResBlock, Stem, peak_scale
 
-# s = peak^−power, by measurement (docs/explanation/precision.md). What evens out channels makes the weights
+# s = peak^−power, by measurement (docs/explanation/precision.md). What evens out channels makes
+# the weights
 # that read them uneven, and those of int8-ort have 7 bits: half of it is better there.
 _POWERS = {"int8-ort": 0.5, "int8-tensorrt": 1.0}
 _CLIPS = 32

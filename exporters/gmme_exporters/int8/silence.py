@@ -2,7 +2,8 @@
 
 In silence every channel of the stem and the stages is a constant, and many recordings are silent
 for much of their length. Rounding a constant is an error that no later sum averages out: which
-constants happened to lie near a step decided what INT8 cost (docs/explanation/precision.md). So a channel is
+constants happened to lie near a step decided what INT8 cost (docs/explanation/precision.md). So
+a channel is
 shifted until its constant lies on a step, and the convolutions that read it take the shift back in
 their biases: the function stays.
 

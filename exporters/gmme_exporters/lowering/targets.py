@@ -1,6 +1,7 @@
 """What a network is rewritten into before it is exported, per target.
 
-Every rewrite is exact: it changes the order of sums, not the function (`docs/explanation/lowering.md`).
+Every rewrite is exact: it changes the order of sums, not the function
+(`docs/explanation/lowering.md`).
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ def keep_freed_memory() -> bool:
     """Make glibc reuse freed blocks; returns whether this C library can be told so.
 
     By default each large tensor is mapped anew, and its pages are cleared on first touch: 44 % of
-    a training step's time on a CPU (docs/explanation/training.md). The process keeps its peak memory instead.
+    a training step's time on a CPU (docs/explanation/training.md). The process keeps its peak
+    memory instead.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
