@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gmme_edge.cli.options.common import load_clips, load_split
 from gmme_edge.errors import UsageError
+from gmme_edge.observer import SILENT, Observer
+from gmme_edge.workflows.clips import load_clips, load_split
+from gmme_edge.workflows.settings.clips import ClipSettings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -94,8 +96,7 @@ class TrainingSetup:
     teacher: str | None
     device: str
     fabric: Fabric | None
-    cache: Path | None
-    skip_bad: bool
+    clips: ClipSettings
     _whole: dict[int, WaveformStore] = field(default_factory=dict)
 
     @property
@@ -103,8 +104,9 @@ class TrainingSetup:
         return self.fabric.global_rank if self.fabric else 0
 
     def make_trainer(
-        self, out: Path, fold: int | None, journal: Journal, several: bool = False
-    ) -> Trainer:
+        self, out: Path, fold: int | None, journal: Journal, several: bool = False,
+        observer: Observer = SILENT,
+    ) -> Trainer:  # fmt: skip
         """A trainer that tests on `fold`.
 
         Args:
@@ -143,7 +145,7 @@ class TrainingSetup:
             teacher = Teacher(taught_by, self.fabric.device if self.fabric else self.device)
             teacher.check(spec, opened.labels)
         return Trainer(
-            spec, self._load(opened, fold, spec.sample_rate_hz, several), self.recipe, out,
+            spec, self._load(opened, fold, spec.sample_rate_hz, several, observer), self.recipe, out,
             self.device, fabric=self.fabric, start=start, teacher=teacher, identity=identity,
             journal=journal,
         )  # fmt: skip
@@ -169,18 +171,19 @@ class TrainingSetup:
         return checkpoint
 
     def _load(
-        self, opened: Dataset, fold: int | None, sample_rate_hz: int, several: bool
-    ) -> TrainingData:
+        self, opened: Dataset, fold: int | None, sample_rate_hz: int, several: bool,
+        observer: Observer,
+    ) -> TrainingData:  # fmt: skip
         from gmme_edge.training.run.loop import TrainingData
 
         watched = "validation" if "validation" in opened.counts() else "test"
         description = {"dataset": self.dataset, "fold": fold, "monitor": watched}
         if several:
-            stores = self._take_parts(opened, watched, sample_rate_hz)
+            stores = self._take_parts(opened, watched, sample_rate_hz, observer)
         else:
             splits = [split for split in ("train", watched) if split in opened.counts()]
             stores = [
-                load_split(opened, split, sample_rate_hz, self.cache, self.skip_bad)
+                load_split(opened, split, sample_rate_hz, self.clips, observer)
                 for split in splits or ["train"]
             ]
         return TrainingData(
@@ -188,12 +191,12 @@ class TrainingSetup:
         )
 
     def _take_parts(
-        self, opened: Dataset, watched: str, sample_rate_hz: int
+        self, opened: Dataset, watched: str, sample_rate_hz: int, observer: Observer
     ) -> list[WaveformStore]:
         if sample_rate_hz not in self._whole:
             clips = tuple(sorted(opened.clips, key=lambda clip: clip.path))
             self._whole[sample_rate_hz] = load_clips(
-                clips, "data set", sample_rate_hz, self.cache, self.skip_bad
+                clips, "data set", sample_rate_hz, self.clips, observer
             )
         whole = self._whole[sample_rate_hz]
         return [
@@ -244,10 +247,7 @@ def choose_device(name: str) -> str:
 
 
 def join_processes(device: str, devices: int, nodes: int, precision: str) -> Fabric | None:
-    """The Fabric of a run in several processes, however they are started; None for one process.
-
-    All processes but the first print nothing from here on.
-    """
+    """The Fabric of a run in several processes, however they are started; None for one process."""
     import torch.distributed as dist
 
     started = "LT_CLI_USED" in os.environ or (
@@ -255,9 +255,6 @@ def join_processes(device: str, devices: int, nodes: int, precision: str) -> Fab
     )
     if devices * nodes == 1 and not started:
         return None
-    from gmme_edge.cli.views.console import stderr, stdout
     from gmme_edge.training.parallel.fabric import open_fabric
 
-    fabric = open_fabric(device, devices, nodes, precision)
-    stderr.quiet = stdout.quiet = fabric.global_rank > 0
-    return fabric
+    return open_fabric(device, devices, nodes, precision)

@@ -21,8 +21,10 @@ from gmme_edge.cli.options.common import (
     SkipBadOption,
     ThreadsOption,
 )
-from gmme_edge.cli.views.training import show_training
+from gmme_edge.cli.views.observer import watch
+from gmme_edge.cli.views.training import show_training, speak_for_first_process
 from gmme_edge.errors import UsageError
+from gmme_edge.workflows.settings.clips import ClipSettings
 from gmme_edge.workflows.training_setup import (
     AudioFormat,
     TrainingSetup,
@@ -115,9 +117,11 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     fabric = join_processes(place, devices, nodes, effective.precision)
+    if fabric:
+        speak_for_first_process(fabric.global_rank)
     setup = TrainingSetup(
-        dataset, data, model, audio, effective, init, any_rate, teacher, place, fabric, cache,
-        skip_bad,
+        dataset, data, model, audio, effective, init, any_rate, teacher, place, fabric,
+        ClipSettings(cache=cache, skip_bad=skip_bad),
     )  # fmt: skip
     if chosen_folds:
         _cross_validate(setup, chosen_folds, output, baseline, tensorboard, restart, json)
@@ -158,7 +162,8 @@ def _train_once(
     from gmme_edge.cli.views.console import emit_json, stdout
 
     with _journal(output, tensorboard) as journal:
-        trainer = setup.make_trainer(output, fold, journal)
+        with watch() as observer:
+            trainer = setup.make_trainer(output, fold, journal, observer=observer)
         _run(trainer, trainer.spec.name, restart)
     last: dict[str, Any] = trainer.state.history[-1]
     if setup.rank > 0:
@@ -197,7 +202,8 @@ def _cross_validate(
     for fold in folds:
         folder = output / fold_folder(fold)
         with _journal(folder, tensorboard) as journal:
-            trainer = setup.make_trainer(folder, fold, journal, several=len(folds) > 1)
+            with watch() as observer:
+                trainer = setup.make_trainer(folder, fold, journal, len(folds) > 1, observer)
             _run(trainer, f"{trainer.spec.name} fold {fold}", restart)
         if setup.rank == 0:
             results.append(score_fold(trainer, fold))

@@ -54,6 +54,13 @@ def show_training(trainer: Trainer, title: str, restart: bool = False) -> None:
     write_curves(trainer, title)
 
 
+def speak_for_first_process(rank: int) -> None:
+    """Of the processes that share a run, all but the first print nothing from here on."""
+    from gmme_edge.cli.views.console import stderr, stdout
+
+    stderr.quiet = stdout.quiet = rank > 0
+
+
 def write_curves(trainer: Trainer, title: str) -> None:
     """Draw the epochs so far into the run's folder."""
     from gmme_edge.files import write_text
