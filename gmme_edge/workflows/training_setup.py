@@ -144,8 +144,9 @@ class TrainingSetup:
         if taught_by:
             teacher = Teacher(taught_by, self.fabric.device if self.fabric else self.device)
             teacher.check(spec, opened.labels)
+        data = self._load(opened, fold, spec.sample_rate_hz, several, observer)
         return Trainer(
-            spec, self._load(opened, fold, spec.sample_rate_hz, several, observer), self.recipe, out,
+            spec, data, self.recipe, out,
             self.device, fabric=self.fabric, start=start, teacher=teacher, identity=identity,
             journal=journal,
         )  # fmt: skip
@@ -174,6 +175,7 @@ class TrainingSetup:
         self, opened: Dataset, fold: int | None, sample_rate_hz: int, several: bool,
         observer: Observer,
     ) -> TrainingData:  # fmt: skip
+        from gmme_edge.data.seen import FINGERPRINTS, fingerprints, needs_fingerprints
         from gmme_edge.training.run.loop import TrainingData
 
         watched = "validation" if "validation" in opened.counts() else "test"
@@ -186,8 +188,12 @@ class TrainingSetup:
                 load_split(opened, split, sample_rate_hz, self.clips, observer)
                 for split in splits or ["train"]
             ]
+        facts = {}
+        if needs_fingerprints(self.dataset):
+            observer.stage("fingerprint the training clips")
+            facts[FINGERPRINTS] = fingerprints(stores[0].paths)
         return TrainingData(
-            stores[0], stores[1] if len(stores) > 1 else None, opened.labels, description
+            stores[0], stores[1] if len(stores) > 1 else None, opened.labels, description, facts
         )
 
     def _take_parts(

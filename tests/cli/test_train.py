@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from gmme_edge.cli.app import app
 from gmme_edge.cli.options.training import build_recipe
 from gmme_edge.cli.views.training import CURVES
+from gmme_edge.data.seen import fingerprints
 from gmme_edge.models.checkpoint import load_checkpoint
 from gmme_edge.training.run.journal import METRICS, TENSORBOARD, read_metrics
 from gmme_edge.training.run.state import STATE
@@ -80,7 +81,7 @@ def test_json_names_the_checkpoint_and_the_last_figures(trained: tuple[Path, Res
     assert printed["monitor_accuracy"] in (0, 1 / 3, 2 / 3, 1)
 
 
-def test_checkpoint_says_what_it_was_made_of(trained: tuple[Path, Result]) -> None:
+def test_checkpoint_says_what_it_was_made_of(data: Path, trained: tuple[Path, Result]) -> None:
     loaded = load_checkpoint(trained[0])
     assert loaded.labels == LABELS
     assert (loaded.spec.name, loaded.spec.n_classes, loaded.spec.n_samples) == (
@@ -91,7 +92,7 @@ def test_checkpoint_says_what_it_was_made_of(trained: tuple[Path, Result]) -> No
     assert (recipe["epochs"], recipe["batch_size"], recipe["ema_unit"]) == (1, 3, "step")
     assert loaded.training["data"] == {
         "dataset": "folder", "fold": None, "monitor": "validation", "clips": 6,
-        "labels": list(LABELS),
+        "labels": list(LABELS), "fingerprints": fingerprints((data / "train").rglob("*.wav")),
     }  # fmt: skip
     assert recipe["mixing_from_epoch"] == 12 and recipe["noise"]
     files = {path.name for path in trained[0].iterdir()} - {TENSORBOARD}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,13 +46,15 @@ _JOURNAL_EVERY_STEPS = 10
 class TrainingData:
     """Stored clips to train on and, if given, clips to watch the averaged weights on.
 
-    `description` says which data set and split these are; it is saved with the checkpoint.
+    `description` says which data set and split these are; it is saved with the checkpoint, and a
+    continuation must agree on it. `facts` are saved with the checkpoint too.
     """
 
     train: WaveformStore
     monitor: WaveformStore | None
     labels: tuple[str, ...]
     description: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Trainer:
@@ -192,10 +194,12 @@ class Trainer:
         self.state.loss_scale = self.processes.loss_scale
         self.state.save(self.out, self.identity)
         finished = self.state.step >= self.total_steps
+        identity = self.identity
         save_checkpoint(
             self.out, self.spec, plain_state(self.state.ema.model), self.data.labels,
             {
-                **self.identity,
+                **identity,
+                "data": {**identity["data"], **self.data.facts},
                 "finished": finished,
                 "step": self.state.step,
                 "history": self.state.history,
