@@ -30,11 +30,11 @@ from gmme_edge.models.checkpoint import open_checkpoint
 from gmme_edge.models.eat import EAT
 from gmme_edge.workflows.int8 import calibration_clips
 from gmme_exporters.graphs.export import export_onnx
-from gmme_exporters.int8.qdq import OP_TYPES, Flavour, Quantizer, prepare_int8
+from gmme_exporters.int8.qdq import OP_TYPES, Int8Precision, Quantizer, prepare_int8
 from gmme_exporters.int8.silence import align_silence
 from gmme_exporters.lowering.targets import lower, target_of
 
-FLAVOURS: tuple[Flavour, ...] = ("int8-ort", "int8-tensorrt")
+PRECISIONS: tuple[Int8Precision, ...] = ("int8-ort", "int8-tensorrt")
 
 HEADER = """\
 | flavour | float | ranges | equalised | aligned | corrected | accuracy | flips | dB | weights, dB |
@@ -75,27 +75,27 @@ def main() -> None:
         print(HEADER)
 
         @cache
-        def quantizer_of(flavour: Flavour, equalized: bool, method: str) -> Quantizer:
+        def quantizer_of(precision: Int8Precision, equalized: bool, method: str) -> Quantizer:
             model = checkpoint.model
             if equalized:
-                model = equalize(model, clips.waveforms, flavour)
-            network = lower(model, target_of(flavour, "ort-cpu"))
-            prepared = _prepare(network, folder / f"{flavour} {equalized}")
+                model = equalize(model, clips.waveforms, precision)
+            network = lower(model, target_of(precision, "ort-cpu"))
+            prepared = _prepare(network, folder / f"{precision} {equalized}")
             ranges = calibrate_ranges(
                 prepared, clips.waveforms, OP_TYPES, None, Method.parse(method)
             )
-            return Quantizer(prepared, ranges, flavour)
+            return Quantizer(prepared, ranges, precision)
 
-        for flavour, variant in product(FLAVOURS, VARIANTS):
-            if variant.aligned and not variant.front and flavour == "int8-ort":
+        for precision, variant in product(PRECISIONS, VARIANTS):
+            if variant.aligned and not variant.front and precision == "int8-ort":
                 continue  # nothing is shifted there
             method = "mean" if variant.front else options.method
-            quantizer = quantizer_of(flavour, variant.equalized, method)
+            quantizer = quantizer_of(precision, variant.equalized, method)
             floats = quantizer.front if variant.front else ()
             if variant.aligned:
                 quantizer = align_silence(quantizer, folder / "aligned.onnx", floats)
             make_probe(quantizer, clips, variant.corrected).write(target, floats)
-            found = judge(target, flavour)
+            found = judge(target, precision)
             accuracy = (found.argmax(axis=1) == validation.labels).mean()
             flips = int((found.argmax(axis=1) != exact.argmax(axis=1)).sum())
             marks = (variant.equalized, variant.aligned, variant.corrected)
@@ -104,9 +104,9 @@ def main() -> None:
                 figures += " | –"
             else:
                 _round_weights_alone(target, weights_alone)
-                figures += f" | {sqnr_db(exact, judge(weights_alone, flavour)):.1f}"
+                figures += f" | {sqnr_db(exact, judge(weights_alone, precision)):.1f}"
             place = "front" if variant.front else "–"
-            row = " | ".join((flavour, place, method, *map(_yes, marks), figures))
+            row = " | ".join((precision, place, method, *map(_yes, marks), figures))
             print(f"| {row} |", flush=True)
 
 

@@ -1,9 +1,9 @@
-"""Bias correction: what quantization shifts a channel by on average goes back into its bias.
+"""Bias correction: find by how much quantization shifts each channel, and undo it in the bias.
 
-Where a clip is silent, every channel of the front is a constant, and rounding a constant is an
-error that does not average out. Such shifts are measured on calibration clips, layer by layer in
-the graph's order, each behind the corrected ones before it (Nagel et al., "Data-Free Quantization
-Through Weight Equalization and Bias Correction", ICCV 2019, section 4.2, with data).
+A rounding error that is the same everywhere in a clip does not average out. So a channel's mean
+moves. This module measures that shift on calibration clips, layer by layer in the graph's order.
+Each layer is measured after the layers before it were corrected (Nagel et al., "Data-Free
+Quantization Through Weight Equalization and Bias Correction", ICCV 2019, section 4.2, with data).
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import onnx
+import onnxruntime
 from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, helper
 
 from gmme_edge.audio import Waveform
 from gmme_edge.blocks import Layer
 from gmme_edge.bundle.bundle import INPUT
-from gmme_edge.errors import require
 
 Corrections = dict[str, NDArray[np.float32]]
 Values = dict[str, NDArray[Any]]
 
 
-class Quantizer(Protocol):
-    """What the exporters hand over: writes Q/DQ graphs of one prepared float32 graph."""
+class QdqWriter(Protocol):
+    """Writes Q/DQ graphs of one prepared float32 graph; the exporters bring one."""
 
     @property
     def prepared(self) -> Path: ...
@@ -36,14 +38,14 @@ class Quantizer(Protocol):
 
     def write(
         self,
-        target: Path,
+        out: Path,
         floats: Collection[str] = (),
         corrections: Corrections | None = None,
     ) -> None: ...
 
 
 def correct_biases(
-    quantizer: Quantizer,
+    quantizer: QdqWriter,
     waveforms: Waveform,
     floats: Collection[str] = (),
     on_progress: Callable[[int, int], None] | None = None,
@@ -62,7 +64,6 @@ def correct_biases(
     corrections: Corrections = {}
     if not convs:
         return corrections
-    onnx = require("onnx", "correct biases")
     exact, names = onnx.load(quantizer.prepared), [name for c in convs for name in c.outputs]
     expected = _means(_Stages(exact, waveforms).run(names), convs)
     with tempfile.TemporaryDirectory() as folder:
@@ -98,7 +99,7 @@ class _Stages:
     floating point: integer kernels have no unrounded outputs.
     """
 
-    def __init__(self, proto: Any, waveforms: Waveform) -> None:  # noqa: ANN401 - onnx.ModelProto
+    def __init__(self, proto: ModelProto, waveforms: Waveform) -> None:
         self._pending = list(proto.graph.node)
         self._proto = proto
         self._clips: list[Values] = [{INPUT: clip[None]} for clip in waveforms]
@@ -125,9 +126,10 @@ class _Stages:
             for name in values.keys() & set(tensors):
                 values[name] = values[name] + shift.reshape(-1, *[1] * (values[name].ndim - 2))
 
-    def _session(self, part: Sequence[Any], outputs: Sequence[str]) -> tuple[Any, list[str]]:
-        onnx, ort = require("onnx", "correct biases"), require("onnxruntime", "correct biases")
-        helper, used = onnx.helper, {name for node in part for name in node.input}
+    def _session(
+        self, part: Sequence[NodeProto], outputs: Sequence[str]
+    ) -> tuple[onnxruntime.InferenceSession, list[str]]:
+        used = {name for node in part for name in node.input}
         fed = sorted(used & self._clips[0].keys())
         inputs = [
             helper.make_tensor_value_info(
@@ -135,23 +137,29 @@ class _Stages:
             )
             for name in fed
         ]
-        model = onnx.ModelProto(
-            ir_version=self._proto.ir_version, opset_import=self._proto.opset_import,
+        graph = helper.make_graph(
+            part,
+            "part",
+            inputs,
+            [helper.make_empty_tensor_value_info(name) for name in outputs],
+            [tensor for tensor in self._proto.graph.initializer if tensor.name in used],
+        )
+        model = ModelProto(
+            ir_version=self._proto.ir_version,
+            opset_import=self._proto.opset_import,
             functions=self._proto.functions,
-            graph=helper.make_graph(
-                part, "part", inputs, [helper.make_empty_tensor_value_info(n) for n in outputs],
-                [tensor for tensor in self._proto.graph.initializer if tensor.name in used],
-            ),
-        )  # fmt: skip
-        options = ort.SessionOptions()
+            graph=graph,
+        )
+        options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-        return ort.InferenceSession(
+        session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        ), fed
+        )
+        return session, fed
 
 
-def _waves(graph: Any, layers: Sequence[Layer]) -> list[list[Layer]]:  # noqa: ANN401
+def _waves(graph: GraphProto, layers: Sequence[Layer]) -> list[list[Layer]]:
     """The layers in order, those together that do not feed each other."""
     waves: list[list[Layer]] = []
     for layer in layers:
@@ -163,7 +171,9 @@ def _waves(graph: Any, layers: Sequence[Layer]) -> list[list[Layer]]:  # noqa: A
     return waves
 
 
-def _before(nodes: Sequence[Any], tensors: Sequence[str], known: Collection[str] = ()) -> list[Any]:
+def _before(
+    nodes: Sequence[NodeProto], tensors: Sequence[str], known: Collection[str] = ()
+) -> list[NodeProto]:
     """The nodes that `tensors` follow from, where those in `known` are given; in order."""
     makers = {name: i for i, node in enumerate(nodes) for name in node.output}
     found: set[int] = set()

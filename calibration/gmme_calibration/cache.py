@@ -6,13 +6,13 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import onnxruntime
 
 from gmme_calibration.ranges import Ranges
 from gmme_calibration.thresholds import Method
-from gmme_edge.errors import DatasetError, DiskFullError, InputError, require
+from gmme_edge.errors import DatasetError, DiskFullError, InputError
 from gmme_edge.files import read_json, sha256_of, write_json
 
 _SCHEMA = 1
@@ -23,7 +23,7 @@ def ranges_key(model: Path, clips_sha256: str, op_types: Sequence[str], method: 
 
     The graph's file holds the weights and no path.
     """
-    runtime = require("onnxruntime", "calibrate INT8").__version__
+    runtime = onnxruntime.__version__
     parts = [_SCHEMA, sha256_of(model), clips_sha256, list(op_types), str(method), runtime]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -58,15 +58,12 @@ def cached_ranges(folder: Path, key: str, compute: Callable[[], Ranges]) -> Rang
 def _read(path: Path) -> Ranges | None:
     try:
         values = read_json(path, "cache of ranges", _SCHEMA)
-        ranges = {str(name): (float(low), float(high)) for name, (low, high) in _items(values)}
+        entries = values["ranges"].items()
+        ranges = {str(name): (float(low), float(high)) for name, (low, high) in entries}
     except (InputError, OSError, KeyError, TypeError, ValueError, AttributeError):
         return None
     sound = ranges and np.isfinite(list(ranges.values())).all()
     return ranges if sound and _digest(ranges) == values.get("sha256") else None
-
-
-def _items(values: dict[str, Any]) -> Any:  # noqa: ANN401 - whatever the JSON holds
-    return values["ranges"].items()
 
 
 def _digest(ranges: Ranges) -> str:

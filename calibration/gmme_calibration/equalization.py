@@ -32,12 +32,12 @@ _LEAST = 1e-4  # a channel that is as good as silent stays so
 
 
 @torch.no_grad()
-def equalize(model: EAT, waveforms: Waveform | Windows, flavour: str) -> EAT:
+def equalize(model: EAT, waveforms: Waveform | Windows, precision: str) -> EAT:
     """A copy of `model` in eval mode whose stem and stages are equalised.
 
     Args:
         waveforms: calibration clips, shape ``(n, n_samples)``; some of them set the factors.
-        flavour: ``int8-ort`` or ``int8-tensorrt``.
+        precision: ``int8-ort`` or ``int8-tensorrt``.
     """
     model = copy.deepcopy(model).eval()
     blocks = [model.stem, *model.stage1, *model.stage2, model.project]
@@ -46,7 +46,7 @@ def equalize(model: EAT, waveforms: Waveform | Windows, flavour: str) -> EAT:
         writers, readers = _writers(before), _readers(behind)
         if writers and readers:
             loudness = torch.stack([_relative(peaks[part]) for part in writers]).amax(dim=0)
-            factors = loudness.clamp_min(_LEAST) ** -_POWERS[flavour]
+            factors = loudness.clamp_min(_LEAST) ** -_POWERS[precision]
             _scale(writers, readers, factors / factors.log().mean().exp())
     return model
 

@@ -25,7 +25,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Trial:
-    """One set of exceptions and what it was measured to lose."""
+    """One choice of floating-point layers and what it was measured to lose."""
 
     floats: tuple[str, ...]
     float_macs: float
@@ -33,8 +33,8 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Exceptions:
-    """The outcome of a search.
+class FloatLayers:
+    """The layers that a search leaves in floating point.
 
     Attributes:
         chosen: the smallest set that was found within the budget; where `met` is false the one
@@ -51,21 +51,21 @@ class Exceptions:
         return asdict(self)
 
 
-def find_exceptions(
+def find_float_layers(
     layers: Sequence[Layer],
     noise: Mapping[str, float],
     drop_points: Callable[[tuple[str, ...]], float],
     budget: Budget,
-) -> Exceptions:
+) -> FloatLayers:
     """Take layers by noise per multiply-add until the accuracy holds; then as few of them as do.
 
-    The number of exceptions doubles from none until the drop is within the budget, and is then
-    halved in on: at most 2·log₂(layers) + 2 measurements. A layer that would exceed the budget of
-    multiply-adds is passed over.
+    The number of layers in floating point doubles from none until the drop is within the budget.
+    Then it is halved in on: at most 2·log₂(layers) + 2 measurements in all. A layer that would
+    exceed the budget of multiply-adds is passed over.
 
     Args:
         noise: per layer, from `sensitivity.noise_alone`.
-        drop_points: exceptions by name → the accuracy lost against float32, in points.
+        drop_points: floating-point layers by name → the accuracy lost against float32, in points.
     """
     total = sum(layer.macs for layer in layers)
     ranked: list[Layer] = []
@@ -91,4 +91,4 @@ def find_exceptions(
         chosen = next(trial for trial in trials if len(trial.floats) == count)
     else:
         chosen = min(trials, key=lambda trial: (trial.drop_points, trial.float_macs))
-    return Exceptions(budget, chosen, met, tuple(trials))
+    return FloatLayers(budget, chosen, met, tuple(trials))

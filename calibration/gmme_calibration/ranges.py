@@ -5,16 +5,17 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.quantization import calibrate
 
 from gmme_calibration.sample import Windows
 from gmme_calibration.thresholds import BINS, Histogram, Method
 from gmme_edge.audio import Waveform
 from gmme_edge.bundle.bundle import INPUT
-from gmme_edge.errors import CheckpointError, require
+from gmme_edge.errors import CheckpointError
 
 Ranges = dict[str, tuple[float, float]]
 
@@ -125,14 +126,18 @@ def count_in_bins(values: NDArray[np.float32], magnitude: float) -> NDArray[np.i
     return np.bincount(np.clip(positions, 0, BINS - 1), minlength=BINS)
 
 
-def _calibration_session(model: Path, op_types: Sequence[str], kind: str) -> Any:  # noqa: ANN401
+def _calibration_session(
+    model: Path, op_types: Sequence[str], kind: str
+) -> onnxruntime.InferenceSession:
     """ONNX Runtime's session on the graph that its calibrator of this kind makes of `model`."""
-    calibrate = require("onnxruntime.quantization.calibrate", "calibrate INT8")
     with tempfile.TemporaryDirectory() as folder:
-        return calibrate.create_calibrator(
-            model, list(op_types), augmented_model_path=str(Path(folder) / "augmented.onnx"),
+        calibrator = calibrate.create_calibrator(
+            model,
+            list(op_types),
+            augmented_model_path=str(Path(folder) / "augmented.onnx"),
             calibrate_method=calibrate.CalibrationMethod[kind],
-        ).infer_session  # fmt: skip
+        )
+        return calibrator.infer_session
 
 
 def _check_finite(name: str, values: NDArray[np.float32], clip: int) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gmme_edge.audio import Waveform, is_silent, split_windows
 from gmme_edge.data.dataset import Clip
@@ -40,6 +41,10 @@ class Windows:
     @property
     def shape(self) -> tuple[int, int]:
         return len(self), self.n_samples
+
+    @property
+    def levels_dbfs(self) -> NDArray[np.float64]:
+        return np.array([level_dbfs(self[i : i + 1]) for i in range(len(self))])
 
     def __getitem__(self, part: slice) -> Waveform:
         """Shape ``(clips, n_samples)``."""
@@ -150,33 +155,38 @@ def calibration_set(
     seed: int,
     size: int | None = None,
     root: Path | None = None,
-    edges_dbfs: Sequence[float] = (),
 ) -> CalibrationSet:
     """The decoded clips of `store` as a calibration set, or `size` of them by class and level.
 
     Args:
         root: the folder that file names are relative to; if None, a name keeps its folder's.
-        edges_dbfs: of the strata, where they are known; quantiles of `store`'s levels if empty.
     """
     every = Windows(store, n_samples, tuple(range(len(store))))
-    levels = np.array([level_dbfs(every[i : i + 1]) for i in every.positions])
-    edges = tuple(edges_dbfs) or level_edges(levels)
-    strata = np.searchsorted(edges, levels, side="right")
-    classes = [int(label) for label in store.labels]
-    chosen = every.positions
+    levels = every.levels_dbfs
+    edges, chosen = level_edges(levels), every
     if size is not None:
-        chosen = stratify(classes, strata.tolist(), size, seed)
-    clips = tuple(
+        strata = np.searchsorted(edges, levels, side="right").tolist()
+        positions = stratify([int(label) for label in store.labels], strata, size, seed)
+        chosen = Windows(store, n_samples, positions)
+    return CalibrationSet(chosen, describe_clips(chosen, labels, root, edges), source, seed, edges)
+
+
+def describe_clips(
+    windows: Windows, labels: Sequence[str], root: Path | None, edges_dbfs: Sequence[float]
+) -> tuple[dict[str, Any], ...]:
+    """What `CalibrationSet.clips` says of each recording; `edges_dbfs` divide the strata."""
+    store, levels = windows.store, windows.levels_dbfs
+    strata = np.searchsorted(edges_dbfs, levels, side="right")
+    return tuple(
         {
-            "label": labels[classes[i]],
+            "label": labels[int(store.labels[i])],
             "file": _name(store.paths[i], root),
             "sha256": sha256_of(store.paths[i]) if store.paths[i].is_file() else "",
-            "level_dbfs": float(levels[i]),
-            "stratum": int(strata[i]),
+            "level_dbfs": float(level),
+            "stratum": int(stratum),
         }
-        for i in chosen
+        for i, level, stratum in zip(windows.positions, levels, strata, strict=True)
     )
-    return CalibrationSet(Windows(store, n_samples, chosen), clips, source, seed, edges)
 
 
 def _name(path: Path, root: Path | None) -> str:

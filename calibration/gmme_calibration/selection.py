@@ -10,11 +10,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from gmme_calibration.sample import CalibrationSet, sample_clips
+from gmme_calibration.sample import CalibrationSet, Windows, describe_clips, sample_clips
 from gmme_edge.audio import AUDIO_SUFFIXES
 from gmme_edge.data.dataset import Clip
 from gmme_edge.data.holdout import with_validation
+from gmme_edge.data.levels import level_edges
 from gmme_edge.data.registry import open_dataset
+from gmme_edge.data.store import WaveformStore
 from gmme_edge.data.tables import check_folder, locate_recordings, read_table
 from gmme_edge.errors import DatasetError, UsageError
 from gmme_edge.files import read_json, sha256_of, write_json
@@ -75,9 +77,13 @@ def open_source(
     held_out = tuple(clip for clip in opened.clips if clip.split != "train")
     name = dataset if fold is None else f"{dataset}, all folds but {fold}"
     return Source(
-        f"{name}, train", root, opened.labels, opened.select("train"), held_out,
-        opened is not published,
-    )  # fmt: skip
+        name=f"{name}, train",
+        root=root,
+        labels=opened.labels,
+        training=opened.select("train"),
+        held_out=held_out,
+        lent=opened is not published,
+    )
 
 
 def _recordings(data: Path) -> list[Path]:
@@ -110,6 +116,13 @@ class Selection:
     clips: tuple[Clip, ...]
     seed: int
     edges_dbfs: tuple[float, ...]
+
+    def replay(self, store: WaveformStore, source: Source, n_samples: int) -> CalibrationSet:
+        """The calibration set of these clips, decoded into `store`, in the strata of before."""
+        windows = Windows(store, n_samples, tuple(range(len(store))))
+        edges = self.edges_dbfs or level_edges(windows.levels_dbfs)
+        clips = describe_clips(windows, source.labels, source.root, edges)
+        return CalibrationSet(windows, clips, source.name, self.seed, edges)
 
 
 def load_selection(path: Path, source: Source) -> Selection:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gmme_calibration.bias import Quantizer, correct_biases
+from gmme_calibration.bias import QdqWriter, correct_biases
 from gmme_edge.audio import Waveform
 from gmme_edge.blocks import Layer
 
@@ -72,14 +72,14 @@ class Probe:
         correct: correct biases.
     """
 
-    quantizer: Quantizer
+    quantizer: QdqWriter
     run: Run
     waveforms: Waveform
     correct: bool = True
 
-    def write(self, target: Path, floats: Collection[str]) -> None:
+    def write(self, out: Path, floats: Collection[str]) -> None:
         """The Q/DQ graph in which the layers named `floats` stay in floating point."""
-        self.quantizer.write(target, floats, self.corrections(floats))
+        self.quantizer.write(out, floats, self.corrections(floats))
 
     def corrections(self, floats: Collection[str]) -> dict[str, NDArray[np.float32]]:
         return correct_biases(self.quantizer, self.waveforms, floats) if self.correct else {}

@@ -29,9 +29,7 @@ def calibration_clips(
     if replayed:
         chosen = load_selection(replayed, source)
         store = load_clips(chosen.clips, "calibration", spec.sample_rate_hz, cache, skip_bad=False)
-        clips = calibration_set(
-            store, *settings, chosen.seed, root=source.root, edges_dbfs=chosen.edges_dbfs
-        )
+        clips = chosen.replay(store, source, spec.n_samples)
     else:
         candidates = source.candidates(size, seed)
         store = load_clips(candidates, "calibration", spec.sample_rate_hz, cache, skip_bad)
@@ -44,7 +42,7 @@ def calibration_of(
     clips: CalibrationSet, report: Report, method: Method | None, cache: Path | None,
     refiner: Refiner,
 ) -> Calibration:  # fmt: skip
-    """How an exporter gets an equalised network, ranges and exceptions from `clips`.
+    """How an exporter gets an equalised network, ranges and floating-point layers from `clips`.
 
     Args:
         cache: where the ranges are kept; nowhere if None.

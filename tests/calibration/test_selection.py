@@ -43,10 +43,7 @@ def select(source: Source, tmp_path: Path, size: int, seed: int = 0) -> Calibrat
 def replay(file: Path, source: Source, tmp_path: Path) -> CalibrationSet:
     chosen = load_selection(file, source)
     store = load_waveforms(chosen.clips, 8000, tmp_path / "cache")
-    return calibration_set(
-        store, source.labels, 400, source.name, chosen.seed, root=source.root,
-        edges_dbfs=chosen.edges_dbfs,
-    )  # fmt: skip
+    return chosen.replay(store, source, 400)
 
 
 def edit(file: Path, change: Callable[[dict[str, Any]], object]) -> Path:

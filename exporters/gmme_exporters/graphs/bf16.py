@@ -19,8 +19,8 @@ from gmme_edge.files import replacing
 _FP16, _BF16 = TensorProto.FLOAT16, TensorProto.BFLOAT16
 
 
-def convert_bf16(fp16_onnx: Path, target: Path) -> None:
-    """Write `target`: what is float16 in `fp16_onnx` as bfloat16; what is float32 stays so.
+def convert_bf16(fp16_onnx: Path, out: Path) -> None:
+    """Write `out`: what is float16 in `fp16_onnx` as bfloat16; what is float32 stays so.
 
     Which nodes are in float32 was decided for float16: peak scaling, inputs and outputs.
 
@@ -38,7 +38,7 @@ def convert_bf16(fp16_onnx: Path, target: Path) -> None:
             if node.op_type == "Cast" and attribute.name == "to" and attribute.i == _FP16:
                 attribute.i = _BF16
     del model.graph.value_info[:]  # the types of inner tensors follow from the weights and casts
-    with replacing(target) as temporary:
+    with replacing(out) as temporary:
         onnx.save(model, temporary)
 
 

@@ -8,12 +8,14 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import onnx
 import torch
+from onnx import ModelProto
 from torch import Tensor, nn
 
 from gmme_edge import __version__
 from gmme_edge.bundle.bundle import INPUT, OUTPUTS
-from gmme_edge.errors import PlatformError, UsageError, require
+from gmme_edge.errors import PlatformError, UsageError
 from gmme_edge.models.eat import EAT, peak_scale
 from gmme_exporters.graphs.names import name_after_modules
 
@@ -50,8 +52,6 @@ def export_onnx(model: EAT, path: Path, opset: int = DEFAULT_OPSET, embedding: b
             f"Opset {opset}.",
             f"{MIN_OPSET} to {MAX_OPSET}; 16 suits TensorRT 8, {DEFAULT_OPSET} everything newer.",
         )
-    onnx = require("onnx", "export to ONNX")
-    require("onnxscript", "export to ONNX")
     # Two clips: with one, torch specialises the batch axis to 1 without saying so.
     example = torch.zeros(2, model.spec.n_samples)
     graph = ExportGraph(model, embedding).eval()
@@ -75,21 +75,33 @@ def _outputs(graph: ExportGraph) -> list[str]:
 
 def _export_dynamo(graph: ExportGraph, example: Tensor, path: Path, opset: int) -> None:
     torch.onnx.export(
-        graph, (example,), path, input_names=[INPUT], output_names=_outputs(graph),
-        opset_version=opset, dynamo=True, external_data=False, verbose=False,
+        graph,
+        (example,),
+        path,
+        input_names=[INPUT],
+        output_names=_outputs(graph),
+        opset_version=opset,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
         dynamic_shapes={INPUT: {0: torch.export.Dim.DYNAMIC}},
-    )  # fmt: skip
+    )
 
 
 def _export_torchscript(graph: ExportGraph, example: Tensor, path: Path, opset: int) -> None:
     torch.onnx.export(
-        graph, (example,), path, input_names=[INPUT], output_names=_outputs(graph),
-        opset_version=opset, dynamo=False,
+        graph,
+        (example,),
+        path,
+        input_names=[INPUT],
+        output_names=_outputs(graph),
+        opset_version=opset,
+        dynamo=False,
         dynamic_axes={name: {0: "batch"} for name in (INPUT, *_outputs(graph))},
-    )  # fmt: skip
+    )
 
 
-def _name_batch_axis(proto) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - onnx.ModelProto
+def _name_batch_axis(proto: ModelProto) -> None:
     """Call the first axis of every input and output ``batch``; it must be dynamic."""
     symbols = set()
     for value in (*proto.graph.input, *proto.graph.output):
@@ -97,8 +109,10 @@ def _name_batch_axis(proto) -> None:  # type: ignore[no-untyped-def]  # noqa: AN
         if not axis.dim_param:
             raise PlatformError(
                 f"torch {torch.__version__} exported {value.name} with a fixed batch of "
-                f"{axis.dim_value}.", "a dynamic batch.", "report this with the torch version.",
-            )  # fmt: skip
+                f"{axis.dim_value}.",
+                "a dynamic batch.",
+                "report this with the torch version.",
+            )
         symbols.add(axis.dim_param)
     for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
         for axis in value.type.tensor_type.shape.dim:
@@ -106,13 +120,11 @@ def _name_batch_axis(proto) -> None:  # type: ignore[no-untyped-def]  # noqa: AN
                 axis.dim_param = "batch"
 
 
-def _strip_traces(proto) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - onnx.ModelProto
+def _strip_traces(proto: ModelProto) -> None:
     """Drop what torch notes for debugging: a Python stack trace per node, with absolute paths."""
     graph = proto.graph
-    for part in (
-        proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info,
-        *graph.initializer,
-    ):  # fmt: skip
+    values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
+    for part in (proto, graph, *graph.node, *values):
         del part.metadata_props[:]
         part.doc_string = ""
 

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
 
-from gmme_edge.errors import require
+import onnx
+from onnx import GraphProto, ModelProto
+from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnxruntime.transformers.onnx_model import OnnxModel
+
 from gmme_exporters.graphs.queries import nodes_before_first_conv
 
 
-def convert_fp16(source: Path, target: Path) -> None:
+def convert_fp16(source: Path, out: Path) -> None:
     """Write the float16 form of the float32 graph `source`.
 
     Uses ONNX Runtime's converter with its own list of operators that stay in float32; peak
     scaling stays too, since a quiet recording's samples are denormal in float16.
     """
-    onnx = require("onnx", "convert to FP16")
-    converter = require("onnxruntime.transformers.float16", "convert to FP16")
     proto = onnx.load(source)
     with warnings.catch_warnings():
         # Weights beyond float16's smallest or largest number are clamped; parity is checked.
         warnings.filterwarnings("ignore", message="the float32 number")
-        converted = converter.convert_float_to_float16(
+        converted = convert_float_to_float16(
             proto, keep_io_types=True, node_block_list=nodes_before_first_conv(proto)
         )
     _remove_round_trips(converted)
     onnx.checker.check_model(converted)
-    onnx.save(converted, target)
+    onnx.save(converted, out)
 
 
-def _remove_round_trips(proto: Any) -> None:  # noqa: ANN401 - onnx.ModelProto
+def _remove_round_trips(proto: ModelProto) -> None:
     """Undo ``float32 → float16 → float32`` between two nodes that both stay in float32.
 
         a ──Cast 16──▶ b ──Cast 32──▶ c        becomes        a ──▶ c
@@ -38,9 +39,7 @@ def _remove_round_trips(proto: Any) -> None:  # noqa: ANN401 - onnx.ModelProto
     The converter casts around every blocked node, so the waveform itself would pass through
     float16. It also leaves the nodes unsorted.
     """
-    onnx = require("onnx", "convert to FP16")
-    transformers = require("onnxruntime.transformers.onnx_model", "convert to FP16")
-    model = transformers.OnnxModel(proto)
+    model = OnnxModel(proto)
     model.topological_sort()
     graph = proto.graph
     del graph.value_info[:]  # types from before the conversion
@@ -61,7 +60,7 @@ def _remove_round_trips(proto: Any) -> None:  # noqa: ANN401 - onnx.ModelProto
     _remove_dead_nodes(graph)
 
 
-def _remove_dead_nodes(graph: Any) -> None:  # noqa: ANN401 - onnx.GraphProto
+def _remove_dead_nodes(graph: GraphProto) -> None:
     used = {value.name for value in graph.output}
     for node in reversed(list(graph.node)):  # consumers come after producers
         if used.isdisjoint(node.output):

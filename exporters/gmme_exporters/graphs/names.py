@@ -1,13 +1,14 @@
 """Names of nodes and tensors that tell which module of the network they belong to.
 
 ``stage2.3.conv_f/Conv`` is the convolution of `EAT.stage2[3].conv_f`. Both of torch's exporters
-note the module, each in its own way. Lists of exceptions stay valid from one export to the next.
+note the module, each in its own way. So a list of layers stays valid from one export to the next.
 """
 
 from __future__ import annotations
 
 import ast
-from typing import Any
+
+from onnx import ModelProto, NodeProto
 
 from gmme_edge.blocks import HEAD_BLOCK, INPUT_BLOCK
 
@@ -15,7 +16,7 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 _ROOT = "model."
 
 
-def name_after_modules(proto: Any) -> None:  # noqa: ANN401 - onnx.ModelProto
+def name_after_modules(proto: ModelProto) -> None:
     """Name every node ``module/Operator``, numbered where a module has several, and its outputs."""
     graph = proto.graph
     fixed = {value.name for value in graph.output}
@@ -36,7 +37,7 @@ def name_after_modules(proto: Any) -> None:  # noqa: ANN401 - onnx.ModelProto
         value.name = renamed.get(value.name, value.name)
 
 
-def _module_of(node: Any, previous: str) -> str:  # noqa: ANN401 - onnx.NodeProto
+def _module_of(node: NodeProto, previous: str) -> str:
     """The innermost module that the exporter noted; a node without a note follows `previous`."""
     noted = {entry.key: entry.value for entry in node.metadata_props}.get(_SCOPES)
     if noted is not None:

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, helper
 
 from gmme_edge.blocks import FILTERS_OF_FRONT, Layer, block_of
 from gmme_edge.bundle.bundle import INPUT
-from gmme_edge.errors import require
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
-def nodes_before_first_conv(proto: Any) -> list[str]:  # noqa: ANN401 - onnx.ModelProto
+def nodes_before_first_conv(proto: ModelProto) -> list[str]:
     """Names of the nodes that turn the raw waveform into the first convolution's input.
 
     Peak scaling is among them: it divides by a peak that can be far below what 16-bit floats
@@ -32,7 +33,7 @@ def nodes_before_first_conv(proto: Any) -> list[str]:  # noqa: ANN401 - onnx.Mod
     return names
 
 
-def front_convs(proto: Any) -> list[str]:  # noqa: ANN401 - onnx.ModelProto
+def front_convs(proto: ModelProto) -> list[str]:
     """Names of the convolutions up to and including the second anti-alias filter.
 
     They see the waveform's own dynamic range, loud onsets and near silence in one clip, and on
@@ -47,19 +48,19 @@ def front_convs(proto: Any) -> list[str]:  # noqa: ANN401 - onnx.ModelProto
     return [node.name for node in convs if block_of(node.name) in front]
 
 
-def _is_strided_depthwise(conv: Any) -> bool:  # noqa: ANN401 - onnx.NodeProto
+def _is_strided_depthwise(conv: NodeProto) -> bool:
     attributes = {a.name: (a.i, list(a.ints)) for a in conv.attribute}
     group, strides = attributes.get("group", (1, []))[0], attributes["strides"][1]
     return bool(group > 1 and max(strides) > 1)
 
 
-def weighted_layers(proto: Any) -> tuple[Layer, ...]:  # noqa: ANN401 - onnx.ModelProto
+def weighted_layers(proto: ModelProto) -> tuple[Layer, ...]:
     """The convolutions and matrix products with weights, in the graph's order.
 
     Attention's two products have none, and count for nothing here as in `gmme_edge.complexity`.
     """
     weights = {tensor.name: list(tensor.dims) for tensor in proto.graph.initializer}
-    users: dict[str, list[Any]] = {}
+    users: dict[str, list[NodeProto]] = {}
     for node in proto.graph.node:
         if node.op_type in WEIGHTED and node.input[1] in weights:
             users.setdefault(node.input[1], []).append(node)
@@ -77,25 +78,23 @@ def weighted_layers(proto: Any) -> tuple[Layer, ...]:  # noqa: ANN401 - onnx.Mod
     )
 
 
-def in_silence(proto: Any, tensors: Sequence[str]) -> dict[str, NDArray[Any]]:  # noqa: ANN401
-    """What the tensors of an ``onnx.ModelProto`` are for one silent clip."""
-    helper = require("onnx.helper", "look into a graph")
-    ort = require("onnxruntime", "look into a graph")
-    exposed = type(proto)()
+def in_silence(proto: ModelProto, tensors: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """The values of a graph's tensors for one silent clip."""
+    exposed = ModelProto()
     exposed.CopyFrom(proto)
     del exposed.graph.output[:]
     exposed.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in tensors)
     n_samples = proto.graph.input[0].type.tensor_type.shape.dim[-1].dim_value
-    options = ort.SessionOptions()
+    options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = ort.InferenceSession(
+    session = onnxruntime.InferenceSession(
         exposed.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     values = session.run(list(tensors), {INPUT: np.zeros((1, n_samples), np.float32)})
     return dict(zip(tensors, values, strict=True))
 
 
-def _products(node: Any, weight: list[int]) -> int:  # noqa: ANN401 - onnx.NodeProto
+def _products(node: NodeProto, weight: list[int]) -> int:
     """How many multiply-adds give one value: a convolution's weight is (out, in / groups, …)."""
     if node.op_type == "Conv":
         return math.prod(weight[1:])

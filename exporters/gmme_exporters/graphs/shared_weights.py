@@ -12,13 +12,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
-
-from gmme_edge.errors import require
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 _MIN_BYTES = 1024  # smaller constants stay: pointer, Cast and Mul take as much room
 _MAX_MISMATCH = 1e-6  # of a row's largest value: what rounding a product to float32 leaves
@@ -45,7 +44,7 @@ class _Origin:
     scale: NDArray[np.float32] | None = None
 
 
-def share_weights(source: Path, weights: Path, target: Path) -> None:
+def share_weights(source: Path, weights: Path, out: Path) -> None:
     """Write the float32 graph `source` as one that reads the safetensors file `weights`.
 
     A constant of the graph that is one of the tensors, in another shape, with permuted axes or
@@ -53,27 +52,26 @@ def share_weights(source: Path, weights: Path, target: Path) -> None:
     any other stays in the graph. So the graph may have any form.
 
     Args:
-        weights: in the folder of `target`; ONNX looks nowhere else.
+        weights: in the folder of `out`; ONNX looks nowhere else.
     """
-    onnx = require("onnx", "write a compact bundle")
     proto = onnx.load(source)
     stored = list(_read_tensors(weights))
     constants, nodes = [], []
     for initializer in proto.graph.initializer:
-        array = onnx.numpy_helper.to_array(initializer)
+        array = numpy_helper.to_array(initializer)
         origin = _find_origin(array, stored)
         if origin is None:
             constants.append(initializer)
         else:
-            inputs, steps = _rebuild(onnx, initializer.name, array.shape, origin, weights.name)
+            inputs, steps = _rebuild(initializer.name, array.shape, origin, weights.name)
             constants += inputs
             nodes += steps
     nodes += proto.graph.node
     del proto.graph.initializer[:], proto.graph.node[:]
     proto.graph.initializer.extend(constants)
     proto.graph.node.extend(nodes)
-    target.write_bytes(proto.SerializeToString())
-    onnx.checker.check_model(str(target))
+    out.write_bytes(proto.SerializeToString())
+    onnx.checker.check_model(str(out))
 
 
 def _read_tensors(path: Path) -> Iterator[_Stored]:
@@ -121,8 +119,8 @@ def _row_scale(array: NDArray[Any], values: NDArray[Any]) -> NDArray[np.float32]
 
 
 def _rebuild(
-    onnx: ModuleType, name: str, shape: tuple[int, ...], origin: _Origin, file_name: str
-) -> tuple[list[Any], list[Any]]:
+    name: str, shape: tuple[int, ...], origin: _Origin, file_name: str
+) -> tuple[list[TensorProto], list[NodeProto]]:
     """The constants and the nodes that make `name`; steps that change nothing are left out.
 
     tensor in the file ──▶ Cast to float32 ──▶ Transpose ──▶ Mul with the scale ──▶ name
@@ -130,31 +128,29 @@ def _rebuild(
     stored, axes, scale = origin.stored, origin.axes, origin.scale
     steps: list[tuple[str, dict[str, Any]]] = []
     if stored.values.dtype != np.float32:
-        steps.append(("Cast", {"to": onnx.TensorProto.FLOAT}))
+        steps.append(("Cast", {"to": TensorProto.FLOAT}))
     if axes != tuple(sorted(axes)):
         steps.append(("Transpose", {"perm": np.argsort(axes).tolist()}))
     if scale is not None:
         steps.append(("Mul", {}))
     names = [f"{name}.{step.lower()}" for step in ("stored", *(step for step, _ in steps))]
     names[-1] = name
-    constants = [_point(onnx, names[0], [shape[axis] for axis in axes], stored, file_name)]
+    constants = [_point(names[0], [shape[axis] for axis in axes], stored, file_name)]
     nodes = []
     for (step, attributes), before, after in zip(steps, names[:-1], names[1:], strict=True):
         inputs = [before]
         if step == "Mul":
             inputs.append(f"{name}.scale")
-            constants.append(onnx.numpy_helper.from_array(scale, inputs[1]))
-        nodes.append(onnx.helper.make_node(step, inputs, [after], after, **attributes))
+            constants.append(numpy_helper.from_array(scale, inputs[1]))
+        nodes.append(helper.make_node(step, inputs, [after], after, **attributes))
     return constants, nodes
 
 
-def _point(  # type: ignore[no-untyped-def]  # noqa: ANN202 - onnx.TensorProto
-    onnx: ModuleType, name: str, shape: list[int], stored: _Stored, file_name: str
-):
+def _point(name: str, shape: list[int], stored: _Stored, file_name: str) -> TensorProto:
     """An initializer whose bytes lie in another file."""
-    dtype = onnx.helper.np_dtype_to_tensor_dtype(stored.values.dtype)
-    tensor = onnx.TensorProto(name=name, dims=shape, data_type=dtype)
-    tensor.data_location = onnx.TensorProto.EXTERNAL
+    dtype = helper.np_dtype_to_tensor_dtype(stored.values.dtype)
+    tensor = TensorProto(name=name, dims=shape, data_type=dtype)
+    tensor.data_location = TensorProto.EXTERNAL
     place = {"location": file_name, "offset": stored.offset, "length": stored.values.nbytes}
     for key, value in place.items():
         tensor.external_data.add(key=key, value=str(value))

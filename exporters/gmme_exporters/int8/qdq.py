@@ -16,10 +16,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import ModelProto, numpy_helper
+from onnxruntime.quantization import QuantType
+from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from gmme_edge.blocks import Layer, block_of, choose_blocks
-from gmme_edge.errors import require
 from gmme_exporters.graphs.queries import (
     WEIGHTED,
     front_convs,
@@ -27,7 +32,7 @@ from gmme_exporters.graphs.queries import (
     weighted_layers,
 )
 
-Flavour = Literal["int8-ort", "int8-tensorrt"]
+Int8Precision = Literal["int8-ort", "int8-tensorrt"]
 Ranges = Mapping[str, tuple[float, float]]
 Corrections = Mapping[str, NDArray[np.float32]]
 
@@ -40,10 +45,9 @@ OP_TYPES = WEIGHTED
 _ORT_OPTIONS = {"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]}
 
 
-def prepare_int8(source: Path, target: Path) -> None:
+def prepare_int8(source: Path, out: Path) -> None:
     """Fold constants and infer shapes, as ONNX Runtime's quantizer needs; still float32."""
-    preprocess = require("onnxruntime.quantization.shape_inference", "quantize to INT8")
-    preprocess.quant_pre_process(source, target, skip_symbolic_shape=True)
+    quant_pre_process(source, out, skip_symbolic_shape=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +76,7 @@ class Quantizer:
 
     prepared: Path
     ranges: Ranges
-    flavour: Flavour
+    precision: Int8Precision
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
@@ -103,7 +107,7 @@ class Quantizer:
         return macs / sum(layer.macs for layer in self.layers)
 
     def write(
-        self, target: Path, floats: Collection[str] = (), corrections: Corrections | None = None
+        self, out: Path, floats: Collection[str] = (), corrections: Corrections | None = None
     ) -> None:
         """Write the Q/DQ graph.
 
@@ -118,9 +122,9 @@ class Quantizer:
                 add_to_bias(proto, layer, corrections[layer.name], "corrected_bias")
         nodes = [node for layer in self.layers if layer.name in floats for node in layer.nodes]
         nodes += self._products_in_float(proto, floats)
-        _write_qdq(proto, self.ranges, self.flavour, target, nodes)
+        _write_qdq(proto, self.ranges, self.precision, out, nodes)
 
-    def _products_in_float(self, proto: Any, floats: Collection[str]) -> list[str]:  # noqa: ANN401
+    def _products_in_float(self, proto: ModelProto, floats: Collection[str]) -> list[str]:
         """Attention's products have no weights: they stay where all layers of their block do.
 
         For ONNX Runtime they always do: its softmax in 8 bits takes longer than they save.
@@ -133,28 +137,24 @@ class Quantizer:
             for node in proto.graph.node
             if node.op_type in WEIGHTED
             and node.name not in weighted
-            and (self.flavour == "int8-ort" or block_of(node.name) not in quantized)
+            and (self.precision == "int8-ort" or block_of(node.name) not in quantized)
         ]
 
-    def _load(self) -> Any:  # noqa: ANN401 - onnx.ModelProto
-        return require("onnx", "quantize to INT8").load(self.prepared)
+    def _load(self) -> ModelProto:
+        return onnx.load(self.prepared)
 
 
 def _write_qdq(
-    proto: Any, ranges: Ranges, flavour: Flavour, target: Path, floats: Collection[str]  # noqa: ANN401
-) -> None:  # fmt: skip
-    onnx = require("onnx", "quantize to INT8")
-    quantization = require("onnxruntime.quantization", "quantize to INT8")
-    for_tensorrt = flavour == "int8-tensorrt"
-    quantizer = quantization.qdq_quantizer.QDQQuantizer(
+    proto: ModelProto, ranges: Ranges, precision: Int8Precision, out: Path, floats: Collection[str]
+) -> None:
+    for_tensorrt = precision == "int8-tensorrt"
+    quantizer = QDQQuantizer(
         proto,
         per_channel=True,
         # 7-bit weights: on CPUs without VNNI, 8-bit ones saturate the 16-bit accumulator.
         reduce_range=not for_tensorrt,
-        weight_qType=quantization.QuantType.QInt8,
-        activation_qType=quantization.QuantType.QInt8
-        if for_tensorrt
-        else quantization.QuantType.QUInt8,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QInt8 if for_tensorrt else QuantType.QUInt8,
         tensors_range=_tensors_data(ranges),
         nodes_to_quantize=[],
         nodes_to_exclude=[*nodes_before_first_conv(proto), *floats],
@@ -162,13 +162,12 @@ def _write_qdq(
         extra_options=_tensorrt_options() if for_tensorrt else _ORT_OPTIONS,
     )
     quantizer.quantize_model()
-    quantizer.model.save_model_to_file(str(target), False)
-    onnx.checker.check_model(str(target))
+    quantizer.model.save_model_to_file(str(out), False)
+    onnx.checker.check_model(str(out))
 
 
-def add_to_bias(proto: Any, layer: Layer, shift: NDArray[Any], name: str) -> None:  # noqa: ANN401
+def add_to_bias(proto: ModelProto, layer: Layer, shift: NDArray[Any], name: str) -> None:
     """Give a layer's convolutions a bias of their own, called `name`, `shift` above the old one."""
-    numpy_helper = require("onnx.numpy_helper", "quantize to INT8")
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
     nodes = [node for node in proto.graph.node if node.name in layer.nodes]
     old = [constants[name] for name in nodes[0].input[2:]]
@@ -197,10 +196,9 @@ def _tensorrt_options() -> dict[str, Any]:
     }
 
 
-def _tensors_data(ranges: Ranges) -> Any:  # noqa: ANN401 - onnxruntime's TensorsData
-    calibrate = require("onnxruntime.quantization.calibrate", "quantize to INT8")
+def _tensors_data(ranges: Ranges) -> TensorsData:
     as_arrays = {
         name: (np.array(low, np.float32), np.array(high, np.float32))
         for name, (low, high) in ranges.items()
     }
-    return calibrate.TensorsData(calibrate.CalibrationMethod.MinMax, as_arrays)
+    return TensorsData(CalibrationMethod.MinMax, as_arrays)

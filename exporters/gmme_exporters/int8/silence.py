@@ -1,16 +1,18 @@
-"""Silence on the grid: what INT8 rounds where a recording is silent, it rounds to itself.
+"""Silence alignment: shift every channel so that INT8 represents silence without an error.
 
-In silence every channel of the stem and the stages is a constant, and many recordings are silent
-for much of their length. Rounding a constant is an error that no later sum averages out: which
-constants happened to lie near a step decided what INT8 cost (docs/explanation/precision.md). So
-a channel is
-shifted until its constant lies on a step, and the convolutions that read it take the shift back in
-their biases: the function stays.
+Many recordings are silent for much of their length. In silence, every channel of the stem and of
+the stages has one constant value. INT8 rounds this constant to the nearest step, and because the
+error is the same at every position, no later sum averages it out (docs/precision.md).
 
-Behind a filter or a sum the shift is part of a bias, and free. Behind LeakyReLU it takes an
-addition, which TensorRT does in the kernel that rounds. On ONNX Runtime it would cost more time
-than those layers save in 8 bits, and without it the rest does harm: there the front stays in
-floating point, or nothing is shifted.
+`align_silence` adds an offset to each channel, so that its constant lies exactly on a step. The
+convolutions that read the channel subtract the offset again through their biases. The network's
+function does not change.
+
+What an offset costs depends on where it is added. Behind a filter or a sum it becomes part of a
+bias, which is free. Behind LeakyReLU it needs an addition. TensorRT fuses that addition with the
+rounding. ONNX Runtime does not, and there the addition would take longer than 8 bits save.
+Aligning only the free places was found to do harm, so for ONNX Runtime either the front stays in
+floating point or nothing is aligned.
 """
 
 from __future__ import annotations
@@ -18,13 +20,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from gmme_edge.blocks import Layer
-from gmme_edge.errors import require
 from gmme_exporters.graphs.queries import in_silence
 from gmme_exporters.int8.qdq import Quantizer, add_to_bias
 
@@ -36,8 +38,8 @@ _BIAS = "aligned_bias"
 Constants = NDArray[np.float64]  # shape (channels,)
 
 
-def align_silence(quantizer: Quantizer, target: Path, floats: Collection[str] = ()) -> Quantizer:
-    """A quantizer of the same function that is exact in silence; its graph is written to `target`.
+def align_silence(quantizer: Quantizer, out: Path, floats: Collection[str] = ()) -> Quantizer:
+    """A quantizer of the same function that is exact in silence; its graph is written to `out`.
 
     Args:
         floats: the layers that will stay in floating point; no addition is made for them.
@@ -45,25 +47,23 @@ def align_silence(quantizer: Quantizer, target: Path, floats: Collection[str] = 
     Returns:
         `quantizer` itself for ``int8-ort`` with layers of the front in 8 bits.
     """
-    if quantizer.flavour == "int8-ort" and not set(quantizer.front) <= set(floats):
+    if quantizer.precision == "int8-ort" and not set(quantizer.front) <= set(floats):
         return quantizer
-    onnx = require("onnx", "quantize to INT8")
     graph = _Graph(onnx.load(quantizer.prepared), quantizer, frozenset(floats))
     for layer in quantizer.layers:
         if layer.is_conv:
             graph.align(layer)
-    onnx.save(graph.proto, target)
-    return replace(quantizer, prepared=target, ranges=graph.ranges)
+    onnx.save(graph.proto, out)
+    return replace(quantizer, prepared=out, ranges=graph.ranges)
 
 
 class _Graph:
-    def __init__(self, proto: Any, quantizer: Quantizer, floats: frozenset[str]) -> None:  # noqa: ANN401
-        numpy_helper = require("onnx.numpy_helper", "quantize to INT8")
+    def __init__(self, proto: ModelProto, quantizer: Quantizer, floats: frozenset[str]) -> None:
         self.proto, self.floats = proto, floats
-        self.ranges, self.unsigned = dict(quantizer.ranges), quantizer.flavour == "int8-ort"
+        self.ranges, self.unsigned = dict(quantizer.ranges), quantizer.precision == "int8-ort"
         self.layer_of = {node: layer for layer in quantizer.layers for node in layer.nodes}
         self.nodes = {node.name: node for node in proto.graph.node}
-        self.users: dict[str, list[Any]] = {}
+        self.users: dict[str, list[NodeProto]] = {}
         for node in proto.graph.node:
             for name in node.input:
                 self.users.setdefault(name, []).append(node)
@@ -112,7 +112,7 @@ class _Graph:
         for reader, node in zip(readers, mains, strict=True):
             add_to_bias(self.proto, reader, -self._response(node, shift), _BIAS)
 
-    def _main(self, layer: Layer) -> Any:  # noqa: ANN401 - onnx.NodeProto
+    def _main(self, layer: Layer) -> NodeProto:
         """Of the nodes of a layer the one that sees the whole clip, not only its edges."""
         nodes = [self.nodes[name] for name in layer.nodes]
         return max(nodes, key=lambda node: self.lengths[node.output[0]])
@@ -149,7 +149,7 @@ class _Graph:
         low, high = min(low, 0.0), max(high, 0.0)
         return ((high - low) / 255 if self.unsigned else max(-low, high) / 127) or 1.0
 
-    def _response(self, conv: Any, shift: Constants) -> Constants:  # noqa: ANN401 - onnx.NodeProto
+    def _response(self, conv: NodeProto, shift: Constants) -> Constants:
         """How far a convolution's output moves where its input does."""
         weight = self.weights[conv.input[1]]
         taps = weight.reshape(*weight.shape[:2], -1).sum(axis=2)
@@ -157,8 +157,6 @@ class _Graph:
         return response
 
     def _add_behind(self, layer: Layer, tensors: Iterable[str], shift: Constants) -> None:
-        helper = require("onnx.helper", "quantize to INT8")
-        numpy_helper = require("onnx.numpy_helper", "quantize to INT8")
         constant = f"{layer.name}.silence"
         ones = self.weights[self._main(layer).input[1]].ndim - 2
         column = shift.astype(np.float32).reshape(-1, *[1] * ones)
@@ -174,7 +172,7 @@ class _Graph:
             added = helper.make_node("Add", [name, constant], [shifted], name=f"{shifted}/Add")
             self._insert(added, after=name)
 
-    def _insert(self, node: Any, after: str) -> None:  # noqa: ANN401 - onnx.NodeProto
+    def _insert(self, node: NodeProto, after: str) -> None:
         nodes = list(self.proto.graph.node)
         place = next(i for i, other in enumerate(nodes) if after in other.output) + 1
         self.proto.graph.node.insert(place, node)
@@ -182,11 +180,12 @@ class _Graph:
 
 def _least_error(grids: list[tuple[Constants, float]]) -> Constants:
     """The shift after which constants lie nearest to the steps of their tensors, together."""
-    candidates = np.stack([
+    nearest = [
         (np.round(constant / step) + steps) * step - constant
         for constant, step in grids
         for steps in (0, -1, 1)
-    ])  # fmt: skip
+    ]
+    candidates = np.stack(nearest)
     errors = sum(_distance(constant + candidates, step) ** 2 for constant, step in grids)
     best = (errors + 1e-9 * candidates**2).argmin(axis=0)
     chosen: Constants = np.take_along_axis(candidates, best[None], axis=0)[0]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from gmme_calibration.float_layers import Budget, Exceptions
+    from gmme_calibration.float_layers import Budget, FloatLayers
     from gmme_calibration.sample import CalibrationSet
     from gmme_calibration.selection import Source
     from gmme_calibration.sensitivity import Measure, Probe
@@ -107,33 +107,33 @@ class Refiner:
         else:
             floats = quantizer.layers_of(self.floats)
         if self.bias_correction:
-            report.stage(f"correct biases of {quantizer.flavour}")
+            report.stage(f"correct biases of {quantizer.precision}")
         return Refinement(floats, probe.corrections(floats), record)
 
-    def _search(self, quantizer: Quantizer, probe: Probe, report: Report) -> Exceptions:
-        from gmme_calibration.float_layers import find_exceptions
+    def _search(self, quantizer: Quantizer, probe: Probe, report: Report) -> FloatLayers:
+        from gmme_calibration.float_layers import find_float_layers
         from gmme_calibration.sensitivity import noise_alone
 
         assert self.budget and self.spec and self.validation
-        accuracy = accuracy_on(self.validation, self.spec, quantizer.flavour, report)
-        report.stage(f"sensitivity of {quantizer.flavour}")
+        accuracy = accuracy_on(self.validation, self.spec, quantizer.precision, report)
+        report.stage(f"sensitivity of {quantizer.precision}")
         noise = noise_alone(probe, lambda done, n: report.progress("layers", done, n))
         reference = accuracy(quantizer.prepared)
         with tempfile.TemporaryDirectory() as folder:
             graph = Path(folder) / "model.onnx"
 
             def drop_points(floats: tuple[str, ...]) -> float:
-                report.stage(f"{quantizer.flavour}, {len(floats)} layers in floating point")
+                report.stage(f"{quantizer.precision}, {len(floats)} layers in floating point")
                 probe.write(graph, floats)
                 return round(100 * (reference - accuracy(graph)), 6)
 
-            found = find_exceptions(quantizer.layers, noise, drop_points, self.budget)
+            found = find_float_layers(quantizer.layers, noise, drop_points, self.budget)
         if self.strict and not found.met:
-            raise _out_of_budget(quantizer.flavour, found, len(self.validation))
+            raise _out_of_budget(quantizer.precision, found, len(self.validation))
         return found
 
 
-def _out_of_budget(flavour: str, found: Exceptions, n_clips: int) -> AccuracyGateError:
+def _out_of_budget(flavour: str, found: FloatLayers, n_clips: int) -> AccuracyGateError:
     best, budget = found.chosen, found.budget
     return AccuracyGateError(
         f"{flavour} loses {best.drop_points:.2f} points of accuracy on {n_clips} validation clips "
@@ -202,7 +202,7 @@ def make_probe(quantizer: Quantizer, clips: CalibrationSet, bias_correction: boo
     from gmme_edge.runtime.onnxruntime import open_graph
 
     def run(path: Path, waveforms: Waveform) -> NDArray[np.float32]:
-        graph = open_graph(path, quantizer.flavour)
+        graph = open_graph(path, quantizer.precision)
         return np.concatenate([graph(waveforms[i : i + 1]) for i in range(len(waveforms))])
 
     waveforms = clips.waveforms
