@@ -6,15 +6,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
+from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 _ROOT = Path(__file__).parents[1]
 _SOURCE = "https://github.com/gmme-edge/gmme-edge/blob/main/"
 
 
-def on_files(files: Files, config: Any) -> Files:
+def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add ``reference/commands.md``: every command with its options, as ``--help`` tells them."""
     done = subprocess.run(
         [Path(sys.executable).with_name("typer"), "gmme_edge.cli.app", "utils", "docs",
@@ -26,7 +27,7 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Links to files outside ``docs/`` lead to the repository."""
     depth = page.file.src_uri.count("/")
     outside = re.compile(r"\]\(" + r"\.\./" * (depth + 1) + r"(?!\.\./)([^)#]+)")
