@@ -29,7 +29,6 @@ import numpy as np
 import torch
 
 from gmme_calibration.ranges import calibrate_ranges
-from gmme_edge.cli.commands.export import synthetic_clips
 from gmme_edge.complexity import count
 from gmme_edge.device.facts import describe_device, installed_versions
 from gmme_edge.files import write_json
@@ -38,6 +37,7 @@ from gmme_edge.models.eat import EAT
 from gmme_edge.profiling.statistics import median_ratio
 from gmme_edge.runtime.onnxruntime import open_graph
 from gmme_edge.spec import preset
+from gmme_edge.workflows.int8 import synthetic_clips
 from gmme_exporters.graphs.export import ExportGraph, export_onnx
 from gmme_exporters.int8.qdq import OP_TYPES, Quantizer, prepare_int8
 from gmme_exporters.lowering.targets import lower, target_of

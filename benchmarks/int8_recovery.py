@@ -24,11 +24,11 @@ from gmme_calibration.ranges import calibrate_ranges
 from gmme_calibration.selection import open_source
 from gmme_calibration.sensitivity import sqnr_db
 from gmme_calibration.thresholds import Method
-from gmme_edge.cli.options.quantization import make_probe
 from gmme_edge.data.store import load_waveforms
 from gmme_edge.models.checkpoint import open_checkpoint
 from gmme_edge.models.eat import EAT
-from gmme_edge.workflows.int8 import calibration_clips
+from gmme_edge.workflows.int8 import calibration_clips, make_probe
+from gmme_edge.workflows.settings.calibration import CalibrationSettings
 from gmme_exporters.graphs.export import export_onnx
 from gmme_exporters.int8.qdq import OP_TYPES, Int8Precision, Quantizer, prepare_int8
 from gmme_exporters.int8.silence import align_silence
@@ -63,7 +63,7 @@ def main() -> None:
     spec = checkpoint.spec
     source = open_source(options.dataset, options.data, options.fold, validate=True)
     validation = load_waveforms(source.validation, spec.sample_rate_hz)
-    clips = calibration_clips(spec, source, 128, 0, None, None, False)
+    clips = calibration_clips(spec, source, CalibrationSettings())
 
     judge = judge_on(validation, spec.n_samples)
     with tempfile.TemporaryDirectory() as name:

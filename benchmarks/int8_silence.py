@@ -28,6 +28,7 @@ from gmme_edge.models.checkpoint import open_checkpoint
 from gmme_edge.models.eat import EAT, EncoderLayer, peak_scale, torch_predictor
 from gmme_edge.training.fake_quantization import Flavour, Quantizer, simulate_int8
 from gmme_edge.workflows.int8 import calibration_clips
+from gmme_edge.workflows.settings.calibration import CalibrationSettings
 
 SHARES = (0.0, 0.12, 0.25, 0.5, 1.0)
 FLAVOURS: tuple[Flavour, ...] = ("int8-ort", "int8-tensorrt")
@@ -94,7 +95,7 @@ def main() -> None:
     store = load_waveforms(source.validation, spec.sample_rate_hz)
     spread = np.linspace(0, len(store) - 1, options.clips).astype(int)
     store = store.subset({Path(store.paths[i]) for i in spread})
-    clips = calibration_clips(spec, source, 128, 0, None, None, False).waveforms
+    clips = calibration_clips(spec, source, CalibrationSettings()).waveforms
     batches = [peak_scale(torch.from_numpy(clips[i : i + 8])) for i in range(0, len(clips), 8)]
 
     def judge(model: EAT) -> np.ndarray:

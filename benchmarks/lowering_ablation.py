@@ -17,11 +17,11 @@ from statistics import median
 import numpy as np
 from cpu_latency import TASKS, interleave
 
-from gmme_edge.cli.commands.export import synthetic_clips
 from gmme_edge.models.checkpoint import untrained_checkpoint
 from gmme_edge.profiling.statistics import median_ratio
 from gmme_edge.runtime.onnxruntime import open_graph
 from gmme_edge.spec import preset
+from gmme_edge.workflows.int8 import synthetic_clips
 from gmme_exporters.graphs.export import export_onnx
 from gmme_exporters.lowering.targets import rewrites_of
 

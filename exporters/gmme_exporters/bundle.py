@@ -30,6 +30,7 @@ from gmme_edge.errors import UsageError
 from gmme_edge.files import replacing_folder, write_json
 from gmme_edge.models.checkpoint import DESCRIPTION, WEIGHTS, Checkpoint
 from gmme_edge.models.eat import EAT
+from gmme_edge.observer import SILENT, Observer
 from gmme_edge.runtime.engines.info import sidecar_of
 from gmme_edge.runtime.onnxruntime import OnnxRuntimeSession
 from gmme_edge.runtime.parity import RELATIVE_LIMITS, compare_logits, run_in_batches
@@ -40,7 +41,7 @@ from gmme_exporters.graphs.shared_weights import share_weights
 from gmme_exporters.int8.qdq import Quantizer, Ranges, Refinement, prepare_int8
 from gmme_exporters.int8.silence import align_silence
 from gmme_exporters.lowering import targets
-from gmme_exporters.options import Calibration, ExportOptions, Report
+from gmme_exporters.options import Calibration, ExportOptions
 from gmme_exporters.tensorrt.build import build_engine
 
 CALIBRATION, CARD = "calibration.json", "README.md"
@@ -55,8 +56,8 @@ def export_bundle(
     clips: Waveform,
     calibration: Calibration | None = None,
     untrained: bool = False,
-    report: Report | None = None,
-    judge: Callable[[Bundle, Report], Manifest] | None = None,
+    observer: Observer = SILENT,
+    judge: Callable[[Bundle, Observer], Manifest] | None = None,
 ) -> Bundle:
     """Write the bundle `out`, or nothing. A model card `README.md` in it stays.
 
@@ -83,15 +84,14 @@ def export_bundle(
             f"{out} exists and is no bundle.", "a new folder, an empty one, or an old bundle."
         )
     with replacing_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
-        report = report or Report()
-        writer = _Writer(folder, Path(scratch), checkpoint, options, report)
+        writer = _Writer(folder, Path(scratch), checkpoint, options, observer)
         manifest = writer.write(clips, calibration, untrained)
         if (out / CARD).is_file():
             shutil.copy(out / CARD, folder)
         bundle = Bundle(folder, manifest)
         bundle.save_manifest()
         if judge:
-            replace(bundle, manifest=judge(bundle, report)).save_manifest()
+            replace(bundle, manifest=judge(bundle, observer)).save_manifest()
     return Bundle.open(out)
 
 
@@ -103,10 +103,10 @@ def _is_free(path: Path) -> bool:
 class _Writer:
     def __init__(
         self, folder: Path, scratch: Path, checkpoint: Checkpoint, options: ExportOptions,
-        report: Report,
+        observer: Observer,
     ) -> None:  # fmt: skip
         self.folder, self.scratch = folder, scratch
-        self.checkpoint, self.options, self.report = checkpoint, options, report
+        self.checkpoint, self.options, self.observer = checkpoint, options, observer
         self.files: list[BundleFile] = []
         self.ranges: dict[str, Ranges] = {}  # by target; by precision where equalised
         self.quantization: dict[str, Any] = {}  # by precision
@@ -144,7 +144,7 @@ class _Writer:
             if calibration and calibration.equalize and precision.startswith("int8"):
                 model, name = calibration.equalize(model, precision), precision
             source = self._export(model, target, name)
-            self.report.stage(f"write {precision}")
+            self.observer.stage(f"write {precision}")
             path = self.folder / f"model.{precision}.onnx"
             if precision == "fp32" and self.options.compact:
                 share_weights(source, self.folder / WEIGHTS, path)
@@ -164,7 +164,7 @@ class _Writer:
         """The float32 graph of a network for a target, exported once by its name."""
         path = self.scratch / f"{name}.onnx"
         if not path.exists():
-            self.report.stage(f"export to ONNX for {target}")
+            self.observer.stage(f"export to ONNX for {target}")
             network = targets.lower(model, target)
             export_onnx(network, path, self.options.opset, self.options.embedding)
         return path
@@ -201,7 +201,7 @@ class _Writer:
     ) -> dict[str, dict[str, float]]:
         figures = {}
         for precision in self.options.precisions:
-            self.report.stage(f"check {precision} against torch")
+            self.observer.stage(f"check {precision} against torch")
             session = OnnxRuntimeSession(
                 Bundle(self.folder, manifest), "ort-cpu", precision, threads=None
             )
@@ -221,10 +221,10 @@ class _Writer:
                 if precision == "int8-ort":
                     continue  # TensorRT takes only its own flavour of Q/DQ
                 sm = f"-sm{engine.sm}" if engine.sm else ""
-                self.report.stage(f"build {precision} {engine.flavour}{sm}")
+                self.observer.stage(f"build {precision} {engine.flavour}{sm}")
                 path = self.folder / "engines" / f"model.{precision}.{engine.flavour}{sm}.engine"
                 source = self.folder / f"model.{precision}.onnx"
-                info = build_engine(source, path, precision, engine, self.report.progress)
+                info = build_engine(source, path, precision, engine, self.observer.progress)
                 self._add(f"engines/{path.name}", "engine", precision, info.target)
                 self._add(
                     f"engines/{sidecar_of(path).name}", "engine-sidecar", precision, info.target

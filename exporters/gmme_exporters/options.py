@@ -1,4 +1,4 @@
-"""What an export is asked for: precisions, how INT8 is calibrated, who watches."""
+"""What an export is asked for: precisions, engines, how INT8 is calibrated."""
 
 from __future__ import annotations
 
@@ -82,14 +82,6 @@ class ExportOptions:
                 f"A compact bundle of {', '.join(self.precisions)} was asked for.",
                 "fp32 among its precisions: that is the graph which shares the weights.",
             )
-
-
-@dataclass(frozen=True)
-class Report:
-    """Callbacks for a display: a stage begins; a stage is (done, total) far."""
-
-    stage: Callable[[str], None] = lambda _name: None
-    progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None
 
 
 def expand_precisions(names: str) -> tuple[str, ...]:

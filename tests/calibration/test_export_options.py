@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from gmme_edge.cli.app import app
 from tests.artifacts import small_checkpoint, write_words
 
+DATA = ("--calib-dataset", "folder", "--calib-data", "x")
+
 
 def export(root: Path, out: Path, *options: object) -> Result:
     arguments = ["export", small_checkpoint(root), "-o", out, "--opset", 17, *options]
@@ -61,8 +63,8 @@ def test_an_exports_clips_and_ranges_are_recorded_replayed_and_cached(
         (("--calib-method", "kl"), "Unknown calibration method"),
         (("--calib-clips", "x"), "without --calib-data"),
         (("--save-calib-clips", "x"), "without --calib-data"),
-        (("--calib-clips", "x", "--calib-size", 3), "no --calib-size"),
-        (("--calib-clips", "x", "--calib-seed", 3), "no --calib-seed"),
+        ((*DATA, "--calib-clips", "x", "--calib-size", 3), "no --calib-size"),
+        ((*DATA, "--calib-clips", "x", "--calib-seed", 3), "no --calib-seed"),
     ],
 )
 def test_contradictions_are_exit_code_2(

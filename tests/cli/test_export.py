@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from gmme_edge.audio import read_audio
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
-from gmme_edge.cli.commands.export import synthetic_clips
 from gmme_edge.files import sha256_of
+from gmme_edge.workflows.int8 import synthetic_clips
 from tests.artifacts import RATE_HZ, WORDS, small_checkpoint, small_spec, write_words
 
 

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from gmme_edge.blocks import block_of
 from gmme_edge.cli.app import app
-from gmme_edge.cli.options.quantization import make_refiner
 from gmme_edge.models.checkpoint import load_checkpoint
+from gmme_edge.workflows.int8 import make_refiner
+from gmme_edge.workflows.settings.int8 import Int8Settings
 from tests.artifacts import small_checkpoint, write_words
 
 
@@ -145,7 +146,10 @@ def test_what_qat_trained_is_not_equalized_unasked(
 ) -> None:
     recipe = {"qat": qat, "qat_float": "stem"}
     trained = replace(load_checkpoint(small_checkpoint(root)), training={"recipe": recipe})
-    assert make_refiner(trained, corrected, asked).equalize is expected
+    assert (
+        make_refiner(trained, Int8Settings(bias_correction=corrected, equalize=asked)).equalize
+        is expected
+    )
 
 
 def test_a_block_that_is_not_there(root: Path, tmp_path: Path, words: Path) -> None:
@@ -160,7 +164,7 @@ def test_out_of_budget_is_exit_code_6(
 ) -> None:
     worse = iter([1.0, 0.5, 0.4, 0.6])
     monkeypatch.setattr(
-        "gmme_edge.cli.options.quantization.accuracy_on", lambda *_: lambda _path: next(worse)
+        "gmme_edge.workflows.int8.accuracy_on", lambda *_: lambda _path: next(worse)
     )
     options = ("--max-accuracy-drop", 1, "--max-float-macs", 0)
     result = limited(small_checkpoint(root), tmp_path, words, *options)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from gmme_edge.bundle.bundle import MANIFEST, Bundle
 from gmme_edge.errors import ParityError, UsageError
 from gmme_edge.files import sha256_of
 from gmme_edge.models.eat import EAT
+from gmme_edge.observer import Observer
 from gmme_exporters.bundle import export_bundle
-from gmme_exporters.options import ExportOptions, Report, expand_precisions
+from gmme_exporters.options import ExportOptions, expand_precisions
 from gmme_exporters.tensorrt.build import EngineOptions
 from tests.artifacts import (
     N_SAMPLES,
@@ -29,6 +31,14 @@ from tests.artifacts import (
 )
 
 QUICK = ExportOptions(opset=17)  # torch's older exporter: a second instead of ten
+
+
+class Hears(Observer):
+    def __init__(self, stage: Callable[[str], object]) -> None:
+        self._heard = stage
+
+    def stage(self, name: str) -> None:
+        self._heard(name)
 
 
 def content_of(folder: Path) -> dict[str, bytes]:
@@ -131,7 +141,7 @@ class TestWriting:
 
         with pytest.raises(KeyboardInterrupt):
             export_bundle(
-                open_checkpoint(root, "aa"), old, QUICK, sounds()[:2], report=Report(stage=stop)
+                open_checkpoint(root, "aa"), old, QUICK, sounds()[:2], observer=Hears(stop)
             )
         assert content_of(old) == before
         assert [path.name for path in old.parent.iterdir()] == ["bundle"]
@@ -141,7 +151,7 @@ class TestWriting:
         stages: list[str] = []
         made = export_bundle(
             open_checkpoint(root, "aa"), old, replace(QUICK, embedding=False), sounds()[:2],
-            untrained=True, report=Report(stage=stages.append),
+            untrained=True, observer=Hears(stages.append),
         )  # fmt: skip
         assert made.manifest == Bundle.open(old).manifest
         assert made.manifest.model.name == "small-aa" and made.manifest.untrained

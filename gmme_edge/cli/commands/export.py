@@ -38,10 +38,6 @@ from gmme_edge.cli.options.quantization import (
     Int8FloatOption,
     MaxAccuracyDropOption,
     MaxFloatMacsOption,
-    Refiner,
-    check_limit,
-    limit_drop,
-    make_refiner,
 )
 from gmme_edge.cli.options.verdict import (
     AutoBackendOption,
@@ -49,19 +45,22 @@ from gmme_edge.cli.options.verdict import (
     make_judge,
     verdict_settings,
 )
-from gmme_edge.cli.views.export import describe_bundle, export_display
+from gmme_edge.cli.views.export import describe_bundle
+from gmme_edge.cli.views.observer import watch
 from gmme_edge.errors import UsageError, require
-from gmme_edge.workflows.int8 import calibration_clips, calibration_of
+from gmme_edge.workflows.settings.calibration import CalibrationSettings
+from gmme_edge.workflows.settings.clips import ClipSettings
+from gmme_edge.workflows.settings.int8 import Int8Settings
 
 if TYPE_CHECKING:
     from gmme_calibration.sample import CalibrationSet
     from gmme_calibration.thresholds import Method
     from gmme_edge.bundle.bundle import Bundle, Manifest
     from gmme_edge.models.checkpoint import Checkpoint
-    from gmme_edge.spec import ModelSpec
-    from gmme_exporters.options import ExportOptions, Report
+    from gmme_edge.observer import Observer
+    from gmme_edge.workflows.int8 import Refiner
+    from gmme_exporters.options import ExportOptions
 
-_SYNTHETIC_CLIPS_PER_CLASS = 2
 _PARITY_CLIPS = 32
 
 
@@ -158,6 +157,8 @@ def export(
     from gmme_calibration.thresholds import Method
     from gmme_edge.cli.views.console import emit_json, stdout
     from gmme_edge.data.store import default_cache
+    from gmme_edge.workflows.clips import load_clips
+    from gmme_edge.workflows.int8 import calibration_clips, make_refiner
     from gmme_exporters.board.plan import JETSON_OPSET, check_plan, write_plan
     from gmme_exporters.graphs.export import DEFAULT_OPSET
     from gmme_exporters.options import ExportOptions, expand_precisions
@@ -165,7 +166,18 @@ def export(
     precisions = expand_precisions(
         precision or ("fp32,fp16,int8" if auto else "fp32" if compact else "fp32,fp16")
     )
-    check_limit(max_accuracy_drop, int8_float, precisions, calib_dataset)
+    decoding = ClipSettings(cache=cache, skip_bad=skip_bad)
+    method = Method.parse(calib_method)
+    calibration = CalibrationSettings(
+        calib_dataset=calib_dataset, calib_data=calib_data, calib_size=calib_size,
+        calib_seed=calib_seed, calib_method=calib_method, calib_clips=calib_clips,
+        save_calib_clips=save_calib_clips, fold=fold,
+    )  # fmt: skip
+    int8 = Int8Settings(
+        max_accuracy_drop=max_accuracy_drop, max_float_macs=max_float_macs,
+        int8_float=int8_float, bias_correction=bias_correction, equalize=equalize, strict=not auto,
+    )  # fmt: skip
+    _check_limit(max_accuracy_drop, int8_float, precisions, calib_dataset)
     verdict = verdict_settings(
         auto, max_accuracy_drop, auto_backend, min_accuracy, max_latency_p90_ms, precisions,
         measurable=calib_dataset is not None and not untrained,
@@ -182,35 +194,24 @@ def export(
         compact, chosen_target(target, lowering, plan),
     )  # fmt: skip
     checkpoint = _open(source, untrained, task, classes)
-    if (calib_dataset is None) != (calib_data is None):
-        raise UsageError("--calib-dataset and --calib-data belong together.", "both, or neither.")
-    method = Method.parse(calib_method)
-    if calib_clips and (calib_size is not None or calib_seed is not None):
-        raise UsageError("--calib-clips names the clips.", "no --calib-size and no --calib-seed.")
-    if (calib_clips or save_calib_clips) and not calib_data:
-        raise UsageError("Calibration clips without --calib-data.", "the folder they lie in.")
-    clips = judge = clip_source = None
+    clips = judge = validation = None
     if calib_dataset and calib_data:
         clip_source = open_source(
             calib_dataset, calib_data, fold, validate=auto or max_accuracy_drop is not None
         )
-        clips = calibration_clips(
-            checkpoint.spec, clip_source, calib_size or 128, calib_seed or 0, calib_clips, cache,
-            skip_bad,
-        )  # fmt: skip
-        if verdict:
-            where = {"dataset": calib_dataset, "fold": fold}
-            judge = make_judge(verdict, checkpoint, clip_source, where, cache, skip_bad)
+        with watch() as observer:
+            clips = calibration_clips(checkpoint.spec, clip_source, calibration, decoding, observer)
+            if verdict:
+                where = {"dataset": calib_dataset, "fold": fold}
+                judge = make_judge(verdict, checkpoint, clip_source, where, decoding, observer)
+            if max_accuracy_drop is not None:
+                validation = load_clips(
+                    clip_source.validation, "validation", checkpoint.spec.sample_rate_hz,
+                    decoding, observer,
+                )  # fmt: skip
         if save_calib_clips:
             save_selection(clips, save_calib_clips)
-    if bias_correction is None:
-        bias_correction = max_accuracy_drop is not None
-    refiner = make_refiner(checkpoint, bias_correction, equalize, int8_float)
-    if max_accuracy_drop is not None and clip_source:
-        refiner = limit_drop(
-            refiner, checkpoint.spec, clip_source, max_accuracy_drop, max_float_macs, not auto,
-            cache, skip_bad,
-        )  # fmt: skip
+    refiner = make_refiner(checkpoint, int8, validation)
     bundle = run_export(
         checkpoint, output, options, clips, untrained, method, cache or default_cache(), judge,
         refiner,
@@ -228,30 +229,34 @@ def export(
 def run_export(
     checkpoint: Checkpoint, output: Path, options: ExportOptions, clips: CalibrationSet | None,
     untrained: bool = False, method: Method | None = None, cache: Path | None = None,
-    judge: Callable[[Bundle, Report], Manifest] | None = None, refiner: Refiner | None = None,
+    judge: Callable[[Bundle, Observer], Manifest] | None = None, refiner: Refiner | None = None,
 ) -> Bundle:  # fmt: skip
     """Export under a live display; generated sounds stand in where no clips are given.
 
     Args:
         cache: where the ranges of `clips` are kept; nowhere if None.
     """
+    from gmme_calibration.thresholds import Method
+    from gmme_edge.workflows.int8 import Refiner, calibration_of, synthetic_clips
     from gmme_exporters.bundle import export_bundle
 
     checked = clips or synthetic_clips(checkpoint.spec)
     calibrating = clips or (checked if untrained else None)
-    with export_display() as report:
+    with watch() as observer:
+        calibration = calibrating and calibration_of(
+            calibrating, method or Method(), cache if clips else None, refiner or Refiner(),
+            observer,
+        )  # fmt: skip
         return export_bundle(
-            checkpoint, output, options, checked.waveforms[:_PARITY_CLIPS],
-            calibration_of(
-                calibrating, report, method, cache if clips else None, refiner or Refiner()
-            ) if calibrating else None,
-            untrained, report, judge,
+            checkpoint, output, options, checked.waveforms[:_PARITY_CLIPS], calibration,
+            untrained, observer, judge,
         )  # fmt: skip
 
 
 def _open(source: str, untrained: bool, task: str | None, classes: int | None) -> Checkpoint:
     from gmme_edge.models.checkpoint import open_checkpoint, untrained_checkpoint
     from gmme_edge.spec import preset
+    from gmme_edge.workflows.int8 import synthetic_clips
 
     if not untrained:
         if task or classes:
@@ -265,9 +270,16 @@ def _open(source: str, untrained: bool, task: str | None, classes: int | None) -
     return untrained_checkpoint(spec, synthetic_clips(spec).waveforms[:])
 
 
-def synthetic_clips(spec: ModelSpec) -> CalibrationSet:
-    from gmme_calibration.sample import calibration_set
-    from gmme_edge.data.synthetic import LABELS, make_synthetic
-
-    store = make_synthetic(_SYNTHETIC_CLIPS_PER_CLASS, spec.sample_rate_hz, spec.n_samples)
-    return calibration_set(store, LABELS, spec.n_samples, "synthetic", seed=0)
+def _check_limit(
+    max_accuracy_drop: float | None, int8_float: str | None, precisions: tuple[str, ...],
+    dataset: str | None,
+) -> None:  # fmt: skip
+    """Raise `UsageError` where there is no INT8 to limit, or nothing to measure its loss on."""
+    int8 = any(precision.startswith("int8") for precision in precisions)
+    if int8_float is not None and not int8:
+        raise UsageError("--int8-float without INT8.", "int8 among --precision.")
+    if max_accuracy_drop is not None and not (int8 and dataset):
+        raise UsageError(
+            "--max-accuracy-drop without INT8, or without clips to measure it on.",
+            "int8 among --precision; --calib-dataset and --calib-data of a labelled data set.",
+        )

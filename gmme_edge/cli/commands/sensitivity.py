@@ -16,10 +16,9 @@ from gmme_edge.cli.options.common import (
     JsonOption,
     OutputOption,
     SkipBadOption,
-    load_clips,
 )
 from gmme_edge.cli.options.lowering import TargetOption
-from gmme_edge.cli.options.quantization import BiasCorrectionOption, EqualizeOption, Refiner
+from gmme_edge.cli.options.quantization import BiasCorrectionOption, EqualizeOption
 from gmme_edge.errors import UsageError, require
 
 if TYPE_CHECKING:
@@ -27,8 +26,9 @@ if TYPE_CHECKING:
 
     from gmme_calibration.sample import CalibrationSet
     from gmme_edge.models.checkpoint import Checkpoint
+    from gmme_edge.observer import Observer
+    from gmme_edge.workflows.int8 import Refiner
     from gmme_exporters.int8.qdq import Quantizer
-    from gmme_exporters.options import Report
 
 _FLAVOURS = ("int8-ort", "int8-tensorrt")
 
@@ -65,28 +65,41 @@ def sensitivity(
     from gmme_calibration.selection import open_source
     from gmme_calibration.sensitivity import measure_effects
     from gmme_calibration.thresholds import Method
-    from gmme_edge.cli.options.quantization import accuracy_on, make_probe, make_refiner
     from gmme_edge.cli.views.console import emit_json, stdout
-    from gmme_edge.cli.views.export import export_display
+    from gmme_edge.cli.views.observer import watch
     from gmme_edge.models.checkpoint import open_checkpoint
-    from gmme_edge.workflows.int8 import calibration_clips
+    from gmme_edge.workflows.clips import load_clips
+    from gmme_edge.workflows.int8 import (
+        accuracy_on,
+        calibration_clips,
+        make_probe,
+        make_refiner,
+    )
+    from gmme_edge.workflows.settings.calibration import CalibrationSettings
+    from gmme_edge.workflows.settings.clips import ClipSettings
+    from gmme_edge.workflows.settings.int8 import Int8Settings
 
     method = Method.parse(calib_method)
     opened = open_checkpoint(checkpoint)
-    refiner = make_refiner(opened, bias_correction is not False, equalize)
+    refiner = make_refiner(
+        opened, Int8Settings(bias_correction=bias_correction is not False, equalize=equalize)
+    )
     source = open_source(dataset, data, fold, validate=accuracy)
-    clips = calibration_clips(opened.spec, source, calib_size, 0, None, cache, skip_bad)
+    settings = CalibrationSettings(calib_dataset=dataset, calib_data=data, calib_size=calib_size)
+    decoding = ClipSettings(cache=cache, skip_bad=skip_bad)
     validation = None
-    if accuracy:
-        validation = load_clips(
-            source.validation, "validation", opened.spec.sample_rate_hz, cache, skip_bad
-        )
-    with export_display() as report, tempfile.TemporaryDirectory() as folder:
+    with watch() as observer:
+        clips = calibration_clips(opened.spec, source, settings, decoding, observer)
+        if accuracy:
+            validation = load_clips(
+                source.validation, "validation", opened.spec.sample_rate_hz, decoding, observer
+            )
+    with watch() as report, tempfile.TemporaryDirectory() as folder:
         quantizer = _quantizer(
             opened, clips, precision, target or "ort-cpu", method, report, Path(folder), cache,
             refiner,
         )  # fmt: skip
-        measure = accuracy_on(validation, opened.spec, precision) if validation else None
+        measure = accuracy_on(validation, opened.spec.n_samples, precision) if validation else None
         report.stage(f"sensitivity of {precision}")
         probe = make_probe(quantizer, clips, refiner.bias_correction)
         effects = measure_effects(
@@ -110,7 +123,7 @@ def sensitivity(
 
 def _quantizer(
     checkpoint: Checkpoint, clips: CalibrationSet, precision: str, target: str, method: Any,  # noqa: ANN401
-    report: Report, folder: Path, cache: Path | None, refiner: Refiner,
+    report: Observer, folder: Path, cache: Path | None, refiner: Refiner,
 ) -> Quantizer:  # fmt: skip
     from gmme_edge.data.store import default_cache
     from gmme_edge.workflows.int8 import calibration_of
@@ -121,7 +134,7 @@ def _quantizer(
 
     report.stage("export to ONNX")
     source, prepared = folder / "model.onnx", folder / "prepared.onnx"
-    calibration = calibration_of(clips, report, method, cache or default_cache(), refiner)
+    calibration = calibration_of(clips, method, cache or default_cache(), refiner, report)
     model = checkpoint.model
     if calibration.equalize:
         model = calibration.equalize(model, precision)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gmme_edge.cli.options.common import check_labels, load_clips
 from gmme_edge.cli.options.gates import check_accuracy, check_latency
 from gmme_edge.errors import PlatformError, UsageError
 
@@ -17,8 +15,9 @@ if TYPE_CHECKING:
     from gmme_calibration.selection import Source
     from gmme_edge.bundle.bundle import Bundle, Manifest
     from gmme_edge.models.checkpoint import Checkpoint
+    from gmme_edge.observer import Observer
     from gmme_edge.report.verdict import Tried
-    from gmme_exporters.options import Report
+    from gmme_edge.workflows.settings.clips import ClipSettings
 
 _PANEL = "Verdict"
 _DEFAULT_DROP_POINTS = 0.5
@@ -86,8 +85,8 @@ def verdict_settings(
 
 def make_judge(
     settings: VerdictSettings, checkpoint: Checkpoint, source: Source, where: dict[str, Any],
-    cache: Path | None, skip_bad: bool,
-) -> Callable[[Bundle, Report], Manifest]:  # fmt: skip
+    decoding: ClipSettings, observer: Observer,
+) -> Callable[[Bundle, Observer], Manifest]:  # fmt: skip
     """Decode the validation clips; returns what judges a bundle before it is put in its place.
 
     Args:
@@ -100,13 +99,14 @@ def make_judge(
     from gmme_edge.profiling.latency import LatencySettings, Target, measure
     from gmme_edge.report.verdict import Tried, reach_verdict
     from gmme_edge.runtime.session import open_session, runnable_precisions
+    from gmme_edge.workflows.clips import check_labels, load_clips
 
     spec, labels = checkpoint.spec, checkpoint.labels
     check_labels(where["dataset"], source.labels, "the checkpoint", labels)
-    store = load_clips(source.validation, "validation", spec.sample_rate_hz, cache, skip_bad)
+    store = load_clips(source.validation, "validation", spec.sample_rate_hz, decoding, observer)
     levels = name_levels(store, spec.n_samples)
 
-    def judge(bundle: Bundle, report: Report) -> Manifest:
+    def judge(bundle: Bundle, report: Observer) -> Manifest:
         precisions = sorted(runnable_precisions(bundle, settings.backend), key=PRECISIONS.index)
         scores = []
         for precision in precisions:
