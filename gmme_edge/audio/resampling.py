@@ -1,0 +1,74 @@
+"""Band-limited resampling with soxr's high-quality setting, in blocks or at once.
+
+Blocks of any size give the same samples, bit by bit, as the whole waveform at once.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+
+import numpy as np
+
+from gmme_edge.audio.samples import Waveform
+from gmme_edge.errors import AudioError, UsageError, require
+
+_LOWEST_HZ, _HIGHEST_HZ = 100, 10_000_000
+# The filter may overshoot: samples near the largest float are scaled down, exactly, on the way.
+_HEADROOM = np.float32(2**-32)
+_LARGEST = np.finfo(np.float32).max * _HEADROOM
+
+
+def check_rate(rate_hz: object) -> int:
+    """`rate_hz` as a whole number.
+
+    Raises:
+        UsageError: no number, or not a whole one.
+        AudioError: a rate that no recording has; a resampler would work on it for hours.
+    """
+    if isinstance(rate_hz, bool) or not isinstance(rate_hz, numbers.Real):
+        raise UsageError(f"The sample rate is {rate_hz!r:.40}.", "a number in hertz.")
+    if not math.isfinite(rate_hz) or rate_hz != int(rate_hz):
+        raise UsageError(f"The sample rate is {rate_hz} Hz.", "a whole number of hertz.")
+    if rate_hz <= 0:
+        raise AudioError(f"A sample rate of {rate_hz} Hz.", "positive rates.")
+    if not _LOWEST_HZ <= rate_hz <= _HIGHEST_HZ:
+        raise AudioError(
+            f"A sample rate of {rate_hz} Hz.", f"from {_LOWEST_HZ} to {_HIGHEST_HZ} Hz."
+        )
+    return int(rate_hz)
+
+
+def resampled_length(n_samples: int, from_hz: int, to_hz: int) -> int:
+    """How many samples `n_samples` become: the nearest whole number, at least 1."""
+    return max(1, (2 * n_samples * to_hz + from_hz) // (2 * from_hz))
+
+
+class Resampler:
+    """Mono blocks at one rate in, blocks at another out; the filter's delay is compensated.
+
+    Raises:
+        AudioError, UsageError: see `check_rate`.
+    """
+
+    def __init__(self, from_hz: int, to_hz: int) -> None:
+        from_hz, to_hz = check_rate(from_hz), check_rate(to_hz)
+        self._stream = None
+        if from_hz != to_hz:
+            soxr = require("soxr", f"resample from {from_hz} Hz to {to_hz} Hz")
+            self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")
+
+    def push(self, block: Waveform, last: bool = False) -> Waveform:
+        """What is ready after `block`; with the `last` one everything is. A block may be empty."""
+        if self._stream is None:
+            return block
+        scaled = np.ascontiguousarray(block * _HEADROOM, dtype=np.float32)
+        ready = np.asarray(self._stream.resample_chunk(scaled, last=last), np.float32)
+        result: Waveform = np.clip(ready, -_LARGEST, _LARGEST) / _HEADROOM
+        return result
+
+
+def resample(waveform: Waveform, from_hz: int, to_hz: int) -> Waveform:
+    """A whole waveform; ``(n,)`` → ``(≈ n·to/from,)``, at least one sample."""
+    resampled = Resampler(from_hz, to_hz).push(waveform, last=True)
+    return resampled if len(resampled) else np.zeros(1, np.float32)
