@@ -20,8 +20,8 @@ from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
 from gmme_edge.errors import BundleError, CheckpointError
 from gmme_edge.models.checkpoint import open_checkpoint
+from gmme_edge.runtime.backends import open_session
 from gmme_edge.runtime.parity import verify_bundle
-from gmme_edge.runtime.session import open_session
 from tests.artifacts import RATE_HZ, WORDS, copy_bundle, edit_manifest, sounds, write_words
 
 MAX_BYTES = 12_000_000

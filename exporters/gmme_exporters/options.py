@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gmme_edge.blocks import FRONT
+from gmme_edge.bundle.precisions import expand_precisions
 from gmme_edge.errors import UsageError
 from gmme_edge.models.eat import EAT
 from gmme_exporters.graphs.export import DEFAULT_OPSET
@@ -15,13 +16,7 @@ from gmme_exporters.int8.qdq import Quantizer, Ranges, Refinement
 from gmme_exporters.lowering import targets
 from gmme_exporters.tensorrt.build import EngineOptions
 
-_FLAVOURS_OF = {
-    "fp32": ("fp32",),
-    "fp16": ("fp16",),
-    "int8": ("int8-ort", "int8-tensorrt"),
-    "int8-ort": ("int8-ort",),
-    "int8-tensorrt": ("int8-tensorrt",),
-}
+__all__ = ["Calibration", "ExportOptions", "expand_precisions"]
 
 
 @dataclass(frozen=True)
@@ -82,14 +77,3 @@ class ExportOptions:
                 f"A compact bundle of {', '.join(self.precisions)} was asked for.",
                 "fp32 among its precisions: that is the graph which shares the weights.",
             )
-
-
-def expand_precisions(names: str) -> tuple[str, ...]:
-    """``"fp32,int8"`` → the precisions of the files: int8 stands for both of its flavours."""
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in _FLAVOURS_OF]
-    if unknown or not wanted:
-        raise UsageError(
-            f"Unknown precision {names!r}.", f"a comma-separated list of {', '.join(_FLAVOURS_OF)}."
-        )
-    return tuple(dict.fromkeys(flavour for name in wanted for flavour in _FLAVOURS_OF[name]))

@@ -2,160 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeVar, get_args
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gmme_edge.complexity import count
-from gmme_edge.errors import BundleError, InputError, UsageError
+from gmme_edge.bundle.manifest import (
+    GOLDEN,
+    INPUT,
+    MANIFEST,
+    OUTPUTS,
+    SCHEMA,
+    BundleFile,
+    Manifest,
+    Role,
+)
+from gmme_edge.bundle.precisions import FAMILIES, PRECISIONS, REFERENCE
+from gmme_edge.errors import BundleError, UsageError
 from gmme_edge.files import read_json, sha256_of, write_json
 from gmme_edge.pretrained import describe_choice, resolve
-from gmme_edge.spec import ModelSpec
 
-SCHEMA = 1
-MANIFEST = "manifest.json"
-GOLDEN = "golden.npz"
-PRECISIONS = ("fp32", "fp16", "int8-ort", "int8-tensorrt")
-INPUT, OUTPUTS = "waveform", ("logits", "embedding")
-
-Role = Literal[
-    "model", "weights", "description", "engine", "engine-sidecar", "golden", "calibration"
-]
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class BundleFile:
-    """One file of a bundle; `path` is relative to it, with forward slashes.
-
-    `precision` is set for models, engines and weights (those that the model of this precision
-    reads); `target` names what the graph was shaped for (a model) or the engine's platform (an
-    engine, for example ``tensorrt-rtx-sm89``).
-    """
-
-    path: str
-    role: Role
-    sha256: str
-    size_bytes: int
-    precision: str = ""
-    target: str = ""
-    opset: int = 0
-
-    def __post_init__(self) -> None:
-        texts = (self.path, self.sha256, self.precision, self.target)
-        numbers = (self.size_bytes, self.opset)
-        if (
-            self.role not in get_args(Role)
-            or not all(isinstance(text, str) for text in texts)
-            or not all(isinstance(number, int) for number in numbers)
-        ):
-            raise TypeError(f"a file is described as {asdict(self)}")
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What `manifest.json` holds, schema 1.
-
-    Attributes:
-        labels: class names in the order of the logits.
-        untrained: random weights, exported for a latency study.
-        files: every file of the bundle but the manifest.
-        parity: per precision, the figures of the exporter's check against torch.
-        accuracy: per precision, what `gmme-edge evaluate --record` measured last, if anything.
-        provenance: checkpoint and calibration-set hashes, tool versions, time.
-        verdict: what `gmme-edge export --auto`, if asked, measured where, and recommends.
-    """
-
-    model: ModelSpec
-    labels: tuple[str, ...]
-    untrained: bool = False
-    files: tuple[BundleFile, ...] = ()
-    parity: dict[str, dict[str, float]] = field(default_factory=dict)
-    accuracy: dict[str, Any] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
-    verdict: dict[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        spec = self.model
-        return {
-            "schema": SCHEMA,
-            "model": spec.to_dict(),
-            "complexity": asdict(count(spec)),
-            "audio": {
-                "sample_rate_hz": spec.sample_rate_hz,
-                "n_samples": spec.n_samples,
-                "channels": 1,
-                "scaling": "inside the graph: 0.95 of full scale at the clip's peak",
-            },
-            "input": INPUT,
-            "outputs": list(OUTPUTS),
-            "labels": list(self.labels),
-            "untrained": self.untrained,
-            "files": [asdict(file) for file in self.files],
-            "parity": self.parity,
-            "accuracy": self.accuracy,
-            "provenance": self.provenance,
-            **({"verdict": self.verdict} if self.verdict else {}),
-        }
-
-    @staticmethod
-    def from_dict(values: dict[str, Any]) -> Manifest:
-        try:
-            manifest = Manifest(
-                model=ModelSpec.from_dict(values["model"]),
-                labels=tuple(_typed(label, str) for label in _typed(values["labels"], list)),
-                untrained=_typed(values["untrained"], bool),
-                files=tuple(BundleFile(**file) for file in _typed(values["files"], list)),
-                parity={
-                    precision: _typed(figures, dict)
-                    for precision, figures in _typed(values["parity"], dict).items()
-                },
-                accuracy=_typed(values["accuracy"], dict),
-                provenance=_typed(values["provenance"], dict),
-                verdict=_typed(values.get("verdict", {}), dict),
-            )
-            if manifest.verdict:
-                _typed(manifest.verdict["backend"], str)
-                precision = _typed(manifest.verdict["precision"], str)
-                Bundle(Path(), manifest).find("model", precision)
-        except (
-            KeyError, TypeError, ValueError, OverflowError, InputError, UsageError,
-        ) as error:  # fmt: skip
-            raise BundleError(
-                f"{MANIFEST} is damaged: {type(error).__name__}: {error}",
-                f"a manifest of schema {SCHEMA}.",
-                "export the bundle again.",
-            ) from error
-        seen: set[PurePosixPath] = set()
-        for file in manifest.files:
-            pure = PurePosixPath(file.path)
-            if pure in seen:
-                raise BundleError(
-                    f"{MANIFEST} names {file.path!r} twice.", "every file once.",
-                    "export the bundle again.",
-                )  # fmt: skip
-            seen.add(pure)
-            strange = "\\" in file.path or "\0" in file.path or not pure.name
-            if strange or pure.is_absolute() or ".." in pure.parts:
-                raise BundleError(
-                    f"{MANIFEST} names {file.path!r}.", "paths inside the bundle only."
-                )
-        if len(manifest.labels) != manifest.model.n_classes:
-            raise BundleError(
-                f"{MANIFEST} has {len(manifest.labels)} labels for "
-                f"{manifest.model.n_classes} classes.",
-                "one label per class.",
-            )
-        return manifest
-
-
-def _typed(value: object, kind: type[_T]) -> _T:
-    if not isinstance(value, kind):
-        raise TypeError(f"{value!r:.60} is no {kind.__name__}")
-    return value
+__all__ = [
+    "GOLDEN", "INPUT", "MANIFEST", "OUTPUTS", "PRECISIONS", "Bundle", "BundleFile", "Manifest",
+    "Role", "describe_file",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -197,19 +68,19 @@ class Bundle:
             f"{self.path} has no {role} of precision {precision!r}"
             + (f" for {target}." if target else "."),
             f"one of the exported precisions: {present}.",
-            f"export again with --precision {precision.partition('-')[0]}.",
+            _how_to_get(precision),
         )
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        return tuple(f.precision for f in self.manifest.files if f.role == "model")
+        return self.manifest.precisions
 
     @property
     def default_precision(self) -> str:
         """fp32 where it was exported, else the first precision that was."""
         if not self.precisions:
             raise BundleError(f"{self.path} holds no model.", "at least one exported precision.")
-        return "fp32" if "fp32" in self.precisions else self.precisions[0]
+        return REFERENCE if REFERENCE in self.precisions else self.precisions[0]
 
     def recommended_precision(self, backend: str) -> str:
         """What `gmme-edge export --auto` chose for `backend`, if it did, else the default."""
@@ -288,6 +159,13 @@ class Bundle:
                 f"(n, {spec.n_samples}) and (n, {spec.n_classes}), n at least 1.",
             )
         return golden
+
+
+def _how_to_get(precision: str) -> str:
+    """What to do about a precision that a bundle lacks; nothing helps one that there is not."""
+    row = PRECISIONS.get(precision)
+    family = row.family if row else precision
+    return f"export again with --precision {family}." if family in FAMILIES else ""
 
 
 def describe_file(

@@ -18,8 +18,9 @@ from gmme_edge.errors import UsageError
 from gmme_edge.profiling.inputs import golden_batch
 from gmme_edge.profiling.memory import Memory, measure_memory
 from gmme_edge.profiling.statistics import Interval, median_interval
+from gmme_edge.runtime.backends import open_session
 from gmme_edge.runtime.engines.cache import Rebuild
-from gmme_edge.runtime.session import Session, open_session
+from gmme_edge.runtime.session import Session
 
 
 @dataclass(frozen=True)

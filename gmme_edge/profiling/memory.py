@@ -15,7 +15,7 @@ from pathlib import Path
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import GmmeEdgeError, PlatformError
 from gmme_edge.profiling.inputs import golden_batch
-from gmme_edge.runtime.session import open_session
+from gmme_edge.runtime.backends import open_session
 
 _RUNS = 3
 _AUTO = "auto"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError
 from gmme_edge.profiling.latency import Target
-from gmme_edge.runtime.session import BACKENDS, resolve_precision, runnable_precisions
+from gmme_edge.runtime.backends import BACKENDS, resolve_precision, runnable_precisions
 
 
 def list_targets(

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from gmme_edge.audio import read_audio, resample, split_windows, to_mono
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError
+from gmme_edge.runtime.backends import open_session
 from gmme_edge.runtime.engines.cache import Rebuild
 from gmme_edge.runtime.parity import run_in_batches
-from gmme_edge.runtime.session import Outputs, Session, open_session
+from gmme_edge.runtime.session import Outputs, Session
 from gmme_edge.scoring import pool_windows
 
 

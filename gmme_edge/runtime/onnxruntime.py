@@ -5,21 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.bundle.bundle import INPUT, OUTPUTS, Bundle
+from gmme_edge.bundle.precisions import ONNX_RUNTIME, runs_on
 from gmme_edge.errors import BundleError, PlatformError, UsageError, require
 from gmme_edge.runtime.session import Outputs, check_batch
+
+if TYPE_CHECKING:
+    from gmme_edge.runtime.backends import Request
 
 PROVIDERS = {"ort-cpu": "CPUExecutionProvider", "ort-cuda": "CUDAExecutionProvider"}
 _DAMAGED = ("InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NoModel", "NoSuchFile")
 _TOO_NEW = ("Unsupported model IR version", "is under development", "No Op registered")
 
 
-def check_provider(backend: str) -> None:
+def open_session(request: Request) -> OnnxRuntimeSession:
+    """`backends.Opener`'s part."""
+    return OnnxRuntimeSession(request.bundle, request.backend, request.precision, request.threads)
+
+
+def check(backend: str) -> None:
     """Raise unless ONNX Runtime is installed and its build has `backend`'s provider.
 
     Raises:
@@ -134,9 +143,9 @@ def _open(
     # without. An edge device runs other things between calls, so spinning is off.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    if precision == "int8-tensorrt":
-        # Made for TensorRT; here it is only simulated. ONNX Runtime's integer kernels would add
-        # products of its full 8-bit weights in 16 bits, and saturate on CPUs without VNNI.
+    if not runs_on(precision, ONNX_RUNTIME):
+        # Made for another engine; here it is only simulated. ONNX Runtime's integer kernels would
+        # add products of its full 8-bit weights in 16 bits, and saturate on CPUs without VNNI.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
         session = ort.InferenceSession(str(path), sess_options=options, providers=[provider])

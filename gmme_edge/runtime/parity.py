@@ -10,13 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.bundle.bundle import INPUT, Bundle
+from gmme_edge.bundle.precisions import PRECISIONS
 from gmme_edge.errors import BundleError, ParityError, UsageError
 from gmme_edge.runtime.session import Outputs, Session
 
-# Largest error of a logit, relative to the largest logit. 1e-3 leaves room for TensorFloat-32
-# on a GPU (a CPU stays near 1e-6); the 8-bit limit only catches a broken export, since what
-# INT8 costs is measured as accuracy.
-RELATIVE_LIMITS = {"fp32": 1e-3, "fp16": 3e-2, "int8-ort": 1.0, "int8-tensorrt": 1.0}
+RELATIVE_LIMITS = {row.name: row.limit for row in PRECISIONS.values()}
 
 
 @dataclass(frozen=True)

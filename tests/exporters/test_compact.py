@@ -21,8 +21,8 @@ from gmme_edge.errors import BundleError, UsageError
 from gmme_edge.files import sha256_of
 from gmme_edge.models.checkpoint import DESCRIPTION, WEIGHTS, load_checkpoint
 from gmme_edge.models.eat import EAT
+from gmme_edge.runtime.backends import open_session
 from gmme_edge.runtime.parity import verify_bundle
-from gmme_edge.runtime.session import open_session
 from gmme_exporters.bundle import export_bundle
 from gmme_exporters.graphs.compact import halve_weights
 from gmme_exporters.options import ExportOptions

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from gmme_edge.bundle.bundle import MANIFEST, Bundle, Manifest
 from gmme_edge.errors import BundleError, GmmeEdgeError, UsageError
 from gmme_edge.files import sha256_of
+from gmme_edge.runtime.backends import runnable_precisions
 from gmme_edge.runtime.parity import verify_bundle
-from gmme_edge.runtime.session import runnable_precisions
 from tests.artifacts import (
     N_SAMPLES,
     RATE_HZ,

@@ -9,8 +9,8 @@ import pytest
 
 from gmme_edge.device import cuda as cudart
 from gmme_edge.errors import MissingDependencyError, PlatformError, UsageError
+from gmme_edge.runtime.backends import why_unavailable
 from gmme_edge.runtime.engines.session import check_device
-from gmme_edge.runtime.session import why_unavailable
 from tests.fake_gpu import FakeCuda, FakeLibrary, install_cuda
 
 

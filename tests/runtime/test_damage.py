@@ -17,9 +17,9 @@ import pytest
 
 from gmme_edge.bundle.bundle import Bundle, describe_file
 from gmme_edge.errors import BundleError, EngineError, GmmeEdgeError
+from gmme_edge.runtime.backends import open_session
 from gmme_edge.runtime.engines.cache import Rebuild, open_engine
 from gmme_edge.runtime.engines.info import Machine
-from gmme_edge.runtime.session import open_session
 from tests.artifacts import compact_bundle, copy_bundle, edit_manifest
 from tests.bundles import make_bundle
 from tests.fake_gpu import PLAN, VERSION, FakeCuda, FakeLibrary, install_cuda

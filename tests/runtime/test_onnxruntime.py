@@ -16,8 +16,8 @@ from gmme_edge.errors import (
     PlatformError,
     UsageError,
 )
-from gmme_edge.runtime.onnxruntime import OnnxRuntimeSession, check_provider
-from gmme_edge.runtime.session import open_session
+from gmme_edge.runtime.backends import open_session
+from gmme_edge.runtime.onnxruntime import OnnxRuntimeSession, check
 from tests.bundles import TINY, make_bundle, reference, tiny_graph
 
 
@@ -127,8 +127,8 @@ def test_cuda_is_refused_by_a_build_without_it(
     with pytest.raises(PlatformError, match="CUDAExecutionProvider"):
         open_session(make_bundle(tmp_path), "ort-cuda")
     with pytest.raises(PlatformError, match="gpu"):
-        check_provider("ort-cuda")
-    check_provider("ort-cpu")
+        check("ort-cuda")
+    check("ort-cpu")
 
 
 def test_a_silent_fall_back_to_the_cpu_is_an_error(
@@ -168,9 +168,9 @@ def test_idle_threads_do_not_spin(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_missing_onnxruntime_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingDependencyError, match=r'pip install "gmme-edge\[cpu\]"'):
-        check_provider("ort-cpu")
+        check("ort-cpu")
 
 
 def test_an_unknown_backend_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="ort-cuda"):
-        check_provider("ort-npu")
+        check("ort-npu")

@@ -8,8 +8,8 @@ import pytest
 
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import BundleError, ParityError, UsageError
+from gmme_edge.runtime.backends import open_session
 from gmme_edge.runtime.parity import Parity, compare_logits, run_in_batches, verify_bundle
-from gmme_edge.runtime.session import open_session
 from tests.artifacts import FakeSession, copy_bundle, edit_manifest
 
 REFERENCE = np.array([[1.0, -4.0, 2.0], [0.5, 0.25, 0.0]], np.float32)

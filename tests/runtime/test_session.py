@@ -8,15 +8,14 @@ import pytest
 
 from gmme_edge.bundle.bundle import Bundle, BundleFile
 from gmme_edge.errors import MissingDependencyError, UsageError
-from gmme_edge.runtime import session as module
-from gmme_edge.runtime.session import (
+from gmme_edge.runtime.backends import (
     BACKENDS,
-    check_batch,
     open_session,
     resolve_precision,
     runnable_precisions,
     why_unavailable,
 )
+from gmme_edge.runtime.session import check_batch
 
 
 @pytest.mark.parametrize(
@@ -60,7 +59,10 @@ def test_a_session_of_each_backend_is_looked_for(
     bundle: Path, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[tuple[object, ...]] = []
-    for name, kind in (("onnxruntime", "OnnxRuntimeSession"), ("tensorrt", "TensorRTSession")):
+    for name, kind in (
+        ("onnxruntime", "OnnxRuntimeSession"),
+        ("engines.session", "TensorRTSession"),
+    ):
         monkeypatch.setattr(
             f"gmme_edge.runtime.{name}.{kind}", lambda *a, name=name: opened.append((name, *a))
         )
@@ -69,7 +71,7 @@ def test_a_session_of_each_backend_is_looked_for(
     if backend.startswith("ort"):
         assert opened == [("onnxruntime", made, backend, "int8-ort", 3)]
     else:
-        assert opened == [("tensorrt", made, backend, "int8-tensorrt", None)]
+        assert opened == [("engines.session", made, backend, "int8-tensorrt", None)]
 
 
 def test_an_unknown_backend(bundle: Path) -> None:
@@ -100,4 +102,4 @@ def test_why_a_backend_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("gmme_edge.runtime.engines.session.check_device", missing)
     assert why_unavailable("tensorrt") == "tensorrt is not installed.\nFix: pip install it"
-    assert module.BACKENDS == ("ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx")
+    assert tuple(BACKENDS) == ("ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx")

@@ -19,9 +19,9 @@ from gmme_edge.errors import (
     PlatformError,
     UsageError,
 )
+from gmme_edge.runtime.backends import open_session
 from gmme_edge.runtime.engines.info import EngineInfo, sidecar_of
 from gmme_edge.runtime.engines.session import TensorRTSession
-from gmme_edge.runtime.session import open_session
 from tests.bundles import TINY, make_bundle, reference
 from tests.fake_gpu import PLAN, VERSION, FakeCuda, FakeLibrary, install_cuda
 

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from gmme_edge.bundle.bundle import Bundle
+from gmme_edge.bundle.precisions import TENSORRT, runs_on
 from gmme_edge.errors import UsageError
 from gmme_edge.files import write_text
 from gmme_exporters.board import device_script
@@ -52,7 +53,7 @@ def check_plan(plan: str, precisions: tuple[str, ...]) -> None:
     """
     if plan not in PLANS:
         raise UsageError(f"Unknown plan {plan!r}.", f"one of {', '.join(PLANS)}.")
-    if not set(precisions) - {"int8-ort"}:
+    if not any(runs_on(name, TENSORRT) for name in precisions):
         raise UsageError(
             f"A plan for {', '.join(precisions)} only.", "a precision that TensorRT takes.",
             "add fp32, fp16 or int8.",
@@ -79,7 +80,7 @@ def _trtexec_lines(bundle: Bundle) -> str:
     for version, where in _VERSIONS.items():
         lines += f"\n{where}:\n\n"
         for precision in bundle.precisions:
-            if precision == "int8-ort":
+            if not runs_on(precision, TENSORRT):
                 continue
             command = trtexec_command(
                 Path(bundle.find("model", precision).path), Path(f"model.{precision}.engine"),

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from types import ModuleType
 
-from gmme_edge.bundle.bundle import PRECISIONS
+from gmme_edge.bundle.precisions import PRECISIONS
 from gmme_edge.device.cuda import driver_version, jetpack_version, open_cudart
 from gmme_edge.errors import EngineError, UsageError
 from gmme_edge.files import replacing, sha256_of

@@ -108,8 +108,8 @@ def _make_bundle(model: str, data: TrainingData, output: Path, epochs: int) -> B
     from gmme_edge.cli.views.export import describe_bundle
     from gmme_edge.cli.views.training import show_training
     from gmme_edge.models.checkpoint import load_checkpoint
+    from gmme_edge.runtime.backends import open_session, runnable_precisions
     from gmme_edge.runtime.parity import verify_bundle
-    from gmme_edge.runtime.session import open_session, runnable_precisions
     from gmme_edge.spec import Task, preset
     from gmme_edge.training.recipe import Recipe
     from gmme_edge.training.run.loop import Trainer
@@ -155,7 +155,7 @@ def _compare(
     from gmme_edge.report.compare import compare_results
     from gmme_edge.report.documents import accuracy_document, latency_document, load_result
     from gmme_edge.report.render.markdown import write_report
-    from gmme_edge.runtime.session import open_session
+    from gmme_edge.runtime.backends import open_session
 
     targets = list_targets(bundles, ["ort-cpu"], ["fp32", "int8"], [threads or 1], [1])
     results = [output / "latency.json"]

@@ -28,7 +28,7 @@ def doctor(
 def examine() -> dict[str, Any]:
     """The findings as JSON values; a backend's `problem` is null where it works."""
     from gmme_edge.device.facts import describe_device, installed_versions
-    from gmme_edge.runtime.session import BACKENDS, why_unavailable
+    from gmme_edge.runtime.backends import BACKENDS, why_unavailable
 
     versions = installed_versions(_PACKAGES)
     return {

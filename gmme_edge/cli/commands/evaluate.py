@@ -154,7 +154,7 @@ def _open(
     if _runs_on_torch(artifact, backend):
         return [_open_checkpoint(artifact, backend, precision, threads)]
     from gmme_edge.bundle.bundle import Bundle
-    from gmme_edge.runtime.session import resolve_precision
+    from gmme_edge.runtime.backends import resolve_precision
 
     bundle = Bundle.open(artifact)
     names = [name.strip() for name in (precision or bundle.default_precision).split(",")]
@@ -164,7 +164,7 @@ def _open(
 
 
 def _open_precision(bundle: Bundle, backend: str, precision: str, threads: int | None) -> _Runner:
-    from gmme_edge.runtime.session import open_session
+    from gmme_edge.runtime.backends import open_session
 
     session = open_session(bundle, backend, precision, threads)
     spec, labels = bundle.manifest.model, bundle.manifest.labels

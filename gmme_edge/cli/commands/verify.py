@@ -31,8 +31,8 @@ def verify(
     from gmme_edge.bundle.bundle import Bundle
     from gmme_edge.cli.views.console import emit_json, stdout
     from gmme_edge.cli.views.tables import parity_table
+    from gmme_edge.runtime.backends import open_session, runnable_precisions
     from gmme_edge.runtime.parity import verify_bundle
-    from gmme_edge.runtime.session import open_session, runnable_precisions
 
     opened = Bundle.open(bundle)
     chosen = (

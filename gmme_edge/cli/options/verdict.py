@@ -60,7 +60,7 @@ def verdict_settings(
     Args:
         measurable: there is a trained network, and a data set to measure it on.
     """
-    from gmme_edge.runtime.session import BACKENDS, why_unavailable
+    from gmme_edge.runtime.backends import BACKENDS, why_unavailable
 
     if not auto:
         if min_accuracy is not None or max_latency_p90_ms is not None:
@@ -92,13 +92,13 @@ def make_judge(
     Args:
         where: the data set's name and fold, to be noted.
     """
-    from gmme_edge.bundle.bundle import PRECISIONS
+    from gmme_edge.bundle.precisions import in_table_order
     from gmme_edge.data.levels import name_levels
     from gmme_edge.device.facts import describe_device
     from gmme_edge.evaluation import score_store
     from gmme_edge.profiling.latency import LatencySettings, Target, measure
     from gmme_edge.report.verdict import Tried, reach_verdict
-    from gmme_edge.runtime.session import open_session, runnable_precisions
+    from gmme_edge.runtime.backends import open_session, runnable_precisions
     from gmme_edge.workflows.clips import check_labels, load_clips
 
     spec, labels = checkpoint.spec, checkpoint.labels
@@ -107,7 +107,7 @@ def make_judge(
     levels = name_levels(store, spec.n_samples)
 
     def judge(bundle: Bundle, report: Observer) -> Manifest:
-        precisions = sorted(runnable_precisions(bundle, settings.backend), key=PRECISIONS.index)
+        precisions = in_table_order(runnable_precisions(bundle, settings.backend))
         scores = []
         for precision in precisions:
             report.stage(f"accuracy of {precision}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,19 @@ from gmme_edge.runtime.engines.library import (
     load_library,
 )
 from gmme_edge.runtime.session import Outputs, check_batch
+
+if TYPE_CHECKING:
+    from gmme_edge.runtime.backends import Request
+
+
+def open_session(request: Request) -> TensorRTSession:
+    """`backends.Opener`'s part."""
+    return TensorRTSession(request.bundle, request.backend, request.precision, request.rebuild)
+
+
+def check(backend: str) -> None:
+    """`backends.Opener`'s part: raises as `check_device` does."""
+    check_device(backend)
 
 
 def check_device(backend: str) -> Device:

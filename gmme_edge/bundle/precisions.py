@@ -1,0 +1,102 @@
+"""What is known of each precision: the one table that everything else asks.
+
+A *precision* names a file of a bundle, such as ``int8-ort``. Users ask for a *family*, such as
+``int8``: one or several precisions, of which every engine has its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gmme_edge.errors import UsageError
+
+ONNX_RUNTIME, TENSORRT = "onnxruntime", "tensorrt"
+REFERENCE = "fp32"
+
+
+@dataclass(frozen=True)
+class Precision:
+    """One row.
+
+    Attributes:
+        family: what ``--precision`` calls it.
+        limit: the largest error of a logit against torch, relative to the largest logit.
+        repeat_limit: the same, against what this very graph gave when it was exported.
+        engines: the engines that run it with kernels of its own.
+        lowering: the target that its graph is always shaped for; "" for the one asked for.
+        builder_flag: the TensorRT builder's flag that allows it; "" where none is needed.
+    """
+
+    name: str
+    family: str
+    limit: float
+    repeat_limit: float
+    engines: tuple[str, ...] = (ONNX_RUNTIME, TENSORRT)
+    lowering: str = ""
+    builder_flag: str = ""
+
+    @property
+    def file_name(self) -> str:
+        return f"model.{self.name}.onnx"
+
+    @property
+    def is_int8(self) -> bool:
+        return self.family == "int8"
+
+
+# Limits: 1e-3 leaves room for TensorFloat-32 on a GPU (a CPU stays near 1e-6). Against torch, the
+# limit of INT8 only catches a broken export, since what INT8 costs is measured as accuracy. Against
+# itself INT8 repeats to the last bits, but for a value on the edge of a step, which another kernel
+# may round to the other side.
+_ROWS = (
+    Precision("fp32", "fp32", limit=1e-3, repeat_limit=1e-3),
+    Precision("fp16", "fp16", limit=3e-2, repeat_limit=1e-2, builder_flag="FP16"),
+    Precision("int8-ort", "int8", limit=1.0, repeat_limit=0.1, engines=(ONNX_RUNTIME,)),
+    Precision(
+        "int8-tensorrt", "int8", limit=1.0, repeat_limit=0.1, engines=(TENSORRT,),
+        lowering="tensorrt", builder_flag="INT8",
+    ),
+)  # fmt: skip
+PRECISIONS = {row.name: row for row in _ROWS}
+FAMILIES = tuple(dict.fromkeys(row.family for row in _ROWS))
+
+
+def find_precision(name: str) -> Precision:
+    """The row of a precision; raises `UsageError` naming all of them."""
+    if name not in PRECISIONS:
+        raise UsageError(f"Unknown precision {name!r}.", f"one of {', '.join(PRECISIONS)}.")
+    return PRECISIONS[name]
+
+
+def runs_on(precision: str, engine: str) -> bool:
+    """Whether `engine` has kernels for a precision; False for one that is not in the table."""
+    return precision in PRECISIONS and engine in PRECISIONS[precision].engines
+
+
+def resolve_family(name: str, engine: str) -> str:
+    """``int8`` → the precision of that family that `engine` runs; other names stay."""
+    family = (row.name for row in _ROWS if row.family == name and engine in row.engines)
+    return next(family, name)
+
+
+def expand_precisions(names: str) -> tuple[str, ...]:
+    """``"fp32,int8"`` → its precisions, each once: a family stands for all of its own.
+
+    Raises:
+        UsageError: an unknown name, or none.
+    """
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    chosen = [row.name for name in wanted for row in _ROWS if name in (row.family, row.name)]
+    known = (*FAMILIES, *(name for name in PRECISIONS if name not in FAMILIES))
+    if not wanted or any(name not in known for name in wanted):
+        raise UsageError(
+            f"Unknown precision {names!r}.", f"a comma-separated list of {', '.join(known)}."
+        )
+    return tuple(dict.fromkeys(chosen))
+
+
+def in_table_order(names: Iterable[str]) -> tuple[str, ...]:
+    """From the most exact to the coarsest; names that are not in the table come last."""
+    order: Sequence[str] = tuple(PRECISIONS)
+    return tuple(sorted(names, key=lambda n: order.index(n) if n in order else len(order)))

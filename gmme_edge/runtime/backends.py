@@ -1,0 +1,136 @@
+"""The backends, as one table: what each is called, which engine it is, and who opens it.
+
+A new backend is a module with `open_session` and `check`, a row here, and its engine's name in
+the rows of `bundle/precisions.py` that it runs. Nothing is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+from gmme_edge.bundle.precisions import ONNX_RUNTIME, TENSORRT, resolve_family, runs_on
+from gmme_edge.errors import GmmeEdgeError, UsageError
+
+if TYPE_CHECKING:
+    from gmme_edge.bundle.bundle import Bundle
+    from gmme_edge.runtime.engines.cache import Rebuild
+    from gmme_edge.runtime.session import Session
+
+
+class Opener(Protocol):
+    """What the module of a backend holds."""
+
+    def open_session(self, request: Request) -> Session:
+        """Open what is asked for; raises as `backends.open_session` does."""
+        ...
+
+    def check(self, backend: str) -> None:
+        """Raise a `GmmeEdgeError` where the backend cannot run on this machine."""
+        ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a backend is to open: one precision of a bundle, by its own name."""
+
+    bundle: Bundle
+    backend: str
+    precision: str
+    threads: int | None = None
+    rebuild: Rebuild | None = None
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One row.
+
+    Attributes:
+        engine: whose kernels it uses; `Precision.engines` says which precisions those run.
+        module: holds the `Opener`.
+        needs_engine_file: it runs engines that were built for this machine, not ONNX files.
+        on_cpu: calls take a number of threads.
+    """
+
+    name: str
+    engine: str
+    module: str
+    needs_engine_file: bool = False
+    on_cpu: bool = False
+
+    @property
+    def opener(self) -> Opener:
+        return cast(Opener, importlib.import_module(self.module))
+
+
+_ORT, _ENGINES = "gmme_edge.runtime.onnxruntime", "gmme_edge.runtime.engines.session"
+_ROWS = (
+    Backend("ort-cpu", ONNX_RUNTIME, _ORT, on_cpu=True),
+    Backend("ort-cuda", ONNX_RUNTIME, _ORT),
+    Backend("tensorrt", TENSORRT, _ENGINES, needs_engine_file=True),
+    Backend("tensorrt-rtx", TENSORRT, _ENGINES, needs_engine_file=True),
+)
+BACKENDS = {row.name: row for row in _ROWS}
+
+
+def find_backend(name: str) -> Backend:
+    """The row of a backend; raises `UsageError` naming all of them."""
+    if name not in BACKENDS:
+        raise UsageError(f"Unknown backend {name!r}.", f"one of {', '.join(BACKENDS)}.")
+    return BACKENDS[name]
+
+
+def open_session(
+    bundle: Bundle,
+    backend: str = "ort-cpu",
+    precision: str = "fp32",
+    threads: int | None = None,
+    rebuild: Rebuild | None = None,
+) -> Session:
+    """Open one precision of a bundle on a backend.
+
+    Args:
+        threads: CPU threads of one call; None lets the engine choose. GPU backends ignore it.
+        rebuild: permission to build an engine where TensorRT finds none that fits; ONNX Runtime
+            needs none.
+
+    Raises:
+        UsageError: no such backend, or the bundle lacks this precision.
+        MissingDependencyError: the engine's library is not installed.
+        PlatformError: this machine cannot run it.
+    """
+    row = find_backend(backend)
+    request = Request(bundle, backend, resolve_precision(precision, backend), threads, rebuild)
+    return row.opener.open_session(request)
+
+
+def resolve_precision(precision: str, backend: str) -> str:
+    """``int8`` stands for the precision of that family that `backend` runs with int8 kernels."""
+    return resolve_family(precision, find_backend(backend).engine)
+
+
+def runnable_precisions(bundle: Bundle, backend: str, may_build: bool = False) -> tuple[str, ...]:
+    """The bundle's precisions that are meant for `backend`.
+
+    For TensorRT those with an engine, or all that could be built where `may_build`.
+    """
+    row = find_backend(backend)
+    fitting = tuple(name for name in bundle.precisions if runs_on(name, row.engine))
+    if may_build or not row.needs_engine_file:
+        return fitting
+    built = {
+        file.precision
+        for file in bundle.manifest.files
+        if file.role == "engine" and file.target.rpartition("-")[0] == backend
+    }
+    return tuple(name for name in fitting if name in built)
+
+
+def why_unavailable(backend: str) -> str | None:
+    """Why `backend` cannot run on this machine; None where it can (used by `doctor`)."""
+    try:
+        find_backend(backend).opener.check(backend)
+    except GmmeEdgeError as error:
+        return str(error)
+    return None
