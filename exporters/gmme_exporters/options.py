@@ -51,8 +51,7 @@ class ExportOptions:
         compact: the bundle is a checkpoint as well, with its weights rounded to float16 and stored
             once; the fp32 graph reads them. Every precision is made of the rounded weights.
         target: what the graphs are shaped for, see `lowering.targets`; by default tensorrt where
-            there are engines, else ort-cpu. A compact bundle is generic, since its graph reads the
-            checkpoint's own weights.
+            there are engines, else ort-cpu.
     """
 
     precisions: tuple[str, ...] = ("fp32",)
@@ -64,14 +63,9 @@ class ExportOptions:
     target: str = ""
 
     def __post_init__(self) -> None:
-        default = targets.default_target(self.compact, bool(self.engines))
+        default = targets.default_target(bool(self.engines))
         object.__setattr__(self, "target", self.target or default)
         targets.rewrites_of(self.target)
-        if self.compact and self.target != targets.GENERIC:
-            raise UsageError(
-                f"A compact bundle for {self.target} was asked for.",
-                f"the target {targets.GENERIC}: a rewritten graph has weights of its own.",
-            )
         if self.compact and "fp32" not in self.precisions:
             raise UsageError(
                 f"A compact bundle of {', '.join(self.precisions)} was asked for.",

@@ -34,6 +34,9 @@ CONSTANTS: dict[str, tuple[np.ndarray, list[str]]] = {
     "permuted": (WIDE.transpose(2, 0, 1), ["Cast", "Transpose"]),
     "scaled rows": (WIDE * SCALE, ["Cast", "Mul"]),
     "scaled rows of another shape": ((WIDE * SCALE)[:, :, None], ["Cast", "Mul"]),
+    "scaled rows, transposed": ((FLOAT * SCALE[:16, 0]).T, ["Mul", "Transpose"]),
+    "some rows": (FLOAT[3:15], []),
+    "some scaled rows, transposed": ((FLOAT * SCALE[:16, 0])[4:].T, ["Mul", "Transpose"]),
 }
 STRANGERS = {
     "one value off": WIDE + np.eye(1, WIDE.size, dtype=np.float32).reshape(WIDE.shape),
@@ -83,6 +86,7 @@ def test_a_constant_is_computed_from_its_tensor(tmp_path: Path, case: str) -> No
     content = (tmp_path / place["location"]).read_bytes()
     first = int(place["offset"])
     stored = FLOAT if "Cast" not in steps else HALF
+    stored = {"some rows": FLOAT[3:15], "some scaled rows, transposed": FLOAT[4:]}.get(case, stored)
     assert content[first : first + int(place["length"])] == stored.tobytes()
 
 
@@ -92,3 +96,11 @@ def test_what_no_tensor_explains_stays(tmp_path: Path, case: str) -> None:
     (kept,) = graph.initializer
     assert kept.data_location == TensorProto.DEFAULT and len(graph.node) == 1
     np.testing.assert_array_equal(value, STRANGERS[case])
+
+
+def test_what_float16_holds_is_stored_in_it(tmp_path: Path) -> None:
+    array = RNG.normal(size=(30, 30)).astype(np.float16).astype(np.float32)
+    graph, value = share(tmp_path, array)
+    (kept,) = graph.initializer
+    assert kept.data_type == TensorProto.FLOAT16 and len(kept.raw_data) == array.nbytes / 2
+    np.testing.assert_array_equal(value, array)

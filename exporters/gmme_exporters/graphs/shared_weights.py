@@ -2,7 +2,8 @@
 
 A safetensors file is a length, a JSON header and the raw tensors, so ONNX can point at each tensor
 as external data: file, offset, length. Behind a pointer the graph turns the tensor back into the
-float32 constant that it stands for; an engine computes that once, when it loads the graph.
+float32 constant that it stands for; an engine computes that once, when it loads the graph. A
+constant that is none of the tensors, and that float16 holds without a loss, is stored in float16.
 """
 
 from __future__ import annotations
@@ -26,17 +27,20 @@ _DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f
 
 @dataclass(frozen=True)
 class _Stored:
-    """A tensor of the weights' file, and the byte at which it begins there."""
+    """A tensor of the weights' file, or some of its rows, and the byte at which they begin."""
 
     offset: int
     values: NDArray[Any]
 
+    def rows(self, start: int, count: int) -> _Stored:
+        return _Stored(self.offset + start * self.values[0].nbytes, self.values[start:][:count])
+
 
 @dataclass(frozen=True)
 class _Origin:
-    """Where a constant comes from: ``scale · transpose(stored)``, reshaped as need be.
+    """Where a constant comes from: ``transpose(scale · stored)``, reshaped as need be.
 
-    `axes` are the constant's, in the order in which they are stored; `scale` is per row.
+    `axes` are the constant's, in the order in which they are stored; `scale` is per stored row.
     """
 
     stored: _Stored
@@ -47,9 +51,10 @@ class _Origin:
 def share_weights(source: Path, weights: Path, out: Path) -> None:
     """Write the float32 graph `source` as one that reads the safetensors file `weights`.
 
-    A constant of the graph that is one of the tensors, in another shape, with permuted axes or
-    with scaled rows (which is what folding BatchNorm makes of it), is computed from that tensor;
-    any other stays in the graph. So the graph may have any form.
+    A constant of the graph is computed from one of the tensors where it has the same values or
+    some consecutive rows of them, in another shape, with permuted axes or with scaled rows (which
+    is what folding BatchNorm makes of it). Any other stays in the graph. So the graph may have any
+    form.
 
     Args:
         weights: in the folder of `out`; ONNX looks nowhere else.
@@ -60,12 +65,16 @@ def share_weights(source: Path, weights: Path, out: Path) -> None:
     for initializer in proto.graph.initializer:
         array = numpy_helper.to_array(initializer)
         origin = _find_origin(array, stored)
-        if origin is None:
-            constants.append(initializer)
-        else:
+        if origin is not None:
             inputs, steps = _rebuild(initializer.name, array.shape, origin, weights.name)
             constants += inputs
             nodes += steps
+        elif _is_large(array) and np.array_equal(array.astype(np.float16), array):
+            half = f"{initializer.name}.half"
+            constants.append(numpy_helper.from_array(array.astype(np.float16), half))
+            nodes.append(helper.make_node("Cast", [half], [initializer.name], to=TensorProto.FLOAT))
+        else:
+            constants.append(initializer)
     nodes += proto.graph.node
     del proto.graph.initializer[:], proto.graph.node[:]
     proto.graph.initializer.extend(constants)
@@ -85,24 +94,39 @@ def _read_tensors(path: Path) -> Iterator[_Stored]:
             yield _Stored(first, values.reshape(entry["shape"]))
 
 
+def _is_large(array: NDArray[Any]) -> bool:
+    return array.dtype == np.float32 and array.nbytes >= _MIN_BYTES
+
+
 def _find_origin(array: NDArray[Any], stored: list[_Stored]) -> _Origin | None:
-    if array.dtype != np.float32 or array.nbytes < _MIN_BYTES:
+    if not _is_large(array):
         return None
-    candidates = [
-        (tensor, tensor.values.astype(np.float32))
-        for tensor in stored
-        if tensor.values.size == array.size
-    ]
-    for axes in itertools.permutations(range(array.ndim)):
+    orders = list(itertools.permutations(range(array.ndim)))
+    for axes in orders:
         content = array.transpose(axes).tobytes()
-        for tensor, values in candidates:
-            if values.tobytes() == content:
+        for tensor in stored:
+            whole = tensor.values.size == array.size
+            if whole and tensor.values.astype(np.float32).tobytes() == content:
                 return _Origin(tensor, axes)
-    for tensor, values in candidates:
-        scale = _row_scale(array, values)
-        if scale is not None:
-            return _Origin(tensor, tuple(range(array.ndim)), scale)
+    for axes in orders:
+        turned = array.transpose(axes)
+        for part in _parts_like(turned, stored):
+            scale = _row_scale(turned, part.values)
+            if scale is not None:
+                return _Origin(part, axes, scale)
     return None
+
+
+def _parts_like(array: NDArray[Any], stored: list[_Stored]) -> Iterator[_Stored]:
+    """The tensors of as many values, then rows of larger ones whose first is like the array's."""
+    yield from (tensor for tensor in stored if tensor.values.size == array.size)
+    for tensor in stored:
+        n_rows, values = len(array), tensor.values
+        alike = values.ndim == array.ndim > 1 and values.shape[1:] == array.shape[1:]
+        if alike and len(values) > n_rows:
+            for start in range(len(values) - n_rows + 1):
+                if _row_scale(array[:1], values[start : start + 1]) is not None:
+                    yield tensor.rows(start, n_rows)
 
 
 def _row_scale(array: NDArray[Any], values: NDArray[Any]) -> NDArray[np.float32] | None:
@@ -123,16 +147,16 @@ def _rebuild(
 ) -> tuple[list[TensorProto], list[NodeProto]]:
     """The constants and the nodes that make `name`; steps that change nothing are left out.
 
-    tensor in the file ──▶ Cast to float32 ──▶ Transpose ──▶ Mul with the scale ──▶ name
+    tensor in the file ──▶ Cast to float32 ──▶ Mul with the scale ──▶ Transpose ──▶ name
     """
     stored, axes, scale = origin.stored, origin.axes, origin.scale
     steps: list[tuple[str, dict[str, Any]]] = []
     if stored.values.dtype != np.float32:
         steps.append(("Cast", {"to": TensorProto.FLOAT}))
+    if scale is not None and not np.array_equal(scale, np.ones_like(scale)):
+        steps.append(("Mul", {}))
     if axes != tuple(sorted(axes)):
         steps.append(("Transpose", {"perm": np.argsort(axes).tolist()}))
-    if scale is not None:
-        steps.append(("Mul", {}))
     names = [f"{name}.{step.lower()}" for step in ("stored", *(step for step, _ in steps))]
     names[-1] = name
     constants = [_point(names[0], [shape[axis] for axis in axes], stored, file_name)]

@@ -2,7 +2,7 @@
 
 Many recordings are silent for much of their length. In silence, every channel of the stem and of
 the stages has one constant value. INT8 rounds this constant to the nearest step, and because the
-error is the same at every position, no later sum averages it out (docs/precision.md).
+error is the same at every position, no later sum averages it out (docs/explanation/precision.md).
 
 `align_silence` adds an offset to each channel, so that its constant lies exactly on a step. The
 convolutions that read the channel subtract the offset again through their biases. The network's

@@ -50,10 +50,8 @@ def rewrites_of(target: str) -> tuple[Rewrite, ...]:
     return _OF_FILES[target]
 
 
-def default_target(compact: bool, engines: bool) -> str:
-    """A compact bundle's graph reads the checkpoint's own weights; engines run on a GPU."""
-    if compact:
-        return GENERIC
+def default_target(engines: bool) -> str:
+    """Engines run on a GPU."""
     return "tensorrt" if engines else "ort-cpu"
 
 

@@ -12,7 +12,7 @@ TargetOption = Annotated[
     str | None,
     typer.Option(
         help="What the graphs are shaped for: ort-cpu, ort-arm, tensorrt or generic.  "
-        "[default: tensorrt with --engine or --plan, generic with --compact, else ort-cpu]"
+        "[default: tensorrt with --engine or --plan, else ort-cpu]"
     ),
 ]
 LoweringOption = Annotated[
