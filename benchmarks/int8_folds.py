@@ -13,7 +13,8 @@ import argparse
 from pathlib import Path
 
 from gmme_edge.report.paired import load_tested
-from gmme_edge.scoring import Predictions, match_clips, paired_test, wilson_interval
+from gmme_edge.scoring import Predictions, match_clips, paired_test
+from gmme_edge.statistics import wilson_interval
 
 PRECISIONS = ("fp16", "int8-ort", "int8-tensorrt")
 

@@ -10,11 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gmme_edge.audio import Waveform, split_windows
+from gmme_edge.audio import Waveform, sound_share, stream_windows, window_starts
+from gmme_edge.audio.windows import tame
 from gmme_edge.data.store import WaveformStore
 from gmme_edge.scoring import Predictions, Score, pool_windows, score
 
 Predict = Callable[[Waveform], NDArray[np.float32]]
+
+_BLOCK_SAMPLES = 1 << 18
 
 
 def predict_store(
@@ -24,31 +27,52 @@ def predict_store(
     batch_size: int = 32,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float64]:
-    """Class probabilities ``(n_clips, n_classes)``; a long clip's are the mean of its windows'.
+    """Class probabilities ``(n_clips, n_classes)``; a long clip's are pooled over its windows.
+
+    Memory holds `batch_size` windows, whatever the clips' lengths.
 
     Args:
         predict: raw waveforms ``(B, n_samples)`` → logits ``(B, n_classes)``.
     """
+    counts = [len(window_starts(length, n_samples)) for length in np.diff(store.offsets).tolist()]
     pooled: list[NDArray[np.float64]] = []
-    for windows, counts in _window_batches(store, n_samples, batch_size):
-        logits = predict(windows)
-        ends = np.cumsum(counts)
-        pooled += [pool_windows(part) for part in np.split(logits, ends[:-1])]
+    waiting: list[tuple[NDArray[np.float32], NDArray[np.float64]]] = []  # of clips not yet whole
+    for windows in _batches(store, n_samples, batch_size):
+        waiting.append((predict(tame(windows)), sound_share(windows)))
+        if sum(len(logits) for logits, _ in waiting) < counts[len(pooled)]:
+            continue
+        logits, shares = (np.concatenate(parts) for parts in zip(*waiting, strict=True))
+        while len(pooled) < len(store) and counts[len(pooled)] <= len(logits):
+            n = counts[len(pooled)]
+            pooled.append(pool_windows(logits[:n], shares[:n]))
+            logits, shares = logits[n:], shares[n:]
+        waiting = [(logits, shares)]
         if on_progress:
             on_progress(len(pooled), len(store))
     return np.stack(pooled)
 
 
-def _window_batches(
-    store: WaveformStore, n_samples: int, batch_size: int
-) -> Iterator[tuple[Waveform, list[int]]]:
-    """Windows of whole clips, about `batch_size` at a time, and how many each clip has."""
-    windows: list[Waveform] = []
-    for index in range(len(store)):
-        windows.append(split_windows(store.waveform(index), n_samples))
-        if sum(map(len, windows)) >= batch_size or index == len(store) - 1:
-            yield np.concatenate(windows), [len(w) for w in windows]
-            windows = []
+def _batches(store: WaveformStore, n_samples: int, batch_size: int) -> Iterator[Waveform]:
+    """The windows of all clips, `batch_size` at a time."""
+    batch: list[Waveform] = []
+    for i in range(len(store)):
+        for window in stream_windows(_blocks(store, i), _length(store, i), n_samples):
+            batch.append(window)
+            if len(batch) == batch_size:
+                yield np.stack(batch)
+                batch = []
+    if batch:
+        yield np.stack(batch)
+
+
+def _length(store: WaveformStore, i: int) -> int:
+    return int(store.offsets[i + 1] - store.offsets[i])
+
+
+def _blocks(store: WaveformStore, i: int) -> Iterator[Waveform]:
+    start, end = int(store.offsets[i]), int(store.offsets[i + 1])
+    for at in range(start, end, _BLOCK_SAMPLES):
+        yield np.array(store.samples[at : min(end, at + _BLOCK_SAMPLES)], np.float32)
 
 
 def score_store(

@@ -1,4 +1,4 @@
-"""From logits to classes to an accuracy with its uncertainty (numpy only)."""
+"""From logits to classes to an accuracy, and two accuracies against each other (numpy only)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.errors import InputError
+from gmme_edge.statistics import Z_95, Interval, mcnemar_exact, wilson_interval
 
-Interval = tuple[float, float]
-_Z = 1.959964
+_LEAST_SHARE = 0.1  # of the sound of the window with the most
 
 
 @dataclass(frozen=True)
@@ -107,49 +107,6 @@ class Score:
         }
 
 
-def wilson_interval(correct: int, n: int, z: float = _Z) -> Interval:
-    """Wilson's score interval of a proportion; honest near 0 and 1, where clips are few."""
-    if n == 0:
-        return 0.0, 1.0
-    p = correct / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def t_interval(values: Sequence[float]) -> Interval | None:
-    """Student's 95 % interval of the mean of `values`; None for fewer than two.
-
-    Over the folds of a cross-validation it is a guide rather than a guarantee: the training sets
-    overlap (Bengio and Grandvalet 2004), so folds vary less than independent runs would.
-    """
-    if len(values) < 2:
-        return None
-    half = _t_quantile(len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    mean = float(np.mean(values))
-    return mean - half, mean + half
-
-
-def _t_quantile(df: int, within: float = 0.95) -> float:
-    """The t with P(-t < T < t) = `within`, by bisection."""
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _t_within(middle, df) < within else (low, middle)
-    return math.sqrt(df) * math.tan(low)
-
-
-def _t_within(angle: float, df: int) -> float:
-    """P(|T| < √df·tan(angle)) for a whole df (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
-    odd = df % 2
-    total, term = 0.0, math.cos(angle) if odd else 1.0
-    for k in range(2 + odd, df + 1, 2):
-        total += term
-        term *= (k - 1) / k * math.cos(angle) ** 2
-    total *= math.sin(angle)
-    return 2 / math.pi * (angle + total) if odd else total
-
-
 @dataclass(frozen=True)
 class PairedTest:
     """Two classifiers on the same `n` clips.
@@ -205,22 +162,12 @@ def paired_test(first: Predictions, second: Predictions) -> PairedTest:
 
 def _paired(n: int, only_first: int, only_second: int) -> PairedTest:
     b, c = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
-    half = _Z * math.sqrt((b + c - (b - c) ** 2) / (n + 2))
+    half = Z_95 * math.sqrt((b + c - (b - c) ** 2) / (n + 2))
     interval = max(-1.0, c - b - half), min(1.0, c - b + half)
     return PairedTest(
         n, (only_second - only_first) / n if n else 0.0, interval, only_first, only_second,
         mcnemar_exact(only_first, only_second),
     )  # fmt: skip
-
-
-def mcnemar_exact(only_first: int, only_second: int) -> float:
-    """Two-sided p-value: of `only_first` + `only_second` fair coins, a split at least as uneven."""
-    n = only_first + only_second
-    tail = ways = 1
-    for k in range(min(only_first, only_second)):
-        ways = ways * (n - k) // (k + 1)
-        tail += ways
-    return float(min(1.0, 2 * tail / 2**n))
 
 
 def score(
@@ -248,6 +195,24 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     return probabilities
 
 
-def pool_windows(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """A clip's probabilities from those of its windows: ``(windows, classes)`` → ``(classes,)``."""
+def pool_windows(
+    logits: NDArray[np.floating], sound_share: NDArray[np.floating] | None = None
+) -> NDArray[np.float64]:
+    """A clip's probabilities from those of its windows: ``(windows, classes)`` → ``(classes,)``.
+
+    A window votes where it holds at least a tenth as much sound as the window with the most. So
+    pauses do not vote, nor does the last moment of a sound at a window's edge; where no window
+    holds sound, all vote. This is the only such rule: the runtime, the commands and whatever judges
+    a precision pool by it.
+
+    Args:
+        sound_share: how much of each window is sound; see `gmme_edge.audio.sound_share`.
+    """
+    if sound_share is not None:
+        logits = logits[voting(sound_share)]
     return np.asarray(softmax(logits).mean(axis=0))
+
+
+def voting(sound_share: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which windows `pool_windows` hears; ``(windows,)`` → ``(windows,)``."""
+    return np.asarray(sound_share >= _LEAST_SHARE * sound_share.max())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,12 @@ from gmme_edge.errors import InputError
 from gmme_edge.evaluation import clip_names, predict_store, score_store
 from gmme_edge.scoring import (
     Predictions,
-    mcnemar_exact,
     paired_test,
     pool_windows,
     score,
     softmax,
-    t_interval,
-    wilson_interval,
 )
+from gmme_edge.statistics import mcnemar_exact, t_interval, wilson_interval
 
 
 def test_score_by_hand() -> None:
@@ -148,6 +147,32 @@ def test_softmax_and_pooling() -> None:
     np.testing.assert_allclose(pool_windows(logits), [0.375, 0.625], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        ([1.0, 0.0], [0.25, 0.75]),  # silence does not vote
+        ([1.0, 0.09], [0.25, 0.75]),  # nor the last moment of a sound
+        ([0.02, 0.02], [0.375, 0.625]),  # of short sounds all do
+        ([0.0, 0.0], [0.375, 0.625]),  # and so of silence alone
+    ],
+)
+def test_windows_without_sound_do_not_vote(shares: list[float], expected: list[float]) -> None:
+    logits = np.array([[0.0, math.log(3.0)], [1.0, 1.0]], np.float32)
+    np.testing.assert_allclose(pool_windows(logits, np.array(shares)), expected, rtol=1e-6)
+
+
+def test_predict_store_lets_silence_not_vote() -> None:
+    """A clip of two windows: the first, of ones, is class 1; the second, of zeros, class 0."""
+    store = replace(make_store([4, 8], [0, 1]), samples=np.array([0] * 4 + [1] * 4 + [0] * 4, "f4"))
+
+    def predict(batch: np.ndarray) -> np.ndarray:
+        return 9 * np.stack([1 - batch[:, 0], batch[:, 0]], axis=1)
+
+    for batch_size in (1, 2, 3):
+        found = predict_store(predict, store, 4, batch_size)
+        np.testing.assert_allclose(found, softmax(np.array([[9.0, 0], [0, 9]])))
+
+
 def make_store(lengths: list[int], labels: list[int]) -> WaveformStore:
     """Clip i holds the value i everywhere."""
     return WaveformStore(
@@ -169,7 +194,7 @@ def test_predict_store_pools_windows_clip_by_clip() -> None:
         return np.where(index[:, None] == [0, 1, 2], 5.0, 0.0).astype(np.float32)
 
     expected = softmax(np.array([[5.0, 0, 0], [0, 5, 0], [0, 0, 5], [0, 0, 0]]))
-    for batch_size, batches in ((1, [1, 3, 1, 2]), (4, [4, 3]), (99, [7])):
+    for batch_size, batches in ((1, [1] * 7), (4, [4, 3]), (99, [7])):
         seen.clear()
         done.clear()
         got = predict_store(predict, store, 4, batch_size, lambda *d: done.append(d))

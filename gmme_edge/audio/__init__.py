@@ -12,7 +12,7 @@ Training, evaluation and the device use these same functions, so that they canno
 
 from __future__ import annotations
 
-from gmme_edge.audio.level import SOUND_DBFS, has_sound, is_silent, peak_dbfs
+from gmme_edge.audio.level import SOUND_DBFS, has_sound, is_silent, peak_dbfs, sound_share
 from gmme_edge.audio.recording import AUDIO_SUFFIXES, Recording, read_audio
 from gmme_edge.audio.resampling import Resampler, check_rate, resample
 from gmme_edge.audio.samples import AudioWarning, Waveform, to_mono, to_samples
@@ -31,6 +31,7 @@ __all__ = [
     "peak_dbfs",
     "read_audio",
     "resample",
+    "sound_share",
     "split_windows",
     "stream_windows",
     "to_mono",

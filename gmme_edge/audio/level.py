@@ -13,12 +13,20 @@ from numpy.typing import NDArray
 
 SOUND_DBFS = -80.0
 _SOUND = 10 ** (SOUND_DBFS / 20)
+_FRAME_SAMPLES = 32
 _FLOOR = 1e-12  # -240 dB, what digital silence counts as
 
 
 def has_sound(waveforms: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Along the last axis; ``(n,)`` → ``()``, ``(windows, n)`` → ``(windows,)``."""
     return np.asarray(_peak(waveforms) >= _SOUND)
+
+
+def sound_share(waveforms: NDArray[np.floating]) -> NDArray[np.float64]:
+    """How much of each is sound, 0 to 1, in frames of 32 samples; the shapes of `has_sound`."""
+    frames = np.arange(0, waveforms.shape[-1], _FRAME_SAMPLES)
+    peaks = np.maximum.reduceat(np.abs(waveforms), frames, axis=-1)
+    return np.asarray((peaks >= _SOUND).mean(axis=-1))
 
 
 def peak_dbfs(waveforms: NDArray[np.floating]) -> NDArray[np.float64]:

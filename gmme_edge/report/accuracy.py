@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gmme_edge.errors import UsageError
 from gmme_edge.profiling.statistics import Interval
 from gmme_edge.report.documents import AccuracyResult
-from gmme_edge.scoring import wilson_interval
+from gmme_edge.statistics import wilson_interval
 
 Key = tuple[str, str, int]
 

@@ -10,7 +10,8 @@ from typing import Any
 from gmme_edge.errors import InputError
 from gmme_edge.files import read_json
 from gmme_edge.report.documents import SCHEMA
-from gmme_edge.scoring import Interval, PairedTest, Predictions, paired_test, t_interval
+from gmme_edge.scoring import PairedTest, Predictions, paired_test
+from gmme_edge.statistics import Interval, t_interval
 
 _WANTED = "result of `gmme-edge evaluate -o` or of `gmme-edge train --folds`"
 

@@ -2,82 +2,119 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gmme_edge.audio import read_audio, resample, split_windows, to_mono
+from gmme_edge.audio import (
+    Recording,
+    Waveform,
+    check_rate,
+    resample,
+    sound_share,
+    stream_windows,
+    to_mono,
+    to_samples,
+    window_starts,
+)
+from gmme_edge.audio.windows import tame
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError
+from gmme_edge.runtime.analysis import Analysis, Prediction, Ranking
 from gmme_edge.runtime.backends import open_session
 from gmme_edge.runtime.engines.cache import Rebuild
-from gmme_edge.runtime.parity import run_in_batches
 from gmme_edge.runtime.session import Outputs, Session
-from gmme_edge.scoring import pool_windows
 
+__all__ = ["Analysis", "Classifier", "Prediction", "Ranking", "load"]
 
-@dataclass(frozen=True)
-class Prediction:
-    """One class and its probability, 0 to 1."""
-
-    label: str
-    probability: float
+_BATCH = 4  # windows of one call of the engine
 
 
 class Classifier:
     """A network ready to listen. Use it as a context manager, or `close()` it.
 
+    It may be called from several threads at once, and awaited (`aclassify`). A waveform is
+    ``(samples,)`` or ``(samples, channels)``: floating point of any level, or integers, which are
+    scaled by their type. Shorter ones than a window are zero-padded; longer ones become equally
+    spaced windows, and those that hold sound are averaged (`gmme_edge.scoring.pool_windows`).
+
     Attributes:
         labels: class names in the order of `probabilities`.
         sample_rate_hz: the model's own rate; other rates are resampled to it.
+        window_samples: what the network sees at once, at `sample_rate_hz`.
+        hop: how far windows of a long recording are apart at most, in samples.
         precision: the one that runs, such as ``int8-ort``.
+
+    Every call raises:
+        AudioError: a waveform that is empty, has other axes, or NaN or infinite samples.
+        UsageError: no waveform at all, or a rate that is no number.
     """
 
     def __init__(self, bundle: Bundle, session: Session) -> None:
-        self._session = session
-        self._n_samples = bundle.manifest.model.n_samples
+        spec = bundle.manifest.model
+        self._session, self._name = session, spec.name
+        # ONNX Runtime serves several threads at once; other engines one after the other.
+        self._lock = nullcontext() if session.backend.startswith("ort-") else Lock()
         self.labels = bundle.manifest.labels
-        self.sample_rate_hz = bundle.manifest.model.sample_rate_hz
+        self.sample_rate_hz = spec.sample_rate_hz
+        self.window_samples = self.hop = spec.n_samples
         self.precision = session.precision
 
-    def probabilities(
-        self, waveform: NDArray[np.floating], sample_rate_hz: int
-    ) -> NDArray[np.float64]:
-        """Probability per class, shape ``(n_classes,)``.
+    def __repr__(self) -> str:
+        return (
+            f"<Classifier {self._name}: {len(self.labels)} classes, {self.precision} on "
+            f"{self._session.backend}, windows of {self.window_samples} samples at "
+            f"{self.sample_rate_hz} Hz>"
+        )
 
-        Args:
-            waveform: ``(samples,)`` or ``(samples, channels)`` in floating point; any level,
-                since the graph scales each window to its peak. Shorter ones are zero-padded;
-                for longer ones the probabilities of equally spaced windows are averaged.
+    def __call__(self, waveform: object, sample_rate_hz: int, top_k: int = 5) -> Ranking:
+        """The `top_k` most probable classes, best first; `Ranking.silent` flags silence."""
+        return self.analyze(waveform, sample_rate_hz).rank(top_k)
 
-        Raises:
-            AudioError: empty, another number of axes, or NaN or infinite samples.
-            UsageError: integers; divide 16-bit samples by 32768 first.
-        """
-        return pool_windows(self._run(waveform, sample_rate_hz)["logits"])
+    async def aclassify(self, waveform: object, sample_rate_hz: int, top_k: int = 5) -> Ranking:
+        """As a call, in another thread, so that an event loop goes on meanwhile."""
+        work = functools.partial(self, waveform, sample_rate_hz, top_k)
+        return await asyncio.get_running_loop().run_in_executor(None, work)
 
-    def __call__(
-        self, waveform: NDArray[np.floating], sample_rate_hz: int, top_k: int = 5
-    ) -> list[Prediction]:
-        """The `top_k` most probable classes, best first; arguments as for `probabilities`."""
-        return self._rank(self.probabilities(waveform, sample_rate_hz), top_k)
+    def batch(
+        self, waveforms: Sequence[object], sample_rate_hz: int, top_k: int = 5
+    ) -> list[Ranking]:
+        """Several recordings of one rate, each as a call; their windows share the engine's runs."""
+        return [found.rank(top_k) for found in self._analyze_all(waveforms, sample_rate_hz)]
 
-    def classify_file(self, path: str | Path, top_k: int = 5) -> list[Prediction]:
-        """As a call, for any file that libsndfile reads."""
-        waveform = read_audio(Path(path), self.sample_rate_hz)
-        return self(waveform, self.sample_rate_hz, top_k)
+    def probabilities(self, waveform: object, sample_rate_hz: int) -> NDArray[np.float64]:
+        """Probability per class, shape ``(n_classes,)``."""
+        return self.analyze(waveform, sample_rate_hz).probabilities
 
-    def embedding(self, waveform: NDArray[np.floating], sample_rate_hz: int) -> NDArray[np.float32]:
+    def embedding(self, waveform: object, sample_rate_hz: int) -> NDArray[np.float32]:
         """The class token before the last layer, averaged over windows; ``(embed_dim,)``."""
-        outputs = self._run(waveform, sample_rate_hz)
-        if "embedding" not in outputs:
-            raise UsageError(
-                "This bundle has no embedding output.", fix="export again without --no-embedding."
-            )
-        return np.asarray(outputs["embedding"].mean(axis=0))
+        return self.analyze(waveform, sample_rate_hz).embedding
+
+    def embed(self, waveforms: Sequence[object], sample_rate_hz: int) -> NDArray[np.float32]:
+        """`embedding` of several recordings of one rate; ``(n, embed_dim)``."""
+        return np.stack([a.embedding for a in self._analyze_all(waveforms, sample_rate_hz)])
+
+    def analyze(self, waveform: object, sample_rate_hz: int) -> Analysis:
+        """Everything that is found, window by window."""
+        return self._analyze_all([waveform], sample_rate_hz)[0]
+
+    def classify_file(self, path: str | Path, top_k: int = 5) -> Ranking:
+        """As a call, for any file that libsndfile reads."""
+        return self.analyze_file(path).rank(top_k)
+
+    def analyze_file(self, path: str | Path) -> Analysis:
+        """As `analyze`; the file is decoded in blocks, so memory does not grow with its length."""
+        recording = Recording(Path(path), self.sample_rate_hz)
+        windows = stream_windows(recording.blocks(), recording.n_samples, self.window_samples)
+        return self._analysis(recording.n_samples, *self._run(windows), tuple(recording.notes))
 
     def close(self) -> None:
         self._session.close()
@@ -91,21 +128,50 @@ class Classifier:
     ) -> None:  # fmt: skip
         self.close()
 
-    def _run(self, waveform: NDArray[np.floating], sample_rate_hz: int) -> Outputs:
-        samples = np.asarray(waveform)
-        if not np.issubdtype(samples.dtype, np.floating):
-            raise UsageError(
-                f"The waveform's samples are {samples.dtype}.", "floating point from -1 to 1.",
-                "divide 16-bit samples by 32768.",
-            )  # fmt: skip
-        mono = resample(to_mono(samples), sample_rate_hz, self.sample_rate_hz)
-        return run_in_batches(self._session, split_windows(mono, self._n_samples))
+    def _analyze_all(self, waveforms: Sequence[object], sample_rate_hz: int) -> list[Analysis]:
+        rate_hz = check_rate(sample_rate_hz)
+        mono = [resample(to_mono(to_samples(w)), rate_hz, self.sample_rate_hz) for w in waveforms]
+        if not mono:
+            raise UsageError("There are no waveforms.", "at least one.")
+        windows = (w for m in mono for w in stream_windows([m], len(m), self.window_samples))
+        outputs, sound = self._run(windows)
+        counts = [len(window_starts(len(m), self.window_samples)) for m in mono]
+        ends = np.cumsum(counts)
+        return [
+            self._analysis(
+                len(m),
+                {name: v[end - n : end] for name, v in outputs.items()},
+                sound[end - n : end],
+            )
+            for m, n, end in zip(mono, counts, ends)  # noqa: B905
+        ]
 
-    def _rank(self, probabilities: NDArray[np.float64], top_k: int) -> list[Prediction]:
-        if top_k < 1:
-            raise UsageError(f"top_k is {top_k}.", "at least 1.")
-        best = np.argsort(-probabilities, kind="stable")[:top_k]
-        return [Prediction(self.labels[i], float(probabilities[i])) for i in best]
+    def _run(self, windows: Iterator[Waveform]) -> tuple[Outputs, NDArray[np.float64]]:
+        """All outputs for windows that arrive one by one, and how much of each is sound."""
+        found: dict[str, list[NDArray[np.float32]]] = {}
+        sound: list[NDArray[np.float64]] = []
+        while batch := list(islice(windows, _BATCH)):
+            stacked = np.stack(batch)
+            sound.append(sound_share(stacked))
+            with self._lock:
+                outputs = self._session.run(tame(stacked))
+            for name, values in outputs.items():
+                found.setdefault(name, []).append(values)
+        return {name: np.concatenate(v) for name, v in found.items()}, np.concatenate(sound)
+
+    def _analysis(
+        self, length: int, outputs: Outputs, sound: NDArray[np.float64], notes: Iterable[str] = ()
+    ) -> Analysis:
+        return Analysis(
+            labels=self.labels,
+            starts_s=window_starts(length, self.window_samples) / self.sample_rate_hz,
+            window_s=self.window_samples / self.sample_rate_hz,
+            duration_s=length / self.sample_rate_hz,
+            sound_share=sound,
+            logits=outputs["logits"],
+            embeddings=outputs.get("embedding"),
+            notes=tuple(notes),
+        )
 
 
 def load(

@@ -16,7 +16,8 @@ from gmme_edge.evaluation import score_store
 from gmme_edge.files import sha256_of
 from gmme_edge.models.checkpoint import WEIGHTS
 from gmme_edge.models.eat import torch_predictor
-from gmme_edge.scoring import Interval, Predictions, t_interval, wilson_interval
+from gmme_edge.scoring import Predictions
+from gmme_edge.statistics import Interval, t_interval, wilson_interval
 from gmme_edge.training.run.journal import METRICS, read_metrics
 from gmme_edge.training.run.loop import Trainer
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gmme_edge.errors import UsageError
-from gmme_edge.scoring import Predictions, wilson_interval
+from gmme_edge.scoring import Predictions
+from gmme_edge.statistics import wilson_interval
 from gmme_edge.training.cross_validation import (
     FoldResult,
     cross_validation_document,
