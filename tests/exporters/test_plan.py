@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ from gmme_edge.cli.app import app
 from gmme_edge.errors import UsageError
 from gmme_edge.profiling.latency import LatencyRow
 from gmme_edge.report.documents import LatencyResult, load_result
-from gmme_exporters.board import device_script
+from gmme_exporters.board.assemble import device_script
 from gmme_exporters.board.plan import PAGE, SCRIPT, check_plan, write_plan
 from tests.artifacts import edit_manifest, small_checkpoint
 from tests.bundles import OPSET, WEIGHTS, make_bundle
@@ -61,12 +62,19 @@ class Device:
         (self.packages / "standin.json").write_text(json.dumps(settings))
         (self.packages / "calls.log").write_text("")
 
-    def run(self, *options: str, fail: str = "", version: str = "10.3.0") -> Any:  # noqa: ANN401
+    @property
+    def environment(self) -> dict[str, str]:
+        cache = str(self.folder.parent / "cache")
+        return {**os.environ, "OPENBLAS_NUM_THREADS": "1", "XDG_CACHE_HOME": cache}
+
+    def run(
+        self, *options: str, fail: str = "", version: str = "10.3.0", isolated: bool = True
+    ) -> Any:  # noqa: ANN401
         self.set(fail, version)
+        flags = ["-I"] if isolated else []
         done = subprocess.run(
-            [self.python / "bin/python", "-I", SCRIPT, *QUICK, *options],
-            cwd=self.folder, capture_output=True, text=True, check=False,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            [self.python / "bin/python", *flags, SCRIPT, *QUICK, *options],
+            cwd=self.folder, capture_output=True, text=True, check=False, env=self.environment,
         )  # fmt: skip
         assert "Traceback" not in done.stderr, done.stderr
         return done
@@ -91,7 +99,7 @@ def device(python: Path, tmp_path: Path) -> Device:
 
 
 def test_the_script_is_python_3_8_and_needs_nothing_of_this_package() -> None:
-    source = Path(device_script.__file__).read_text(encoding="utf-8")
+    source = device_script()
     tree = ast.parse(source, feature_version=(3, 8))
     imported = {
         name.partition(".")[0]
@@ -179,7 +187,8 @@ def test_control_c_ends_a_build_at_once_and_leaves_nothing(device: Device) -> No
     device.set("slow", "10.3.0")
     process = subprocess.Popen(
         [device.python / "bin/python", "-I", SCRIPT], cwd=device.folder, stderr=subprocess.PIPE,
-        text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        text=True, env=device.environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     with process:
         assert process.stderr is not None
@@ -243,6 +252,83 @@ def test_golden_vectors_that_are_none(device: Device) -> None:
     assert done.returncode == 3 and "golden.npz" in done.stderr and not device.results
 
 
+def test_golden_vectors_that_the_manifest_does_not_list_are_not_read(device: Device) -> None:
+    edit_manifest(device.folder, lambda v: v["files"].pop())
+    done = device.run("--precision", "fp32")
+    assert done.returncode == 3 and "lists no golden vectors" in done.stderr
+
+
+def test_timings_outlive_a_failed_memory_measurement(device: Device) -> None:
+    done = device.run(fail="child")
+    assert done.returncode == 7 and "memory of fp32" in done.stderr, done.stderr
+    (path,) = device.results
+    result = load_result(path)
+    assert isinstance(result, LatencyResult)
+    assert [(row.precision, len(row.samples_ms)) for row in result.rows] == [
+        ("fp32", 5),
+        ("fp16", 5),
+    ]
+    assert set(json.loads(path.read_text())["failures"]) == {"memory of fp32", "memory of fp16"}
+
+
+def test_timings_of_the_others_outlive_a_network_that_fails_late(device: Device) -> None:
+    done = device.run("--repetitions", "30", fail="late")
+    assert done.returncode == 7 and "fp16: TensorRT failed to run" in done.stderr, done.stderr
+    assert [row.precision for row in load_result(device.results[0]).rows] == ["fp32"]  # type: ignore[union-attr]
+
+
+def test_timings_outlive_a_result_that_cannot_be_written(device: Device) -> None:
+    (device.folder / "results").write_text("a file")
+    done = device.run("--precision", "fp32")
+    assert done.returncode == 3 and "on standard output" in done.stderr
+    assert len(json.loads(done.stdout)["rows"]) == 1
+
+
+def test_an_engine_that_came_with_the_folder_is_never_loaded(device: Device) -> None:
+    """Its sidecar may say anything but what this device's own key sealed."""
+    assert device.run("--precision", "fp32").returncode == 0
+    engine = device.folder / "engines" / "model.fp32.batch1.engine"
+    sidecar = engine.with_name(engine.name + ".json")
+    mine, seal = engine.read_bytes(), json.loads(sidecar.read_text())
+    shutil.rmtree(device.folder.parent / "cache")  # as if another device had built it
+    done = device.run("--precision", "fp32")
+    assert done.returncode == 0 and "is not of this device" in done.stderr
+    assert [call for call in device.calls if call.startswith("build")]
+    planted = b"plan of an attacker"
+    for described in (seal, {**seal, "sha256": hashlib.sha256(planted).hexdigest()}, {}, [], 1):
+        engine.write_bytes(planted)
+        sidecar.write_text(json.dumps(described))
+        assert device.run("--precision", "fp32").returncode == 0
+        assert "deserialize plan of an attacker" not in device.calls
+        assert engine.read_bytes() == mine
+
+
+def test_modules_beside_the_script_do_not_run(device: Device) -> None:
+    for name in ("numpy", "tensorrt", "json", "argparse", "hmac"):
+        (device.folder / f"{name}.py").write_text("raise SystemExit('planted')")
+    done = device.run("--precision", "fp32", isolated=False)
+    assert done.returncode == 0 and "planted" not in done.stderr, done.stderr
+
+
+def test_an_old_python_is_told_so(device: Device) -> None:
+    """It must parse the whole script first, which real ones are asked where they are installed."""
+    script = device.folder / SCRIPT
+    code = f"import sys; sys.version_info = (3, 6, 15); exec(open({str(script)!r}).read())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 7 and "Python 3.6 is too old" in done.stderr, done.stderr
+    assert "annotations" not in {
+        alias.name
+        for node in ast.walk(ast.parse(script.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }  # Python 3.6 does not know this feature, and stops before the first line
+    for old in ("3.6.15", "3.7.16"):
+        python = Path.home() / ".pyenv" / "versions" / old / "bin" / "python"
+        if python.exists():
+            done = subprocess.run([python, script], capture_output=True, text=True, check=False)
+            assert done.returncode == 7 and "is too old" in done.stderr, done.stderr
+
+
 def test_unknown_precisions_and_numbers_are_usage_errors(device: Device) -> None:
     assert device.run("--precision", "fp8").returncode == 2
     assert device.run("--batch", "0").returncode == 2
@@ -261,7 +347,7 @@ def test_the_export_writes_a_whole_plan(root: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [*words, "--plan", "jetson"])
     assert result.exit_code == 0, result.stderr
     assert f"python3 {SCRIPT}" in result.stdout
-    assert (out / SCRIPT).read_bytes() == Path(device_script.__file__).read_bytes()
+    assert (out / SCRIPT).read_text(encoding="utf-8") == device_script()
     bundle = Bundle.open(out)
     bundle.check_files()
     assert bundle.find("model", "fp32").opset == 16 < OPSET

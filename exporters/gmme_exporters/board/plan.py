@@ -9,7 +9,7 @@ from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.bundle.precisions import TENSORRT, runs_on
 from gmme_edge.errors import UsageError
 from gmme_edge.files import write_text
-from gmme_exporters.board import device_script
+from gmme_exporters.board.assemble import device_script
 from gmme_exporters.tensorrt.build import EngineOptions
 from gmme_exporters.tensorrt.trtexec import trtexec_command
 
@@ -66,7 +66,7 @@ def write_plan(bundle: Bundle) -> Path:
     They are not among the manifest's files: the bundle is the same with and without them.
     """
     script = bundle.path / SCRIPT
-    write_text(script, Path(device_script.__file__).read_text(encoding="utf-8"))
+    write_text(script, device_script())
     page = _PAGE.format(
         name=bundle.manifest.model.name, script=SCRIPT, commands=_trtexec_lines(bundle)
     )
