@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.complexity import count
 from gmme_edge.errors import UsageError
+from gmme_edge.fields import Count, Positive, Sha256, Text
 from gmme_edge.profiling.inputs import golden_batch
 from gmme_edge.profiling.memory import Memory, measure_memory
-from gmme_edge.profiling.statistics import Interval, median_interval
+from gmme_edge.profiling.statistics import percentile_interval
 from gmme_edge.runtime.backends import open_session
 from gmme_edge.runtime.engines.cache import Rebuild
 from gmme_edge.runtime.session import Session
+from gmme_edge.statistics import Interval
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,11 @@ class Target:
             raise UsageError(
                 f"A batch of {self.batch} on {self.threads} threads.", "at least 1 of each."
             )
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of the checkpoint that the bundle was exported from; empty where it is not known."""
+        return str(self.bundle.manifest.provenance.get("checkpoint_sha256") or "")
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,21 @@ class LatencySettings:
 
 
 @dataclass(frozen=True)
+class LatencyStatistics:
+    """What follows from the samples of a row, for readers of the file."""
+
+    min_ms: Positive
+    median_ms: Positive
+    median_interval_ms: Interval
+    p90_ms: Positive
+    p90_interval_ms: Interval
+    p99_ms: Positive
+    p99_interval_ms: Interval
+    throughput_clips_per_s: Positive
+    real_time_factor: Positive
+
+
+@dataclass(frozen=True)
 class LatencyRow:
     """The measurement of one target; the statistics follow from `samples_ms`.
 
@@ -69,23 +94,27 @@ class LatencyRow:
         samples_ms: time of each call, all clips of the batch together; sample i of every row of
             one run was taken in the same repetition.
         peak_memory_bytes, baseline_memory_bytes: see `memory.Memory`.
+        weights_sha256: of the trained weights, whatever the precision; so is `labels_sha256` of
+            the class names. Both are empty in files of before they were recorded.
     """
 
-    model: str
-    bundle: str
-    d_params: int
-    t_params: int
-    gflops: float
-    n_classes: int
-    clip_s: float
-    backend: str
-    precision: str
-    threads: int | None
-    batch: int
-    size_bytes: int
-    peak_memory_bytes: int
-    baseline_memory_bytes: int
-    samples_ms: tuple[float, ...]
+    model: Text
+    bundle: Text
+    d_params: Count
+    t_params: Count
+    gflops: Positive
+    n_classes: Count
+    clip_s: Positive
+    backend: Text
+    precision: Text
+    threads: Count | None
+    batch: Count
+    size_bytes: Count
+    peak_memory_bytes: Count
+    baseline_memory_bytes: Count
+    samples_ms: Annotated[tuple[Positive, ...], Meta(min_length=1)]
+    weights_sha256: Sha256 = ""
+    labels_sha256: Sha256 = ""
 
     @property
     def min_ms(self) -> float:
@@ -106,7 +135,11 @@ class LatencyRow:
     @cached_property
     def median_interval_ms(self) -> Interval:
         """The 95 % bootstrap interval of the median."""
-        return median_interval(self.samples_ms)
+        return percentile_interval(self.samples_ms, 50)
+
+    @cached_property
+    def p90_interval_ms(self) -> Interval:
+        return percentile_interval(self.samples_ms, 90)
 
     @property
     def throughput_clips_per_s(self) -> float:
@@ -117,20 +150,26 @@ class LatencyRow:
         """Seconds of audio handled per second of computing: above 1 keeps up with a microphone."""
         return self.throughput_clips_per_s * self.clip_s
 
+    @property
+    def statistics(self) -> LatencyStatistics:
+        return LatencyStatistics(
+            min_ms=self.min_ms,
+            median_ms=self.median_ms,
+            median_interval_ms=self.median_interval_ms,
+            p90_ms=self.p90_ms,
+            p90_interval_ms=self.p90_interval_ms,
+            p99_ms=self.p99_ms,
+            p99_interval_ms=percentile_interval(self.samples_ms, 99),
+            throughput_clips_per_s=self.throughput_clips_per_s,
+            real_time_factor=self.real_time_factor,
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """The fields and the statistics, as JSON values."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {
-            **values,
-            "min_ms": self.min_ms,
-            "median_ms": self.median_ms,
-            "median_interval_ms": list(self.median_interval_ms),
-            "p90_ms": self.p90_ms,
-            "p99_ms": self.p99_ms,
-            "throughput_clips_per_s": self.throughput_clips_per_s,
-            "real_time_factor": self.real_time_factor,
-            "samples_ms": list(self.samples_ms),
-        }
+        """The fields and the statistics, as JSON values; the samples come last."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        samples = list(values.pop("samples_ms"))
+        figures = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self.statistics).items()}
+        return {**values, **figures, "samples_ms": samples}
 
 
 def measure(
@@ -147,7 +186,7 @@ def measure(
 
     Args:
         on_progress: called with (calls made, calls in all).
-        rebuild: leave to build engines that a bundle lacks.
+        rebuild: may build engines that a bundle lacks.
 
     Raises:
         UsageError: no target, or a precision or backend that there is not.
@@ -215,4 +254,11 @@ def _row(target: Target, memory: Memory, samples_ms: Sequence[float]) -> Latency
         peak_memory_bytes=memory.peak_bytes,
         baseline_memory_bytes=memory.baseline_bytes,
         samples_ms=tuple(samples_ms),
+        weights_sha256=target.weights_sha256,
+        labels_sha256=hash_labels(target.bundle.manifest.labels),
     )
+
+
+def hash_labels(labels: Sequence[str]) -> str:
+    """What tells apart two networks with the same weights' shapes and other classes."""
+    return hashlib.sha256(json.dumps(list(labels)).encode()).hexdigest()

@@ -6,16 +6,19 @@ import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import to_builtins
 
 from gmme_edge.blocks import block_of
 from gmme_edge.bundle.bundle import Bundle
-from gmme_edge.errors import UsageError
+from gmme_edge.errors import PlatformError, UsageError
+from gmme_edge.fields import Count, NotNegative, Sha256, Text
 from gmme_edge.profiling.inputs import golden_batch
+from gmme_edge.profiling.latency import LatencySettings, Target
 from gmme_edge.runtime.onnxruntime import OnnxRuntimeSession
 
 ENGINE_BLOCK = "engine"
@@ -29,21 +32,22 @@ _ORDER = ("input", "stem", "stage", "head", ENGINE_BLOCK)
 class LayerTime:
     """One node as the engine runs it, fusions included; `median_ms` is over the timed calls."""
 
-    name: str
-    operator: str
-    block: str
-    median_ms: float
+    name: Text
+    operator: Text
+    block: Text
+    median_ms: NotNegative
 
 
 @dataclass(frozen=True)
 class LayerProfile:
     """The nodes of one precision of a bundle in the order in which they ran."""
 
-    bundle: str
-    precision: str
-    threads: int | None
-    batch: int
+    bundle: Text
+    precision: Text
+    threads: Count | None
+    batch: Count
     layers: tuple[LayerTime, ...]
+    weights_sha256: Sha256 = ""
 
     @property
     def total_ms(self) -> float:
@@ -66,7 +70,7 @@ class LayerProfile:
         return dict(sums)
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "total_ms": self.total_ms, "blocks_ms": self.blocks_ms()}
+        return {**to_builtins(self), "total_ms": self.total_ms, "blocks_ms": self.blocks_ms()}
 
 
 def _position(block: str) -> tuple[int, str]:
@@ -74,30 +78,58 @@ def _position(block: str) -> tuple[int, str]:
 
 
 def profile_layers(
-    bundle: Bundle, precision: str, threads: int | None = 1, batch: int = 1,
-    warmup: int = 5, repetitions: int = 30,
-) -> LayerProfile:  # fmt: skip
+    target: Target, settings: LatencySettings = LatencySettings(5, 30)
+) -> LayerProfile:
     """Time every node of one precision on ``ort-cpu``.
 
     Profiling costs a few microseconds per node: compare parts of one profile with each other, and
     take whole networks' latencies from `latency.measure`.
 
     Raises:
-        UsageError: no repetition, or the bundle lacks this precision.
+        UsageError: another backend, or the bundle lacks this precision.
+        PlatformError: the engine's trace could not be written, for want of room.
     """
-    if repetitions < 1 or warmup < 0:
-        raise UsageError(f"{repetitions} repetitions after {warmup} calls.", "at least 1, and 0.")
-    clips = golden_batch(bundle, batch)
+    if target.backend != "ort-cpu":
+        raise UsageError(f"Layers on {target.backend}.", "ort-cpu.", "see engine-info for engines.")
+    bundle, precision = target.bundle, target.precision
+    clips = golden_batch(bundle, target.batch)
     with tempfile.TemporaryDirectory() as scratch:
         session = OnnxRuntimeSession(
-            bundle, "ort-cpu", precision, threads, profile_prefix=Path(scratch) / "profile"
+            bundle,
+            target.backend,
+            precision,
+            target.threads,
+            profile_prefix=Path(scratch) / "profile",
         )
-        for _ in range(warmup + repetitions):
-            session.run(clips)
-        events = json.loads(session.end_profiling().read_text())
-        session.close()
-    layers = _layers(events, warmup)
-    return LayerProfile(bundle.path.resolve().name, precision, threads, batch, layers)
+        try:
+            for _ in range(settings.warmup + settings.repetitions):
+                session.run(clips)
+            events = _read_trace(session.end_profiling())
+        finally:
+            session.close()
+    layers = _layers(events, settings.warmup)
+    return LayerProfile(
+        bundle.path.resolve().name,
+        precision,
+        target.threads,
+        target.batch,
+        layers,
+        target.weights_sha256,
+    )
+
+
+def _read_trace(path: Path) -> list[dict[str, Any]]:
+    """ONNX Runtime's trace; it says nothing where the disk is full, and leaves a part of it."""
+    try:
+        events = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        folder = path.parent.parent
+        raise PlatformError(
+            f"ONNX Runtime's trace in {folder} is cut off or missing: {error}",
+            "room for it; a trace takes some megabytes.",
+            f"free space in {folder}, or set TMPDIR to a folder with room.",
+        ) from error
+    return list(events)
 
 
 def _layers(events: Sequence[dict[str, Any]], warmup: int) -> tuple[LayerTime, ...]:

@@ -7,15 +7,21 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gmme_edge.statistics import Interval
+
 RESAMPLES = 2000
 _CHUNK_VALUES = 1 << 20
-
-Interval = tuple[float, float]
+_MEDIAN = 50.0
 
 
 def median_interval(samples: Sequence[float]) -> Interval:
     """The 95 % bootstrap interval of the median of `samples` (percentile method, fixed seed)."""
-    return _interval(_resampled_medians(np.asarray([samples], dtype=np.float64))[:, 0])
+    return percentile_interval(samples, _MEDIAN)
+
+
+def percentile_interval(samples: Sequence[float], percent: float) -> Interval:
+    """The 95 % bootstrap interval of any percentile; for a high one of few samples it is rough."""
+    return _interval(_resampled(np.asarray([samples], dtype=np.float64), percent)[:, 0])
 
 
 def median_ratio(samples: Sequence[float], baseline: Sequence[float]) -> tuple[float, Interval]:
@@ -30,21 +36,38 @@ def median_ratio(samples: Sequence[float], baseline: Sequence[float]) -> tuple[f
     if len(samples) != len(baseline):
         raise ValueError(f"{len(samples)} samples cannot be paired with {len(baseline)}.")
     pair = np.asarray([samples, baseline], dtype=np.float64)
-    medians = _resampled_medians(pair)
+    medians = _resampled(pair, _MEDIAN)
     ratio = float(np.median(pair[0]) / np.median(pair[1]))
     return ratio, _interval(medians[:, 0] / medians[:, 1])
 
 
-def _resampled_medians(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Medians ``(RESAMPLES, k)`` of ``(k, n)`` samples, columns drawn with replacement."""
+def unpaired_median_ratio(
+    samples: Sequence[float], baseline: Sequence[float]
+) -> tuple[float, Interval]:
+    """As `median_ratio`, for samples of two runs, which are drawn independently.
+
+    The interval knows nothing of what differed between the runs, such as clocks or heat.
+    """
+    medians = [
+        _resampled(np.asarray([values], dtype=np.float64), _MEDIAN, seed)[:, 0]
+        for seed, values in enumerate((samples, baseline))
+    ]
+    ratio = float(np.median(samples) / np.median(baseline))
+    return ratio, _interval(medians[0] / medians[1])
+
+
+def _resampled(
+    samples: NDArray[np.float64], percent: float, seed: int = 0
+) -> NDArray[np.float64]:
+    """Percentiles ``(RESAMPLES, k)`` of ``(k, n)`` samples, columns drawn with replacement."""
     rows, n = samples.shape
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     step = max(1, _CHUNK_VALUES // (rows * n))
-    medians = []
+    found = []
     for start in range(0, RESAMPLES, step):
         drawn = rng.integers(n, size=(min(step, RESAMPLES - start), n))
-        medians.append(np.median(samples[:, drawn], axis=2).T)
-    return np.concatenate(medians)
+        found.append(np.percentile(samples[:, drawn], percent, axis=2).T)
+    return np.concatenate(found)
 
 
 def _interval(values: NDArray[np.float64]) -> Interval:

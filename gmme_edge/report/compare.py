@@ -1,86 +1,25 @@
-"""Join latency and accuracy results and relate every figure to a baseline model's."""
+"""Join latency and accuracy results and relate every figure to a base's, where that is fair."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from gmme_edge.errors import UsageError
-from gmme_edge.profiling.latency import LatencyRow
-from gmme_edge.profiling.statistics import Interval, median_ratio
-from gmme_edge.report.accuracy import Accuracy, Key, choose_accuracy, key_of
-from gmme_edge.report.documents import AccuracyResult, LatencyResult, Result
+from gmme_edge.errors import InputError, UsageError
+from gmme_edge.profiling.statistics import median_ratio
+from gmme_edge.report.documents import (
+    SCHEMA,
+    LatencyResult,
+    LoadedResult,
+)
+from gmme_edge.report.entries import Entry, Ratio, join_results
+from gmme_edge.scoring import PairedTest, paired_test
+from gmme_edge.statistics import Interval
 
+DEFAULT_BASE = "eat-s-aa"
 
-@dataclass(frozen=True)
-class Ratio:
-    """Figures relative to the baseline model's; None where there is nothing to relate to.
-
-    Attributes:
-        latency: ratio of medians to the baseline at the same precision, backend, threads and
-            batch in the same file, with the bootstrap interval of paired repetitions.
-        latency_to_fp32: the same to the baseline's fp32.
-        accuracy_points: difference in percentage points, same precision and clips.
-    """
-
-    d_params: float | None = None
-    t_params: float | None = None
-    gflops: float | None = None
-    size: float | None = None
-    latency: float | None = None
-    latency_interval: Interval | None = None
-    latency_to_fp32: float | None = None
-    accuracy_points: float | None = None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line of a comparison: a latency row, an accuracy, or both joined."""
-
-    model: str
-    precision: str
-    backend: str
-    d_params: int
-    t_params: int
-    gflops: float
-    source: str
-    latency: LatencyRow | None = None
-    accuracy: Accuracy | None = None
-    ratio: Ratio = field(default_factory=Ratio)
-
-    @property
-    def setting(self) -> tuple[object, ...]:
-        """Where and how a latency was measured: only equal settings are compared."""
-        row = self.latency
-        if row is None:
-            return (self.source,)
-        return self.source, row.backend, row.threads, row.batch, row.clip_s, row.n_classes
-
-    def to_dict(self) -> dict[str, Any]:
-        """One flat object of JSON values; what was not measured is null."""
-        row, accuracy = self.latency, self.accuracy
-        return {
-            "model": self.model,
-            "precision": self.precision,
-            "backend": self.backend,
-            "threads": row.threads if row else None,
-            "batch": row.batch if row else None,
-            "d_params": self.d_params,
-            "t_params": self.t_params,
-            "gflops": self.gflops,
-            "size_bytes": row.size_bytes if row else None,
-            "peak_memory_bytes": row.peak_memory_bytes if row else None,
-            "median_ms": row.median_ms if row else None,
-            "p90_ms": row.p90_ms if row else None,
-            "throughput": row.throughput_clips_per_s if row else None,
-            "accuracy": accuracy.value if accuracy else None,
-            "accuracy_interval": list(accuracy.interval) if accuracy else None,
-            "accuracy_backend": accuracy.backend if accuracy else None,
-            "dataset": accuracy.dataset if accuracy else None,
-            "source": self.source,
-            "ratio": asdict(self.ratio),
-        }
+__all__ = ["DEFAULT_BASE", "Comparison", "Entry", "Ratio", "compare_results", "relate_latency"]
 
 
 @dataclass(frozen=True)
@@ -90,85 +29,85 @@ class Comparison:
     baseline: str
     entries: tuple[Entry, ...]
     notes: tuple[str, ...]
-    results: tuple[Result, ...]
+    results: tuple[LoadedResult, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``compare --json`` prints and ``-o x.json`` writes."""
+        return {
+            "schema": SCHEMA,
+            "kind": "comparison",
+            "baseline": self.baseline,
+            "entries": [entry.to_dict() for entry in self.entries],
+            "notes": list(self.notes),
+            "devices": [{"source": r.source, "device": r.device} for r in self.results],
+        }
 
 
-def compare_results(results: Sequence[Result], baseline: str) -> Comparison:
-    """Join `results` and relate them to the model named `baseline`.
+def compare_results(results: Sequence[LoadedResult], baseline: str | None = None) -> Comparison:
+    """Join `results` and relate them to a base, on the same device and backend.
+
+    Args:
+        baseline: a model or a bundle's folder, as `gmme-edge profile` prints them. By default the
+            AA network, or the first network where there is none.
 
     Raises:
-        UsageError: no such model among them, two rows that both claim to be the baseline of a
-            setting, or accuracies that cannot be pooled.
+        UsageError: nothing to compare, no such model or folder, one network twice in one file, or
+            accuracies that cannot be pooled.
     """
-    entries = _join(results)
-    models = list(dict.fromkeys(entry.model for entry in entries))
-    if baseline not in models:
+    entries = join_results(results)
+    if not entries:
+        raise UsageError("There is nothing to compare.", "results of latency or accuracy.")
+    name = baseline or _default_base(entries)
+    entries = [replace(e, is_base=name in (e.name, e.model, e.bundle)) for e in entries]
+    if not any(entry.is_base for entry in entries):
+        names = dict.fromkeys(n for e in entries for n in (e.name, e.model, e.bundle) if n)
         raise UsageError(
-            f"No result is of the baseline {baseline!r}.",
-            f"one of the models present: {', '.join(models)}.",
+            f"No result is of the baseline {name!r}.",
+            f"one of those present: {', '.join(names)}.",
             "name one with --baseline, or profile the baseline in the same run.",
         )
-    _refuse_twins(entries, baseline)
-    related = tuple(replace(entry, ratio=_relate(entry, entries, baseline)) for entry in entries)
-    return Comparison(baseline, related, _notes(related, baseline), tuple(results))
+    _refuse_twins(entries)
+    bases = [entry for entry in entries if entry.is_base]
+    related = tuple(replace(entry, ratio=_relate(entry, bases)) for entry in entries)
+    notes = (*_join_notes(related), *_notes(related, name), *_noise_notes(results))
+    return Comparison(name, related, tuple(dict.fromkeys(notes)), tuple(results))
 
 
-def _join(results: Iterable[Result]) -> list[Entry]:
-    """Every latency row with its model's accuracy, then the accuracies that no row took."""
-    accuracies: dict[Key, list[AccuracyResult]] = {}
-    for result in results:
-        if isinstance(result, AccuracyResult):
-            accuracies.setdefault(key_of(result), []).append(result)
-    entries = [
-        Entry(
-            row.model, row.precision, row.backend, row.d_params, row.t_params, row.gflops,
-            result.source, row,
-            choose_accuracy(
-                accuracies.get((row.model, row.precision, row.t_params), ()), row.backend
-            ),
-        )
-        for result in results
-        if isinstance(result, LatencyResult)
-        for row in result.rows
-    ]  # fmt: skip
-    taken = {(entry.model, entry.precision, entry.t_params) for entry in entries}
-    for key, found in accuracies.items():
-        if key not in taken:
-            first, accuracy = found[0], choose_accuracy(found, found[0].backend)
-            entries.append(
-                Entry(
-                    first.model, first.precision, first.backend, first.d_params, first.t_params,
-                    first.gflops, first.source, None, accuracy,
-                )
-            )  # fmt: skip
-    return entries
+def _default_base(entries: Sequence[Entry]) -> str:
+    models = [entry.model for entry in entries]
+    if DEFAULT_BASE in models:
+        return DEFAULT_BASE
+    return next((model for model in models if model.endswith("-aa")), entries[0].name)
 
 
-def _refuse_twins(entries: Sequence[Entry], baseline: str) -> None:
+def _refuse_twins(entries: Sequence[Entry]) -> None:
     seen: set[tuple[object, ...]] = set()
     for entry in entries:
-        key = (entry.precision, *entry.setting)
-        if entry.model == baseline and entry.latency is not None:
+        key = (entry.name, entry.bundle, entry.precision, *entry.setting)
+        if entry.is_base and entry.latency is not None:
             if key in seen:
                 raise UsageError(
-                    f"{entry.source} has {baseline} at {entry.precision} on {entry.backend} twice.",
+                    f"{entry.source} has {entry.name} at {entry.precision} on {entry.backend} "
+                    "twice.",
                     "one row that can be the baseline.",
-                    "profile one bundle of the baseline, and give each file once.",
+                    "give each file once.",
                 )
             seen.add(key)
 
 
-def _relate(entry: Entry, entries: Sequence[Entry], baseline: str) -> Ratio:
+def _relate(entry: Entry, bases: Sequence[Entry]) -> Ratio:
     def find(matches: Callable[[Entry], bool]) -> Entry | None:
-        found = [other for other in entries if other.model == baseline and matches(other)]
-        # The entry's own file first: elsewhere the baseline may be another export.
+        found = [other for other in bases if matches(other)]
+        # The entry's own file first: elsewhere the base may be another export.
         return min(found, key=lambda other: other.source != entry.source, default=None)
 
     base = find(lambda other: _same_task(entry, other))
     sized = find(lambda o: _same_task(entry, o) and o.precision == entry.precision)
     timed = find(lambda o: o.setting == entry.setting and o.precision == entry.precision)
     fp32 = find(lambda o: o.setting == entry.setting and o.precision == "fp32")
-    latency, interval = _latency_ratio(entry, timed)
+    scored = find(lambda o: _same_clips(entry, o) and o.precision == entry.precision)
+    latency, interval = relate_latency(entry, timed)
+    test = _test(entry, scored)
     return Ratio(
         d_params=entry.d_params / base.d_params if base else None,
         t_params=entry.t_params / base.t_params if base else None,
@@ -178,60 +117,133 @@ def _relate(entry: Entry, entries: Sequence[Entry], baseline: str) -> Ratio:
         else None,
         latency=latency,
         latency_interval=interval,
-        latency_to_fp32=_latency_ratio(entry, fp32)[0],
-        accuracy_points=_accuracy_points(entry, find),
+        latency_to_fp32=relate_latency(entry, fp32)[0],
+        accuracy_points=100 * (entry.accuracy.value - scored.accuracy.value)
+        if entry.accuracy and scored and scored.accuracy
+        else None,
+        accuracy_points_interval=_in_points(test.interval) if test else None,
+        accuracy_p=test.p_value if test else None,
     )
 
 
-def _same_task(entry: Entry, other: Entry) -> bool:
-    if entry.latency and other.latency:
-        mine, its = entry.latency, other.latency
-        return (mine.clip_s, mine.n_classes) == (its.clip_s, its.n_classes)
-    if entry.accuracy and other.accuracy:
-        return entry.accuracy.dataset == other.accuracy.dataset
-    return False
-
-
-def _latency_ratio(entry: Entry, base: Entry | None) -> tuple[float | None, Interval | None]:
+def relate_latency(entry: Entry, base: Entry | None) -> tuple[float | None, Interval | None]:
+    """The ratio of medians over the same repetitions, with its interval."""
     if entry.latency is None or base is None or base.latency is None:
         return None, None
     return median_ratio(entry.latency.samples_ms, base.latency.samples_ms)
 
 
-def _accuracy_points(
-    entry: Entry, find: Callable[[Callable[[Entry], bool]], Entry | None]
-) -> float | None:
-    mine = entry.accuracy
-    if mine is None:
-        return None
-    base = find(
-        lambda other: (
-            other.accuracy is not None
-            and other.precision == entry.precision
-            and other.accuracy.protocol == mine.protocol
-        )
-    )
-    if base is None or base.accuracy is None:
-        return None
-    return 100 * (mine.value - base.accuracy.value)
+def _same_task(entry: Entry, other: Entry) -> bool:
+    if entry.latency and other.latency:
+        return entry.task == other.task
+    if entry.accuracy and other.accuracy:
+        return entry.accuracy.dataset == other.accuracy.dataset
+    return False
 
 
-def _notes(entries: Sequence[Entry], baseline: str) -> tuple[str, ...]:
+def _same_clips(entry: Entry, other: Entry) -> bool:
+    mine, its = entry.accuracy, other.accuracy
+    return mine is not None and its is not None and mine.protocol == its.protocol
+
+
+def _test(entry: Entry, base: Entry | None) -> PairedTest | None:
+    """McNemar's test where both know what was predicted for the same clips."""
+    if base is None or base is entry or base.accuracy is None or entry.accuracy is None:
+        return None
+    theirs, mine = base.accuracy.predictions, entry.accuracy.predictions
+    if theirs is None or mine is None or theirs is mine:
+        return None
+    try:
+        return paired_test(theirs, mine)
+    except InputError:  # other clips under one protocol's name: no test, the difference stands
+        return None
+
+
+def _in_points(interval: Interval) -> Interval:
+    return 100 * interval[0], 100 * interval[1]
+
+
+def _join_notes(entries: Sequence[Entry]) -> list[str]:
+    """How accuracies were joined where that is not certain."""
     notes = []
     for entry in entries:
-        row, accuracy, what = entry.latency, entry.accuracy, f"{entry.model} ({entry.precision})"
+        what, row, accuracy = f"{entry.name} ({entry.precision})", entry.latency, entry.accuracy
+        if entry.guessed and accuracy and row:
+            notes.append(
+                f"The accuracy of {what} comes from {accuracy.source}; the two files do not both "
+                "know the weights' hash, so they were joined by name, precision and size."
+            )
+        if row and accuracy and accuracy.backend != row.backend:
+            notes.append(
+                f"The accuracy of {what} beside {row.backend} was measured on {accuracy.backend}."
+            )
+    return notes
+
+
+def _notes(entries: Sequence[Entry], baseline: str) -> list[str]:
+    """What is not ranked, and why."""
+    notes = []
+    tasks: dict[tuple[float, int], list[str]] = {}
+    for entry in entries:
+        if entry.task:
+            tasks.setdefault(entry.task, []).append(entry.name)
+    if len(tasks) > 1:
+        parts = (
+            f"{clip_s:g} s clips, {n} classes ({', '.join(dict.fromkeys(names))})"
+            for (clip_s, n), names in tasks.items()
+        )
+        notes.append(f"Networks for different tasks are not comparable: {'; '.join(parts)}.")
+    bases = [entry for entry in entries if entry.is_base and entry.latency]
+    for entry in entries:
+        row, accuracy, what = entry.latency, entry.accuracy, f"{entry.name} ({entry.precision})"
         if row and entry.ratio.latency is None:
             notes.append(
                 f"{entry.source} has no {baseline} measured like {what} on {row.backend}: "
-                "latencies of different runs, devices or settings are not compared."
+                f"{_differences(entry, bases)}."
             )
         if accuracy and entry.ratio.accuracy_points is None:
             notes.append(
                 f"No accuracy of {baseline} on the clips of {what}: {accuracy.dataset}, "
                 f"{accuracy.split}."
             )
-        if row and accuracy and accuracy.backend != row.backend:
-            notes.append(
-                f"The accuracy of {what} beside {row.backend} was measured on {accuracy.backend}."
-            )
-    return tuple(dict.fromkeys(notes))
+    return notes
+
+
+def _differences(entry: Entry, bases: Sequence[Entry]) -> str:
+    """What keeps an entry from being ranked against the base that was measured most alike."""
+    if not bases:
+        return "there is no latency of it"
+    mine = _conditions(entry)
+    differing = min(
+        ([f"{k} {v}, not {mine[k]}" for k, v in _conditions(base).items() if v != mine[k]]
+         for base in bases),
+        key=len,
+    )  # fmt: skip
+    return f"its nearest row has {'; '.join(differing)}"
+
+
+def _conditions(entry: Entry) -> dict[str, str]:
+    row, device = entry.latency, entry.device
+    assert row is not None
+    jetson = device.get("jetson")
+    board = jetson if isinstance(jetson, dict) else {}
+    return {
+        "clip length": f"{row.clip_s:g} s",
+        "classes": str(row.n_classes),
+        "precision": row.precision,
+        "backend": row.backend,
+        "threads": str(row.threads or "auto"),
+        "batch": str(row.batch),
+        "device": str(board.get("model") or device.get("cpu") or "unknown"),
+        "power mode": str(board.get("power_mode") or "none"),
+        "run": entry.source,
+    }
+
+
+def _noise_notes(results: Sequence[LoadedResult]) -> list[str]:
+    return [
+        f"{result.source} is too noisy to rank: {'; '.join(map(str, reasons))}."
+        for result in results
+        if isinstance(result, LatencyResult) and (reasons := result.noise.get("reasons"))
+    ]
+

@@ -1,64 +1,220 @@
-"""Result files, schema 1: one measurement each, of latency or of accuracy.
+"""Result files: one measurement each. A class says what each kind holds, reads it and writes it.
 
-A latency file is written here (`write_latency`), an accuracy file by `gmme-edge evaluate`; both
-are validated when they are read. Statistics in a latency file are for other readers: here they
-follow again from the raw samples.
+The JSON schemas in `gmme_edge/report/schemas/` are made of these classes (`report.schemas`). Every
+field without a default was there in the first version; the others may be missing in old files.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, ValidationError, convert
 
 from gmme_edge.complexity import count
 from gmme_edge.device.facts import describe_device
 from gmme_edge.errors import InputError
+from gmme_edge.fields import Count, NotNegative, Number, Positive, Sha256, Share, Text
 from gmme_edge.files import read_json
 from gmme_edge.profiling.latency import LatencyRow, LatencySettings
-from gmme_edge.profiling.statistics import Interval
-from gmme_edge.scoring import Score
+from gmme_edge.profiling.layers import LayerProfile
+from gmme_edge.scoring import Predictions, Score
 from gmme_edge.spec import ModelSpec
 
 SCHEMA = 1
-_KINDS = ("latency", "accuracy")
+Shares = tuple[Share, Share]
 
 
-@dataclass(frozen=True)
-class LatencyResult:
-    """A latency file; the rows were measured together and have equally many samples."""
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What every kind has.
 
-    source: str
-    device: dict[str, Any]
-    rows: tuple[LatencyRow, ...]
+    Attributes:
+        source: the file that it was read from; not written.
+        created: when, in UTC.
+        command: what measures it again.
+        device: the machine, as `gmme-edge doctor` describes it.
+    """
+
+    schema: Literal[1] = SCHEMA
+    source: str = ""
+    created: str = ""
     command: str = ""
+    device: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class AccuracyResult:
-    """An accuracy file; `accuracy` is 0 to 1, `interval` its 95 % interval, over `n` clips."""
+@dataclass(frozen=True, kw_only=True)
+class LatencyResult(Result):
+    """`gmme-edge profile`: rows that were measured together, with equally many samples."""
 
-    source: str
+    kind: Literal["latency"] = "latency"
+    rows: Annotated[tuple[LatencyRow, ...], Meta(min_length=1)]
     device: dict[str, Any]
-    model: str
-    d_params: int
-    t_params: int
-    gflops: float
-    dataset: str
-    split: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    noise: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len({len(row.samples_ms) for row in self.rows}) > 1:
+            raise ValueError("its rows have unequal numbers of samples")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The file's content, as JSON values."""
+        values = {name: value for name, value in vars(self).items() if name != "source"}
+        rows = [row.to_dict() for row in values.pop("rows")]
+        return {**values, "rows": rows}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyResult(Result):
+    """`gmme-edge evaluate`: top-1 accuracy with its 95 % interval (Wilson), over `n` clips."""
+
+    kind: Literal["accuracy"] = "accuracy"
+    model: Text
+    d_params: Count
+    t_params: Count
+    gflops: Positive
+    dataset: Text
+    split: Text
+    fold: Annotated[int, Meta(ge=0)] | None
+    backend: Text
+    precision: Text
+    accuracy: Share
+    interval: Shares
+    n: Count
+    device: dict[str, Any]
+    weights_sha256: Sha256 = ""
+    labels: tuple[str, ...] = ()
+    per_class: dict[str, Any] = field(default_factory=dict)
+    confusion: tuple[tuple[int, ...], ...] = ()
+    per_level: dict[str, Any] = field(default_factory=dict)
+    predictions: Predictions | None = None
+    flips: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayersResult(Result):
+    """`gmme-edge profile --layers`: time per node and per block."""
+
+    kind: Literal["layers"] = "layers"
+    profiles: Annotated[tuple[LayerProfile, ...], Meta(min_length=1)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The file's content, as JSON values."""
+        values = {name: value for name, value in vars(self).items() if name != "source"}
+        return {**values, "profiles": [profile.to_dict() for profile in self.profiles]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooled:
+    """All test clips as one test."""
+
+    accuracy: Share
+    correct: Annotated[int, Meta(ge=0)]
+    n: Count
+    wilson_95: Shares
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """One fold of a cross-validation."""
+
+    fold: Annotated[int, Meta(ge=0)]
+    accuracy: Share
+    correct: Annotated[int, Meta(ge=0)]
+    n: Count
+    wilson_95: Shares
+    checkpoint_sha256: Sha256 = ""
+    wall_time_s: NotNegative | None = None
+    predictions: Predictions | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossValidationResult(Result):
+    """`cross-validation.json` of `gmme-edge train --folds`."""
+
+    kind: Literal["cross-validation"] = "cross-validation"
+    model: Text
+    dataset: Text
+    split: Text
+    spec: dict[str, Any]
+    labels: tuple[str, ...]
+    pooled: Pooled
+    folds: Annotated[tuple[Fold, ...], Meta(min_length=1)]
+    folds_mean: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+    wall_time_s: NotNegative = 0.0
+    versions: dict[str, Any] = field(default_factory=dict)
+    paired: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """One part of a network in 8 bits: alone, and all others; null is an SQNR without noise."""
+
+    part: Text
+    macs: Share
+    sqnr_alone_db: Number | None
+    sqnr_others_db: Number | None
+    accuracy_alone: Share | None
+    accuracy_others: Share | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensitivityResult(Result):
+    """`gmme-edge sensitivity`: what each block or layer costs in 8 bits."""
+
+    kind: Literal["sensitivity"] = "sensitivity"
+    model: Text
+    precision: Text
+    dataset: Text
     fold: int | None
-    backend: str
-    precision: str
-    accuracy: float
-    interval: Interval
-    n: int
-    command: str = ""
+    method: Text
+    bias_correction: bool
+    accuracy_float: Share | None
+    n_validation: Annotated[int, Meta(ge=0)]
+    calibration_sha256: Sha256
+    effects: tuple[Effect, ...]
+    equalized: bool = False
 
 
-Result = LatencyResult | AccuracyResult
+@dataclass(frozen=True, kw_only=True)
+class CalibrationResult(Result):
+    """`calibration.json` of a bundle: which clips calibrated INT8; `export --calib-clips` reads it."""
+
+    kind: Literal["calibration"] = "calibration"
+    seed: int
+    n: Count
+    sha256: Sha256
+    clips: tuple[Any, ...]
+    selection: str = ""
+    edges_dbfs: tuple[Number, ...] = ()
+
+
+LoadedResult = LatencyResult | AccuracyResult | LayersResult | CrossValidationResult
+KINDS: dict[str, type[Result]] = {
+    "latency": LatencyResult,
+    "accuracy": AccuracyResult,
+    "layers": LayersResult,
+    "cross-validation": CrossValidationResult,
+    "sensitivity": SensitivityResult,
+    "calibration": CalibrationResult,
+}
+COMPARABLE = ("latency", "accuracy", "layers", "cross-validation")
+_WRITERS = "`gmme-edge profile`, `evaluate -o` or `train --folds`"
+
+
+def describe_result(kind: str, command: str = "") -> dict[str, Any]:
+    """The fields that every result has, of this machine and moment."""
+    return {
+        "schema": SCHEMA,
+        "kind": kind,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": command,
+        "device": describe_device(),
+    }
 
 
 def latency_document(
@@ -66,25 +222,20 @@ def latency_document(
 ) -> dict[str, Any]:
     """What a latency file holds, as JSON values; `command` tells how to measure it again."""
     return {
-        "schema": SCHEMA,
-        "kind": "latency",
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": command,
-        "device": describe_device(),
+        **describe_result("latency", command),
         "settings": asdict(settings),
         "rows": [row.to_dict() for row in rows],
     }
 
 
 def accuracy_document(
-    spec: ModelSpec, score: Score, where: Mapping[str, Any], backend: str, precision: str
-) -> dict[str, Any]:
+    spec: ModelSpec, score: Score, where: Mapping[str, Any], backend: str, precision: str,
+    weights_sha256: str = "",
+) -> dict[str, Any]:  # fmt: skip
     """What an accuracy file holds; `where` names dataset, split and fold."""
     complexity = count(spec)
     return {
-        "schema": SCHEMA,
-        "kind": "accuracy",
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        **describe_result("accuracy"),
         "model": spec.name,
         "d_params": complexity.d_params,
         "t_params": complexity.t_params,
@@ -92,124 +243,28 @@ def accuracy_document(
         **where,
         "backend": backend,
         "precision": precision,
+        "weights_sha256": weights_sha256,
         **score.to_dict(),
-        "device": describe_device(),
     }
 
 
-def load_result(path: Path) -> Result:
-    """Read and validate a result file of either kind.
+def load_result(path: Path, kinds: Sequence[str] = COMPARABLE) -> LoadedResult:
+    """Read and validate a result file of one of `kinds`.
 
     Raises:
         InputError: absent, no JSON, another schema or kind, or a field that is off.
     """
-    values = read_json(path, "result of `gmme-edge profile` or `gmme-edge evaluate`", SCHEMA)
+    values = read_json(path, f"result of {_WRITERS}", SCHEMA)
     kind = values.get("kind")
-    if kind not in _KINDS:
-        raise InputError(f"{path} has the kind {kind!r}.", f"one of {', '.join(_KINDS)}.")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise InputError(f"{path} has the kind {kind!r}.", f"one of {', '.join(kinds)}.")
     try:
-        return _latency(path, values) if kind == "latency" else _accuracy(path, values)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        return convert({**values, "source": str(path)}, KINDS[kind])  # type: ignore[return-value]
+    except (ValidationError, InputError) as error:
         raise InputError(
-            f"{path} is a damaged {kind} result: {what}.",
-            "a file as `gmme-edge profile` or `gmme-edge evaluate` writes it.",
+            f"{path} is a damaged {kind} result: {error}.",
+            f"a file as {_WRITERS} writes it.",
             "measure again.",
         ) from error
 
 
-def _latency(path: Path, values: Mapping[str, Any]) -> LatencyResult:
-    rows = tuple(_row(row) for row in _list(values, "rows"))
-    if not rows or len({len(row.samples_ms) for row in rows}) != 1:
-        raise ValueError("it has no rows, or rows with unequal numbers of samples")
-    return LatencyResult(str(path), _dict(values, "device"), rows, str(values.get("command", "")))
-
-
-def _row(values: object) -> LatencyRow:
-    if not isinstance(values, dict):
-        raise TypeError(f"a row is {values!r}")
-    samples = [_positive({"samples_ms": s}, "samples_ms") for s in _list(values, "samples_ms")]
-    if not samples:
-        raise ValueError("samples_ms is empty")
-    return LatencyRow(
-        model=_text(values, "model"),
-        bundle=_text(values, "bundle"),
-        d_params=_count(values, "d_params"),
-        t_params=_count(values, "t_params"),
-        gflops=_positive(values, "gflops"),
-        n_classes=_count(values, "n_classes"),
-        clip_s=_positive(values, "clip_s"),
-        backend=_text(values, "backend"),
-        precision=_text(values, "precision"),
-        threads=None if values["threads"] is None else _count(values, "threads"),
-        batch=_count(values, "batch"),
-        size_bytes=_count(values, "size_bytes"),
-        peak_memory_bytes=_count(values, "peak_memory_bytes"),
-        baseline_memory_bytes=_count(values, "baseline_memory_bytes"),
-        samples_ms=tuple(samples),
-    )
-
-
-def _accuracy(path: Path, values: Mapping[str, Any]) -> AccuracyResult:
-    low, high = (_number({"interval": v}, "interval", 0, 1) for v in _list(values, "interval"))
-    return AccuracyResult(
-        source=str(path),
-        device=_dict(values, "device"),
-        model=_text(values, "model"),
-        d_params=_count(values, "d_params"),
-        t_params=_count(values, "t_params"),
-        gflops=_positive(values, "gflops"),
-        dataset=_text(values, "dataset"),
-        split=_text(values, "split"),
-        fold=None if values["fold"] is None else _count(values, "fold", 0),
-        backend=_text(values, "backend"),
-        precision=_text(values, "precision"),
-        accuracy=_number(values, "accuracy", 0, 1),
-        interval=(low, high),
-        n=_count(values, "n"),
-        command=str(values.get("command", "")),
-    )
-
-
-def _number(values: Mapping[str, Any], name: str, low: float = 0, high: float = math.inf) -> float:
-    value = values[name]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} is {value!r}, no number")
-    if not math.isfinite(value) or not low <= value <= high:
-        raise ValueError(f"{name} is {value!r}, not from {low:g} to {high:g}")
-    return float(value)
-
-
-def _positive(values: Mapping[str, Any], name: str) -> float:
-    value = _number(values, name)
-    if value == 0:
-        raise ValueError(f"{name} is 0")
-    return value
-
-
-def _count(values: Mapping[str, Any], name: str, low: int = 1) -> int:
-    value = values[name]
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise TypeError(f"{name} is {value!r}, no whole number of at least {low}")
-    return value
-
-
-def _text(values: Mapping[str, Any], name: str) -> str:
-    value = values[name]
-    if not isinstance(value, str) or not value:
-        raise TypeError(f"{name} is {value!r}, no text")
-    return value
-
-
-def _list(values: Mapping[str, Any], name: str) -> list[Any]:
-    value = values[name]
-    if not isinstance(value, list):
-        raise TypeError(f"{name} is {value!r}, no list")
-    return value
-
-
-def _dict(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    value = values[name]
-    if not isinstance(value, dict):
-        raise TypeError(f"{name} is {value!r}, no object")
-    return value

@@ -33,7 +33,7 @@ class Tested:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedResult:
     """`second` against `first`.
 
     Attributes:
@@ -107,7 +107,7 @@ def parse_tested(values: Mapping[str, Any], source: str) -> Tested:
     return Tested(source, str(values["model"]), parts)
 
 
-def compare_pair(first: Tested, second: Tested) -> Comparison:
+def compare_pair(first: Tested, second: Tested) -> PairedResult:
     """Test whether `second` is more or less often right than `first`.
 
     Raises:
@@ -121,11 +121,11 @@ def compare_pair(first: Tested, second: Tested) -> Comparison:
         ) from error
     folds = _fold_accuracies(first, second)
     differences = [b - a for _, a, b in folds]
-    return Comparison(first, second, test, folds, t_interval(differences))
+    return PairedResult(first, second, test, folds, t_interval(differences))
 
 
 def _fold_accuracies(first: Tested, second: Tested) -> tuple[tuple[int, float, float], ...]:
-    """None where the folds are not the same, or the results are not of folds."""
+    """Empty where the folds are not the same, or the results are not of folds."""
     if first.parts.keys() != second.parts.keys():
         return ()
     pairs = [(fold, first.parts[fold], second.parts[fold]) for fold in first.parts]

@@ -41,7 +41,7 @@ def test_demo_runs_the_whole_chain_and_continues(listener: None, tmp_path: Path)
     words = ["demo", "--epochs", "1", "-o", str(tmp_path / "demo"), "--json"]
     first = CliRunner().invoke(app, words)
     assert first.exit_code == 0, first.output
-    entries = json.loads(first.stdout)
+    entries = json.loads(first.stdout)["entries"]
     assert {(entry["model"], entry["precision"]) for entry in entries} == {
         (model, precision)
         for model in ("eat-s-aa", "eat-s-gmme-k32c8")

@@ -48,7 +48,7 @@ def test_profile_then_compare(tmp_path: Path) -> None:
     load_result(result)
 
     report = tmp_path / "report.md"
-    entries = json.loads(_run("compare", result, "--json", "-o", report).stdout)
+    entries = json.loads(_run("compare", result, "--json", "-o", report).stdout)["entries"]
     assert len(entries) == 4
     assert entries[0]["ratio"]["latency"] == 1
     assert entries[2]["ratio"]["d_params"] < 1
@@ -83,6 +83,9 @@ def test_the_gate_fails_after_the_result_was_written(tmp_path: Path) -> None:
     ("words", "message"),
     [(("--backend", "npu"), "ort-cpu"), (("--threads", "0"), "--threads"),
      (("--batch", "two"), "--batch"), (("--batch", ","), "nothing to measure"),
+     (("--threads", "99999999999"), "from 1 to 1024"), (("--threads", "²"), "--threads"),
+     (("--batch", "1" + "0" * 11), "from 1 to 4096"), (("--batch", "1" + "0" * 5000), "--batch"),
+     (("--precision", ""), "--precision is ''"), (("--backend", ""), "--backend is ''"),
      (("--precision", "fp16"), "fp32"), (("--backend", "tensorrt-rtx"), "nothing to run")],
 )  # fmt: skip
 def test_wrong_options_are_usage_errors(
@@ -102,8 +105,7 @@ def test_an_interrupted_profile_writes_nothing(
 
     make_bundle(tmp_path / "b")
     monkeypatch.setattr("gmme_edge.profiling.latency._time", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        profile([tmp_path / "b"], output=tmp_path / "r.json")
+    assert _run("profile", tmp_path / "b", "-o", tmp_path / "r.json").exit_code == 130
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
@@ -112,7 +114,7 @@ def test_compare_refuses_what_is_no_result(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         _run("compare", tmp_path / "r.json")
     with pytest.raises(UsageError, match="eat-m-aa"):
-        _run("compare", write_latency(tmp_path / "l.json", row("eat-m-aa")))
+        _run("compare", write_latency(tmp_path / "l.json", row("eat-m-aa")), "--baseline", "x")
 
 
 def test_doctor_names_packages_and_backends(monkeypatch: pytest.MonkeyPatch) -> None:

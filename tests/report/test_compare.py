@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gmme_edge.complexity import count
 from gmme_edge.errors import UsageError
+from gmme_edge.profiling.latency import hash_labels
 from gmme_edge.report.compare import Comparison, Ratio, compare_results
 from gmme_edge.report.documents import load_result
+from gmme_edge.spec import get_task, preset
 from tests.report.factory import row, write_accuracy, write_latency
 
 GMME = "eat-s-gmme-k32c8"
 
 
-def _compare(*paths: Path, baseline: str = "eat-s-aa") -> Comparison:
+def _compare(*paths: Path, baseline: str | None = None) -> Comparison:
     return compare_results([load_result(path) for path in paths], baseline)
 
 
@@ -128,8 +132,8 @@ def test_accuracies_that_contradict_are_refused(tmp_path: Path, other: dict[str,
         _compare(one, two)
 
 
-def test_two_baselines_of_one_setting_are_refused(tmp_path: Path) -> None:
-    path = write_latency(tmp_path / "r.json", row(), row(bundle="another"))
+def test_one_baseline_twice_is_refused(tmp_path: Path) -> None:
+    path = write_latency(tmp_path / "r.json", row(), row())
     with pytest.raises(UsageError, match="twice"):
         _compare(path)
 
@@ -137,7 +141,7 @@ def test_two_baselines_of_one_setting_are_refused(tmp_path: Path) -> None:
 def test_a_missing_baseline_names_the_models(tmp_path: Path) -> None:
     path = write_latency(tmp_path / "r.json", row(GMME), row("eat-m-aa"))
     with pytest.raises(UsageError, match=f"{GMME}, eat-m-aa"):
-        _compare(path)
+        _compare(path, baseline="eat-s-aa")
     assert _compare(path, baseline="eat-m-aa").baseline == "eat-m-aa"
 
 
@@ -154,3 +158,105 @@ def test_the_flat_form_has_every_key(tmp_path: Path) -> None:
     }  # fmt: skip
     assert values["median_ms"] == 11
     assert values["accuracy"] is None
+
+
+def test_bundles_of_one_model_go_by_their_folders(tmp_path: Path) -> None:
+    path = write_latency(
+        tmp_path / "r.json", row(bundle="plain"), row(samples_ms=(5, 5.5, 6), bundle="lowered")
+    )
+    first, second = _compare(path).entries
+    assert (first.name, second.name) == ("plain", "lowered")
+    assert second.ratio.latency == pytest.approx(0.5)
+    lowered = _compare(path, baseline="lowered").entries
+    assert lowered[0].ratio.latency == pytest.approx(2)
+
+
+def test_without_an_aa_network_the_first_row_is_the_base(tmp_path: Path) -> None:
+    rows = (row(GMME), row("eat-s-gmme-lite-k32c8", (20.0, 22.0, 24.0)))
+    comparison = _compare(write_latency(tmp_path / "r.json", *rows))
+    assert comparison.baseline == GMME
+    assert [entry.ratio.latency for entry in comparison.entries] == [1, 2]
+
+
+def test_tasks_that_cannot_be_compared_are_named(tmp_path: Path) -> None:
+    path = write_latency(
+        tmp_path / "r.json", row(GMME, bundle="esc10"),
+        row(GMME, clip_s=1.0, n_classes=10, bundle="digits"),
+    )  # fmt: skip
+    comparison = _compare(path)
+    assert [entry.name for entry in comparison.entries] == ["esc10", "digits"]
+    assert comparison.entries[1].ratio == Ratio()
+    (tasks,) = [note for note in comparison.notes if "not comparable" in note]
+    assert "1 s clips, 10 classes (digits)" in tasks
+    assert any("clip length 5 s, not 1 s" in note for note in comparison.notes)
+
+
+def test_the_notes_say_what_differs(tmp_path: Path) -> None:
+    path = write_latency(tmp_path / "r.json", row(), row(GMME, batch=8, threads=2))
+    (note,) = _compare(path).notes
+    assert "threads 1, not 2; batch 1, not 8" in note
+
+
+def test_another_network_of_the_same_shape_keeps_its_own_accuracy(tmp_path: Path) -> None:
+    """Preset, precision and #T agree, and yet it is another network."""
+    mine, other = "a" * 64, "b" * 64
+    latency = write_latency(tmp_path / "r.json", row(weights_sha256=mine))
+    theirs = write_accuracy(tmp_path / "other.json", value=0.99, weights_sha256=other)
+    timed, alone = _compare(latency, theirs).entries
+    assert timed.accuracy is None
+    assert alone.accuracy and alone.accuracy.value == 0.99
+    own = write_accuracy(tmp_path / "own.json", value=0.7, weights_sha256=mine)
+    comparison = _compare(latency, theirs, own)
+    assert comparison.entries[0].accuracy and comparison.entries[0].accuracy.value == 0.7
+    assert not any("joined by name" in note for note in comparison.notes)
+
+
+def test_other_labels_are_another_network(tmp_path: Path) -> None:
+    labels = ["dog", "rain"]
+    latency = write_latency(tmp_path / "r.json", row(labels_sha256=hash_labels(["one", "two"])))
+    accuracy = write_accuracy(tmp_path / "a.json", labels=labels)
+    assert _compare(latency, accuracy).entries[0].accuracy is None
+    known = write_latency(tmp_path / "k.json", row(labels_sha256=hash_labels(labels)))
+    assert _compare(known, accuracy).entries[0].accuracy is not None
+
+
+def test_old_results_are_joined_by_name_and_say_so(tmp_path: Path) -> None:
+    latency = write_latency(tmp_path / "r.json", row(weights_sha256="a" * 64))
+    comparison = _compare(latency, write_accuracy(tmp_path / "old.json"))
+    assert comparison.entries[0].accuracy is not None
+    assert any("old.json" in note and "joined by name" in note for note in comparison.notes)
+
+
+def test_a_cross_validation_is_one_accuracy(tmp_path: Path) -> None:
+    spec = preset("eat-s-aa", get_task("esc50"))
+    fold = {"accuracy": 0.5, "correct": 1, "n": 2, "wilson_95": [0.1, 0.9]}
+    document = {
+        "schema": 1, "kind": "cross-validation", "model": "eat-s-aa", "dataset": "esc50",
+        "split": "test", "spec": spec.to_dict(), "labels": ["a", "b"],
+        "pooled": {"accuracy": 0.75, "correct": 3, "n": 4, "wilson_95": [0.3, 0.95]},
+        "folds": [{"fold": k, "checkpoint_sha256": c * 64, **fold} for k, c in ((1, "a"), (2, "b"))],
+    }  # fmt: skip
+    path = tmp_path / "cross-validation.json"
+    path.write_text(json.dumps(document))
+    (alone,) = _compare(path).entries
+    assert alone.accuracy and (alone.accuracy.value, alone.accuracy.folds) == (0.75, (1, 2))
+    t_params = count(spec).t_params
+    of_fold_2 = row(weights_sha256="b" * 64, t_params=t_params)
+    (joined,) = _compare(write_latency(tmp_path / "r.json", of_fold_2), path).entries
+    assert joined.accuracy and joined.accuracy.n == 4
+
+
+def test_the_paired_test_stands_where_predictions_are_known(tmp_path: Path) -> None:
+    clips = [f"{i}.wav" for i in range(10)]
+
+    def predictions(right: int) -> dict[str, list[str]]:
+        answers = ["dog"] * right + ["cat"] * (10 - right)
+        return {"clips": clips, "true": ["dog"] * 10, "predicted": answers}
+
+    one = write_accuracy(tmp_path / "1.json", value=0.5, n=10, predictions=predictions(5))
+    two = write_accuracy(tmp_path / "2.json", GMME, 1.0, n=10, predictions=predictions(10))
+    base, gmme = _compare(one, two).entries
+    assert base.ratio.accuracy_p is None
+    assert gmme.ratio.accuracy_p == 2 / 2**5
+    assert gmme.ratio.accuracy_points_interval is not None
+    assert gmme.ratio.accuracy_points_interval[0] < 50 < gmme.ratio.accuracy_points_interval[1]

@@ -49,7 +49,7 @@ def test_lists_by_hand(tmp_path: Path, first: Path) -> None:
     written = json.loads((tmp_path / "out.json").read_text())
     assert (written["kind"], written["pooled"]) == ("paired", pooled)
     text = paired(first, second)
-    assert "gmme less aa: +50.00 points on 10 clips" in text.stdout
+    assert "Accuracy of gmme minus that of aa: +50.00 points on 10 clips" in text.stdout
     assert "aa 0 times, gmme 5 times" in text.stdout and "p = 0.0625" in text.stdout
 
 
@@ -83,7 +83,7 @@ def test_folds_by_hand(tmp_path: Path) -> None:
     assert printed["pooled"]["difference"] == 0.5 and printed["pooled"]["only_second_right"] == 6
     text = paired(a, b).stdout
     assert "25.00" in text and "+75.00" in text and "Student's t" in text
-    assert "b.json less" in text.replace("\n", "")  # one model twice: the files tell them apart
+    assert "b.json minus that of" in text.replace("\n", "")  # one model twice: the files tell them apart
 
 
 def test_other_clips_are_refused(tmp_path: Path, first: Path) -> None:

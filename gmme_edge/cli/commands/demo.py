@@ -57,7 +57,7 @@ def demo(
     bundles = [_make_bundle(name, data, output, epochs) for name in _MODELS]
     comparison = _compare(bundles, test, output, threads)
     if json:
-        emit_json([entry.to_dict() for entry in comparison.entries])
+        emit_json(comparison.to_dict())
     else:
         stdout.print(comparison_tables(comparison))
     stderr.print("A minute of training shows the chain, not what the networks can do.")

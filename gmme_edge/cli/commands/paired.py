@@ -10,7 +10,7 @@ import typer
 from gmme_edge.cli.options.common import JsonOption
 
 if TYPE_CHECKING:
-    from gmme_edge.report.paired import Comparison
+    from gmme_edge.report.paired import PairedResult
 
 _RESULT = "A result of `evaluate -o`, or the cross-validation.json of `train --folds`"
 
@@ -24,18 +24,19 @@ def paired(
     """McNemar's exact test on the clips of two results, and their difference fold by fold."""
     from gmme_edge.cli.views.console import emit_json
     from gmme_edge.files import write_json
-    from gmme_edge.report.paired import compare_pair, load_tested
+    from gmme_edge.workflows.comparing import compare_paired
 
-    comparison = compare_pair(load_tested(first), load_tested(second))
+    comparison = compare_paired(first, second)
+    document = {"schema": 1, "kind": "paired", **comparison.to_dict()}
     if output:
-        write_json(output, {"schema": 1, "kind": "paired", **comparison.to_dict()})
+        write_json(output, document)
     if json:
-        emit_json(comparison.to_dict())
+        emit_json(document)
     else:
         show_comparison(comparison)
 
 
-def show_comparison(comparison: Comparison) -> None:
+def show_comparison(comparison: PairedResult) -> None:
     """The test in words, and a table of the folds where there are any."""
     from rich.table import Table
 
@@ -54,26 +55,32 @@ def show_comparison(comparison: Comparison) -> None:
         stdout.print(table)
     low, high = test.interval
     stdout.print(
-        f"{names[1]} less {names[0]}: {_points(test.difference)} points on {test.n} clips "
-        f"(95 % {_points(low)} to {_points(high)}, Bonett and Price)",
+        f"Accuracy of {names[1]} minus that of {names[0]}: {_points(test.difference)} points on "
+        f"{test.n} {'clip' if test.n == 1 else 'clips'} (95 % {_points(low)} to {_points(high)}, Bonett and "
+        "Price)",
         soft_wrap=True,
     )
     if comparison.interval:
         low, high = comparison.interval
         stdout.print(f"over the folds: 95 % {_points(low)} to {_points(high)} (Student's t)")
     stdout.print(
-        f"right alone: {names[0]} {test.only_first} times, {names[1]} {test.only_second} times; "
+        f"right alone: {names[0]} {_times(test.only_first)}, {names[1]} "
+        f"{_times(test.only_second)}; "
         f"McNemar's exact test, two-sided: p = {test.p_value:.3g}",
         soft_wrap=True,
     )
 
 
-def _names(comparison: Comparison) -> tuple[str, str]:
+def _names(comparison: PairedResult) -> tuple[str, str]:
     """The models' names; for two runs of one model the files'."""
     first, second = comparison.first, comparison.second
     if first.model != second.model:
         return first.model, second.model
     return first.source, second.source
+
+
+def _times(count: int) -> str:
+    return f"{count} {'time' if count == 1 else 'times'}"
 
 
 def _points(share: float) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gmme_edge.profiling.latency import LatencyRow
-from gmme_edge.profiling.statistics import Interval
-from gmme_edge.report.compare import Entry
+from gmme_edge.statistics import Interval
+from gmme_edge.report.entries import Entry
 
 NONE = "–"
 
@@ -36,7 +36,7 @@ def size_cells(entry: Entry) -> list[Cell]:
     """One row under `SIZE_HEADER`."""
     ratio, row = entry.ratio, entry.latency
     return [
-        (entry.model, entry.precision),
+        (entry.name, entry.precision),
         (format_count(entry.d_params), format_ratio(ratio.d_params)),
         (format_count(entry.t_params), format_ratio(ratio.t_params)),
         (f"{entry.gflops:.3g}", format_ratio(ratio.gflops)),
@@ -49,9 +49,10 @@ def speed_cells(entry: Entry) -> list[Cell]:
     ratio, row, accuracy = entry.ratio, entry.latency, entry.accuracy
     points = NONE if ratio.accuracy_points is None else f"{ratio.accuracy_points:+.2f}"
     return [
-        (entry.model, entry.precision),
+        (entry.name, entry.precision),
         (format_ms(row.median_ms), f"[{format_ms(row.p90_ms)}]") if row else (NONE, ""),
-        (format_ratio(ratio.latency), format_interval(ratio.latency_interval)),
+        ("base", "") if entry.is_base and ratio.latency == 1
+        else (format_ratio(ratio.latency), format_interval(ratio.latency_interval)),
         (format_ratio(ratio.latency_to_fp32), ""),
         (
             f"{100 * accuracy.value:.2f}",
@@ -59,7 +60,7 @@ def speed_cells(entry: Entry) -> list[Cell]:
         )
         if accuracy
         else (NONE, ""),
-        (points, ""),
+        (points, format_points(ratio.accuracy_points_interval)),
     ]
 
 
@@ -135,3 +136,7 @@ def format_ratio(value: float | None) -> str:
 
 def format_interval(interval: Interval | None) -> str:
     return "" if interval is None else f"[{interval[0]:.2f}, {interval[1]:.2f}]"
+
+
+def format_points(interval: Interval | None) -> str:
+    return "" if interval is None else f"[{interval[0]:+.1f}, {interval[1]:+.1f}]"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gmme_edge.report.render.latency_chart import svg_document, svg_text
+from gmme_edge.report.render.svg import BLUE, GREY, ORANGE, svg_document, svg_text
 
 Points = Sequence[tuple[float, float]]
 
@@ -14,7 +14,6 @@ _WIDTH, _LEFT, _RIGHT = 820, 64, 132
 _TOP, _TITLE, _BELOW = 40, 30, 46
 _MAX_POINTS = 600  # about one per pixel
 _LABEL_GAP = 16
-_BLUE, _ORANGE, _GREY = "#2b6cb0", "#c05621", "#8a8f98"
 _QUIET = "fill='#555555' font-size='12'"
 
 
@@ -72,13 +71,13 @@ def draw_curves(
     def curve(name: str, key: str, color: str) -> _Curve:
         return _Curve(name, [(e["epoch"], e[key]) for e in epochs if key in e], color)
 
-    accuracies = [curve("training", "accuracy", _BLUE), curve(watched, "monitor_accuracy", _ORANGE)]
+    accuracies = [curve("training", "accuracy", BLUE), curve(watched, "monitor_accuracy", ORANGE)]
     panels = [
-        _Panel("Loss", [curve("training", "loss", _BLUE)], 170),
+        _Panel("Loss", [curve("training", "loss", BLUE)], 170),
         _Panel("Accuracy", [c for c in accuracies if c.points], 220, percent=True),
     ]
     if rates:
-        panels.append(_Panel("Learning rate", [_Curve("", rates, _GREY)], 60))
+        panels.append(_Panel("Learning rate", [_Curve("", rates, GREY)], 60))
     end = max(epochs[-1]["epoch"], 2.0)
     lines, y = [svg_text(12, 24, title, "font-weight='bold' font-size='15'")], _TOP
     for panel in panels:

@@ -10,10 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gmme_edge.profiling.layers import LayerProfile
-from gmme_edge.report.render.latency_chart import svg_document, svg_text
+from gmme_edge.report.render.svg import BLUE, Bar, BarGroup, draw_bars
 
 _BAR_CELLS = 36
-_WIDTH, _LEFT, _BARS, _ROW, _TITLE = 820, 110, 560, 22, 34
 
 
 def layer_tables(profiles: Sequence[LayerProfile], top: int = 12) -> RenderableType:
@@ -60,9 +59,12 @@ def _node_table(profile: LayerProfile, top: int) -> Table:
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(
-        title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False,
+        title=Text(title),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
         pad_edge=False,
-    )  # fmt: skip
+    )
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index else "left", overflow="fold")
     return table
@@ -75,21 +77,13 @@ def _title(profile: LayerProfile) -> str:
 
 def draw_layer_chart(profiles: Sequence[LayerProfile]) -> str:
     """Time per block of every profile, as SVG; all on one scale."""
-    scale = _BARS / max(max(profile.blocks_ms().values()) for profile in profiles)
-    lines: list[str] = []
-    y = 12
-    for profile in profiles:
-        title = f"{_title(profile)}: {profile.total_ms:.2f} ms"
-        lines.append(svg_text(12, y + 20, title, "font-weight='bold'"))
-        y += _TITLE
-        for block, time_ms in profile.blocks_ms().items():
-            width = time_ms * scale
-            lines += [
-                svg_text(_LEFT - 8, y + 15, block, "text-anchor='end'"),
-                f"<rect x='{_LEFT}' y='{y + 3}' width='{width:.1f}' height='{_ROW - 6}' "
-                "fill='#2b6cb0'/>",
-                svg_text(_LEFT + width + 6, y + 15, f"{time_ms:.2f} ms", ""),
-            ]
-            y += _ROW
-        y += 12
-    return svg_document("Time per block of the network", _WIDTH, y + 12, lines)
+    most = max(max(profile.blocks_ms().values()) for profile in profiles)
+    groups = [
+        BarGroup(
+            f"{_title(profile)}: {profile.total_ms:.2f} ms",
+            [Bar(block, [(ms, BLUE)], f"{ms:.2f} ms") for block, ms in profile.blocks_ms().items()],
+            most,
+        )
+        for profile in profiles
+    ]
+    return draw_bars("Time per block of the network", groups)

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gmme_edge.profiling.latency import LatencyRow
-from gmme_edge.report.compare import Comparison, Entry
+from gmme_edge.report.compare import Comparison
+from gmme_edge.report.entries import Entry
 from gmme_edge.report.render.cells import (
     LATENCY_HEADER,
     SIZE_HEADER,
@@ -97,9 +98,13 @@ def group_by_setting(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
 
 def _table(title: str, header: Iterable[Cell], rows: Iterable[Sequence[Cell]]) -> Table:
     table = Table(
-        title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False,
-        pad_edge=False, padding=(0, 1, 0, 0),
-    )  # fmt: skip
+        title=Text(title),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for index, cell in enumerate(header):
         # As Text: rich would take "[p90]" in a string for markup.
         table.add_column(

@@ -1,0 +1,102 @@
+"""What disturbed a measurement: other work on the machine, a changing clock, a drift.
+
+A ratio of two rows of one run survives most of it, because their calls take turns; the times
+themselves do not. `judge_noise` writes into the result what it found.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gmme_edge.device.facts import describe_device
+from gmme_edge.profiling.latency import LatencyRow
+from gmme_edge.profiling.statistics import unpaired_median_ratio
+
+MOST_BACKGROUND_CORES = 0.5
+MOST_STEAL_SHARE = 0.02
+MOST_CHANGE = 0.10  # of the clock, and of the median between the first and the last third
+_LEAST_SAMPLES = 30
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Counters of the machine and of this process at one time; absent ones are 0.
+
+    Attributes:
+        busy_s: all cores' time since the start, without waiting, in core seconds.
+        steal_s: the part that a hypervisor gave to others.
+        own_s: this process's and its ended children's.
+    """
+
+    wall_s: float
+    busy_s: float
+    steal_s: float
+    own_s: float
+    frequency_mhz: float
+
+
+def observe(stat: Path = Path("/proc/stat")) -> Moment:
+    """The counters now; it never fails."""
+    busy_s, steal_s = _read_cpu(stat)
+    used = os.times()
+    own_s = used.user + used.system + used.children_user + used.children_system
+    frequency_mhz = float(describe_device().get("cpu_frequency_mhz", 0.0))
+    return Moment(time.monotonic(), busy_s, steal_s, own_s, frequency_mhz)
+
+
+def judge_noise(rows: Sequence[LatencyRow], before: Moment, after: Moment) -> dict[str, Any]:
+    """What a result's `noise` holds; `reasons` is empty where the times can be trusted."""
+    wall_s = max(after.wall_s - before.wall_s, 1e-9)
+    busy_s = after.busy_s - before.busy_s
+    background = max(0.0, busy_s - (after.own_s - before.own_s)) / wall_s
+    steal = max(0.0, after.steal_s - before.steal_s) / max(busy_s, 1e-9)
+    clock = after.frequency_mhz / before.frequency_mhz if before.frequency_mhz else 1.0
+    drift, sure = _drift(rows)
+    reasons = []
+    if background > MOST_BACKGROUND_CORES:
+        reasons.append(f"other work kept {background:.1f} cores busy")
+    if steal > MOST_STEAL_SHARE:
+        reasons.append(f"the hypervisor took {steal:.0%} of the time")
+    if after.frequency_mhz and abs(clock - 1) > MOST_CHANGE:
+        reasons.append(f"the clock went to {clock:.0%} of what it was")
+    if sure:
+        reasons.append(f"the last calls took ×{drift:.2f} of the first ones' time")
+    return {
+        "background_cores": round(background, 3),
+        "steal_share": round(steal, 4),
+        "clock_ratio": round(clock, 3),
+        "drift": round(drift, 3),
+        "frequency_mhz": [before.frequency_mhz, after.frequency_mhz],
+        "reasons": reasons,
+    }
+
+
+def _drift(rows: Sequence[LatencyRow]) -> tuple[float, bool]:
+    """Median of the last third over that of the first; and whether that is more than chance.
+
+    All rows together, each relative to its own median: they took turns.
+    """
+    relative = np.mean([np.asarray(row.samples_ms) / row.median_ms for row in rows], axis=0)
+    third = len(relative) // 3
+    if len(relative) < _LEAST_SAMPLES:
+        return 1.0, False
+    ratio, (low, high) = unpaired_median_ratio(relative[-third:], relative[:third])
+    return ratio, low > 1 + MOST_CHANGE or high < 1 - MOST_CHANGE
+
+
+def _read_cpu(stat: Path) -> tuple[float, float]:
+    """(busy, stolen) core seconds since the machine started, of /proc/stat's first line."""
+    try:
+        words = stat.read_text(encoding="ascii").splitlines()[0].split()
+        user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, words[1:9])
+    except (OSError, ValueError, IndexError):
+        return 0.0, 0.0
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (user + nice + system + irq + softirq + steal) / ticks, steal / ticks

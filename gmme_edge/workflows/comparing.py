@@ -1,0 +1,37 @@
+"""Results side by side, and two results on the same clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gmme_edge.report.compare import Comparison, compare_results
+from gmme_edge.report.documents import LoadedResult, load_result
+from gmme_edge.report.paired import PairedResult, compare_pair, load_tested
+from gmme_edge.workflows.settings.comparing import CompareSettings
+
+
+def compare(
+    results: Sequence[str | Path | LoadedResult], settings: CompareSettings | None = None
+) -> Comparison:
+    """Relate measured networks to a base: size, compute, latency and accuracy.
+
+    Args:
+        results: files, or what `profile` returned; of any number of devices.
+
+    Raises:
+        InputError: a file that is no result.
+        UsageError: nothing to compare, or no such base.
+    """
+    settings = settings or CompareSettings()
+    loaded = [load_result(Path(r)) if isinstance(r, str | Path) else r for r in results]
+    return compare_results(loaded, settings.baseline)
+
+
+def compare_paired(first: Path, second: Path) -> PairedResult:
+    """McNemar's exact test between two results on the same clips.
+
+    Raises:
+        InputError: a result without predictions, or predictions of other clips.
+    """
+    return compare_pair(load_tested(first), load_tested(second))

@@ -1,0 +1,105 @@
+"""Time bundles on this machine: whole networks, or layer by layer."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gmme_edge.bundle.bundle import Bundle
+from gmme_edge.errors import UsageError
+from gmme_edge.observer import SILENT, Observer
+from gmme_edge.profiling import layers
+from gmme_edge.profiling.latency import LatencySettings, Target, measure
+from gmme_edge.profiling.noise import judge_noise, observe
+from gmme_edge.profiling.targets import list_targets
+from gmme_edge.report.documents import LatencyResult, LayersResult, describe_result
+from gmme_edge.workflows.settings.profiling import ProfileSettings
+
+if TYPE_CHECKING:
+    from gmme_edge.runtime.engines.cache import Rebuild
+
+
+def profile(
+    bundles: Sequence[str | Path],
+    settings: ProfileSettings | None = None,
+    observer: Observer = SILENT,
+    rebuild: Rebuild | None = None,
+) -> LatencyResult:
+    """Time bundles side by side, their calls in turn, and keep every raw sample.
+
+    Args:
+        bundles: folders, or names of shipped models; compare what is given in one call.
+        rebuild: builds engines that a bundle lacks; without it such a bundle is an error.
+
+    Raises:
+        GmmeEdgeError: whatever opening, running or measuring raises; nothing is swallowed.
+    """
+    settings = settings or ProfileSettings()
+    targets = _targets(bundles, settings, rebuild is not None)
+    before = observe()
+    rows = measure(
+        targets, _calls(settings), lambda *step: observer.progress("profiling", *step), rebuild
+    )
+    noise = judge_noise(rows, before, observe())
+    for reason in noise["reasons"]:
+        observer.note(f"too noisy to rank: {reason}")
+    return LatencyResult(
+        **describe_result("latency", _command(bundles, settings)),
+        settings=asdict(_calls(settings)),
+        noise=noise,
+        rows=tuple(rows),
+    )
+
+
+def profile_layers(
+    bundles: Sequence[str | Path],
+    settings: ProfileSettings | None = None,
+    observer: Observer = SILENT,
+) -> LayersResult:
+    """Time every node of the bundles' networks, one network after the other, on ``ort-cpu``.
+
+    Raises:
+        UsageError: another backend.
+    """
+    settings = settings or ProfileSettings()
+    if other := sorted(set(settings.backends) - {"ort-cpu"}):
+        raise UsageError(
+            f"--layers on {', '.join(other)}.", "ort-cpu.", "see engine-info for engines."
+        )
+    targets = _targets(bundles, settings)
+    profiles = []
+    for index, target in enumerate(targets):
+        observer.progress("profiling layers", index, len(targets))
+        profiles.append(layers.profile_layers(target, _calls(settings)))
+    command = _command(bundles, settings, "--layers")
+    return LayersResult(**describe_result("layers", command), profiles=tuple(profiles))
+
+
+def _targets(
+    bundles: Sequence[str | Path], settings: ProfileSettings, may_build: bool = False
+) -> list[Target]:
+    if not bundles:
+        raise UsageError("There is nothing to measure.", "at least one bundle.")
+    return list_targets(
+        [Bundle.open(path) for path in bundles],
+        settings.backends,
+        settings.precisions,
+        settings.thread_counts,
+        settings.batches,
+        may_build,
+    )
+
+
+def _calls(settings: ProfileSettings) -> LatencySettings:
+    return LatencySettings(settings.warmup, settings.repetitions, settings.seed)
+
+
+def _command(bundles: Sequence[str | Path], settings: ProfileSettings, *flags: str) -> str:
+    """The call that repeats this measurement."""
+    words = ["gmme-edge", "profile", *map(str, bundles), *flags]
+    for name, value in asdict(settings).items():
+        words += [f"--{name}", str(value)] if value is not None else []
+    return shlex.join(words)

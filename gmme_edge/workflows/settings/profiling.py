@@ -1,0 +1,65 @@
+"""What is timed, how often, and on what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gmme_edge.errors import UsageError
+from gmme_edge.settings import Settings, setting
+
+MOST_THREADS, MOST_CLIPS, MOST_CALLS = 1024, 4096, 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileSettings(Settings):
+    """Lists are separated by commas; every combination is timed."""
+
+    backend: str = setting("ort-cpu", "One or more of ort-cpu, ort-cuda, tensorrt, tensorrt-rtx.")
+    precision: str | None = setting(
+        None, "For example fp32,int8; default: all that the backend runs."
+    )
+    threads: str = setting("1", "CPU threads, for example 1,2 or auto (the engine chooses).")
+    batch: str = setting("1", "Clips per call, for example 1,8.")
+    warmup: int = setting(10, "Untimed calls first, per target.", least=0, most=MOST_CALLS)
+    repetitions: int = setting(100, "Timed calls per target.", least=1, most=MOST_CALLS)
+    seed: int = setting(0, "Of the order of the calls.", least=0, most=2**63 - 1)
+
+    def check(self) -> None:
+        for _ in (self.backends, self.precisions, self.thread_counts, self.batches):
+            pass
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        return _split("--backend", self.backend)
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Empty for all."""
+        return () if self.precision is None else _split("--precision", self.precision)
+
+    @property
+    def thread_counts(self) -> tuple[int | None, ...]:
+        """None lets the engine choose."""
+        return tuple(
+            None if word == "auto" else _integer("--threads", word, MOST_THREADS)
+            for word in _split("--threads", self.threads)
+        )
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        words = _split("--batch", self.batch)
+        return tuple(_integer("--batch", word, MOST_CLIPS) for word in words)
+
+
+def _split(flag: str, text: str) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not words:
+        raise UsageError(f"{flag} is {text!r}: there is nothing to measure.", "at least one value.")
+    return words
+
+
+def _integer(flag: str, word: str, most: int) -> int:
+    # The length goes first: int() refuses thousands of digits with an error of its own.
+    if not (word.isascii() and word.isdigit() and len(word) <= 9 and 1 <= int(word) <= most):
+        raise UsageError(f"{flag} has {word!r:.40}.", f"whole numbers from 1 to {most}, with commas.")
+    return int(word)
