@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
-from msgspec import Meta
+from msgspec import Meta, to_builtins
 from numpy.typing import NDArray
 
 from gmme_edge.bundle.bundle import Bundle
@@ -118,7 +118,7 @@ class LatencyRow:
 
     @property
     def min_ms(self) -> float:
-        return min(self.samples_ms)
+        return float(min(self.samples_ms))
 
     @property
     def median_ms(self) -> float:
@@ -168,8 +168,7 @@ class LatencyRow:
         """The fields and the statistics, as JSON values; the samples come last."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         samples = list(values.pop("samples_ms"))
-        figures = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self.statistics).items()}
-        return {**values, **figures, "samples_ms": samples}
+        return {**values, **to_builtins(self.statistics), "samples_ms": samples}
 
 
 def measure(

@@ -14,7 +14,6 @@ import numpy as np
 from msgspec import to_builtins
 
 from gmme_edge.blocks import block_of
-from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import PlatformError, UsageError
 from gmme_edge.fields import Count, NotNegative, Sha256, Text
 from gmme_edge.profiling.inputs import golden_batch
@@ -77,9 +76,7 @@ def _position(block: str) -> tuple[int, str]:
     return next(i for i, prefix in enumerate(_ORDER) if block.startswith(prefix)), block
 
 
-def profile_layers(
-    target: Target, settings: LatencySettings = LatencySettings(5, 30)
-) -> LayerProfile:
+def profile_layers(target: Target, settings: LatencySettings) -> LayerProfile:
     """Time every node of one precision on ``ort-cpu``.
 
     Profiling costs a few microseconds per node: compare parts of one profile with each other, and

@@ -56,9 +56,7 @@ def unpaired_median_ratio(
     return ratio, _interval(medians[0] / medians[1])
 
 
-def _resampled(
-    samples: NDArray[np.float64], percent: float, seed: int = 0
-) -> NDArray[np.float64]:
+def _resampled(samples: NDArray[np.float64], percent: float, seed: int = 0) -> NDArray[np.float64]:
     """Percentiles ``(RESAMPLES, k)`` of ``(k, n)`` samples, columns drawn with replacement."""
     rows, n = samples.shape
     rng = np.random.default_rng(seed)

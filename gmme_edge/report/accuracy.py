@@ -10,8 +10,8 @@ from gmme_edge.errors import InputError, UsageError
 from gmme_edge.profiling.latency import hash_labels
 from gmme_edge.report.documents import AccuracyResult, CrossValidationResult
 from gmme_edge.scoring import Predictions
-from gmme_edge.statistics import Interval, wilson_interval
 from gmme_edge.spec import ModelSpec
+from gmme_edge.statistics import Interval, wilson_interval
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -246,4 +246,3 @@ def _noise_notes(results: Sequence[LoadedResult]) -> list[str]:
         for result in results
         if isinstance(result, LatencyResult) and (reasons := result.noise.get("reasons"))
     ]
-

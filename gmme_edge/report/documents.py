@@ -24,7 +24,7 @@ from gmme_edge.profiling.layers import LayerProfile
 from gmme_edge.scoring import Predictions, Score
 from gmme_edge.spec import ModelSpec
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 Shares = tuple[Share, Share]
 
 
@@ -182,7 +182,7 @@ class SensitivityResult(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationResult(Result):
-    """`calibration.json` of a bundle: which clips calibrated INT8; `export --calib-clips` reads it."""
+    """`calibration.json`: which clips calibrated INT8, and what `export --calib-clips` reads."""
 
     kind: Literal["calibration"] = "calibration"
     seed: int
@@ -266,5 +266,3 @@ def load_result(path: Path, kinds: Sequence[str] = COMPARABLE) -> LoadedResult:
             f"a file as {_WRITERS} writes it.",
             "measure again.",
         ) from error
-
-

@@ -126,7 +126,8 @@ def join_results(results: Iterable[LoadedResult]) -> list[Entry]:
         for result in results
         if isinstance(result, AccuracyResult | CrossValidationResult)
     ]
-    entries, taken = [], set()
+    entries: list[Entry] = []
+    taken: set[str] = set()
     for result in results:
         if isinstance(result, LatencyResult):
             for row in result.rows:

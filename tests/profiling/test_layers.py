@@ -52,7 +52,7 @@ def test_no_repetition_is_refused(bundle: Path) -> None:
 
 def test_another_backend_is_refused(bundle: Path) -> None:
     with pytest.raises(UsageError, match="tensorrt"):
-        profile_layers(Target(Bundle.open(bundle), "tensorrt", "fp32"))
+        profile_layers(Target(Bundle.open(bundle), "tensorrt", "fp32"), LatencySettings(0, 1))
 
 
 def test_a_cut_off_trace_names_the_folder_to_free(tmp_path: Path) -> None:

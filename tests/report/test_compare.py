@@ -234,7 +234,7 @@ def test_a_cross_validation_is_one_accuracy(tmp_path: Path) -> None:
         "schema": 1, "kind": "cross-validation", "model": "eat-s-aa", "dataset": "esc50",
         "split": "test", "spec": spec.to_dict(), "labels": ["a", "b"],
         "pooled": {"accuracy": 0.75, "correct": 3, "n": 4, "wilson_95": [0.3, 0.95]},
-        "folds": [{"fold": k, "checkpoint_sha256": c * 64, **fold} for k, c in ((1, "a"), (2, "b"))],
+        "folds": [{"fold": k, "checkpoint_sha256": c * 64, **fold} for k, c in enumerate("ab", 1)],
     }  # fmt: skip
     path = tmp_path / "cross-validation.json"
     path.write_text(json.dumps(document))

@@ -83,7 +83,7 @@ def test_folds_by_hand(tmp_path: Path) -> None:
     assert printed["pooled"]["difference"] == 0.5 and printed["pooled"]["only_second_right"] == 6
     text = paired(a, b).stdout
     assert "25.00" in text and "+75.00" in text and "Student's t" in text
-    assert "b.json minus that of" in text.replace("\n", "")  # one model twice: the files tell them apart
+    assert "b.json minus that of" in text.replace("\n", "")  # one model twice: its files
 
 
 def test_other_clips_are_refused(tmp_path: Path, first: Path) -> None:

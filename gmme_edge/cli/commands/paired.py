@@ -56,8 +56,8 @@ def show_comparison(comparison: PairedResult) -> None:
     low, high = test.interval
     stdout.print(
         f"Accuracy of {names[1]} minus that of {names[0]}: {_points(test.difference)} points on "
-        f"{test.n} {'clip' if test.n == 1 else 'clips'} (95 % {_points(low)} to {_points(high)}, Bonett and "
-        "Price)",
+        f"{test.n} {'clip' if test.n == 1 else 'clips'} "
+        f"(95 % {_points(low)} to {_points(high)}, Bonett and Price)",
         soft_wrap=True,
     )
     if comparison.interval:

@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from gmme_edge.profiling.latency import LatencyRow
+<<<<<<< HEAD
 from gmme_edge.statistics import Interval
+=======
+>>>>>>> 813ec9f (Profiling and comparing are workflows; results say which network they are of)
 from gmme_edge.report.entries import Entry
+from gmme_edge.scoring import Interval
 
 NONE = "–"
 
@@ -51,7 +55,8 @@ def speed_cells(entry: Entry) -> list[Cell]:
     return [
         (entry.name, entry.precision),
         (format_ms(row.median_ms), f"[{format_ms(row.p90_ms)}]") if row else (NONE, ""),
-        ("base", "") if entry.is_base and ratio.latency == 1
+        ("base", "")
+        if entry.is_base and ratio.latency == 1
         else (format_ratio(ratio.latency), format_interval(ratio.latency_interval)),
         (format_ratio(ratio.latency_to_fp32), ""),
         (

@@ -23,7 +23,10 @@ def draw_sensitivity_chart(title: str, effects: Sequence[Mapping[str, Any]]) -> 
     bars = [
         Bar(
             effect["part"],
-            [(_shown_db(effect["sqnr_alone_db"]), BLUE), (_shown_db(effect["sqnr_others_db"]), GREY)],
+            [
+                (_shown_db(effect["sqnr_alone_db"]), BLUE),
+                (_shown_db(effect["sqnr_others_db"]), GREY),
+            ],
             f"{in_db(effect['sqnr_alone_db'])} dB",
         )
         for effect in effects

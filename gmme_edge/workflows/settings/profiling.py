@@ -61,5 +61,7 @@ def _split(flag: str, text: str) -> tuple[str, ...]:
 def _integer(flag: str, word: str, most: int) -> int:
     # The length goes first: int() refuses thousands of digits with an error of its own.
     if not (word.isascii() and word.isdigit() and len(word) <= 9 and 1 <= int(word) <= most):
-        raise UsageError(f"{flag} has {word!r:.40}.", f"whole numbers from 1 to {most}, with commas.")
+        raise UsageError(
+            f"{flag} has {word!r:.40}.", f"whole numbers from 1 to {most}, with commas."
+        )
     return int(word)
