@@ -6,12 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gmme_edge.profiling.latency import LatencyRow
-<<<<<<< HEAD
-from gmme_edge.statistics import Interval
-=======
->>>>>>> 813ec9f (Profiling and comparing are workflows; results say which network they are of)
 from gmme_edge.report.entries import Entry
-from gmme_edge.scoring import Interval
+from gmme_edge.statistics import Interval
 
 NONE = "–"
 
