@@ -37,6 +37,7 @@ from gmme_edge.runtime.parity import RELATIVE_LIMITS, compare_logits, run_in_bat
 from gmme_exporters.graphs.compact import round_to_16_bits, write_compact_checkpoint
 from gmme_exporters.graphs.export import ExportGraph, export_onnx
 from gmme_exporters.graphs.fp16 import convert_fp16
+from gmme_exporters.graphs.queries import list_operators
 from gmme_exporters.graphs.shared_weights import share_weights
 from gmme_exporters.int8.qdq import Quantizer, Ranges, Refinement, prepare_int8
 from gmme_exporters.int8.silence import align_silence
@@ -233,7 +234,9 @@ class _Writer:
     def _add(
         self, path: str, role: Any, precision: str = "", target: str = "", opset: int = 0  # noqa: ANN401
     ) -> None:  # fmt: skip
-        self.files.append(describe_file(self.folder, path, role, precision, target, opset))
+        operators = list_operators(self.folder / path) if role == "model" else ()
+        file = describe_file(self.folder, path, role, precision, target, opset, operators)
+        self.files.append(file)
 
 
 @torch.no_grad()

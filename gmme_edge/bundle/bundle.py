@@ -169,8 +169,15 @@ def _how_to_get(precision: str) -> str:
 
 
 def describe_file(
-    folder: Path, path: str, role: Role, precision: str = "", target: str = "", opset: int = 0
+    folder: Path,
+    path: str,
+    role: Role,
+    precision: str = "",
+    target: str = "",
+    opset: int = 0,
+    operators: tuple[str, ...] = (),
 ) -> BundleFile:
     """Hash a file that was just written into `folder`, for the manifest."""
     full = folder / path
-    return BundleFile(path, role, sha256_of(full), full.stat().st_size, precision, target, opset)
+    hashed = sha256_of(full), full.stat().st_size
+    return BundleFile(path, role, *hashed, precision, target, opset, operators)

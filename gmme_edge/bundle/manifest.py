@@ -16,7 +16,15 @@ GOLDEN = "golden.npz"
 INPUT, OUTPUTS = "waveform", ("logits", "embedding")
 
 Role = Literal[
-    "model", "weights", "description", "engine", "engine-sidecar", "golden", "calibration"
+    "model",
+    "weights",
+    "description",
+    "engine",
+    "engine-sidecar",
+    "golden",
+    "calibration",
+    "script",
+    "page",
 ]
 _T = TypeVar("_T")
 
@@ -27,7 +35,9 @@ class BundleFile:
 
     `precision` is set for models, engines and weights (those that the model of this precision
     reads); `target` names what the graph was shaped for (a model) or the engine's platform (an
-    engine, for example ``tensorrt-rtx-sm89``).
+    engine, for example ``tensorrt-rtx-sm89``). `opset` and `operators` are a model's: the version
+    of the default domain, and the names of the operations in it, sorted; empty where an older
+    exporter did not note them.
     """
 
     path: str
@@ -37,9 +47,13 @@ class BundleFile:
     precision: str = ""
     target: str = ""
     opset: int = 0
+    operators: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        texts = (self.path, self.sha256, self.precision, self.target)
+        if not isinstance(self.operators, (list, tuple)):
+            raise TypeError(f"operators are {self.operators!r}")
+        object.__setattr__(self, "operators", tuple(self.operators))  # a list in JSON
+        texts = (self.path, self.sha256, self.precision, self.target, *self.operators)
         numbers = (self.size_bytes, self.opset)
         if (
             self.role not in get_args(Role)

@@ -20,7 +20,9 @@ from gmme_edge.errors import (
 )
 from gmme_edge.runtime.engines.info import sidecar_of
 from gmme_exporters.tensorrt.build import FLAVOURS, EngineOptions, build_engine
-from gmme_exporters.tensorrt.opsets import check_opset, read_operations, read_opset
+from gmme_exporters.tensorrt.opsets import check_opset
+from tests.artifacts import edit_manifest
+from tests.bundles import make_bundle
 from tests.exporters.tensorrt_graphs import SAMPLES, write_graph
 from tests.exporters.tensorrt_recorded import RecordedTensorRT
 from tests.fake_gpu import FakeCuda, FakeLibrary, install_cuda
@@ -38,18 +40,59 @@ def test_what_needs_a_gpu_or_a_library_says_so(
     for flavour, module in zip(FLAVOURS, ("tensorrt", "tensorrt_rtx"), strict=True):
         options = EngineOptions(flavour)
         monkeypatch.setitem(sys.modules, module, FakeLibrary(FakeCuda()))
-        with pytest.raises(PlatformError, match="no usable GPU"):
+        with pytest.raises(PlatformError, match="no usable GPU") as refused:
             build_engine(graph, tmp_path / "model.engine", "fp32", options)
+        assert "--backend" not in refused.value.fix  # which `export` has not got
+        assert ("--sm 89" in refused.value.fix) == (flavour == "tensorrt-rtx")
         monkeypatch.setitem(sys.modules, module, None)
         with pytest.raises(MissingDependencyError, match="pip install"):
             build_engine(graph, tmp_path / "model.engine", "fp32", options)
 
 
-def test_opset_is_read_without_onnx(tmp_path: Path) -> None:
-    for opset in (11, 16, 18, 23):
-        assert read_opset(write_graph(tmp_path / "g.onnx", opset=opset).read_bytes()) == opset
-    model = (tmp_path / "g.onnx").read_bytes()
-    assert {read_opset(model[:length]) for length in range(len(model))} <= {0, 23}
+def test_a_bundles_manifest_tells_opset_and_operations_without_onnx(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a Jetson builds without the onnx package; what is not told is read with it."""
+    folder = make_bundle(tmp_path / "bundle").path
+    path = folder / "model.fp32.onnx"
+
+    def note(opset: int, operators: list[str]) -> None:
+        edit_manifest(
+            folder,
+            lambda v: [f.update(opset=opset, operators=operators) for f in v["files"][:1]],
+        )
+
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    note(18, ["Conv"])
+    with pytest.raises(PlatformError, match="opset 18"):
+        check_opset("8.6.2.3", path)
+    note(17, ["Conv", "LayerNormalization"])
+    with pytest.raises(PlatformError, match="LayerNormalization"):
+        check_opset("8.5.2.2", path)
+    note(17, ["Conv"])
+    check_opset("8.5.2.2", path)
+    note(16, [])  # by an older exporter: LayerNormalization came with opset 17
+    check_opset("8.5.2.2", path)
+    note(17, [])
+    with pytest.raises(MissingDependencyError, match="which no manifest beside it tells"):
+        check_opset("8.5.2.2", path)
+    note(16, ["Conv"])
+    path.write_bytes(path.read_bytes() + b"x")  # not the file that the manifest tells of
+    with pytest.raises(MissingDependencyError):
+        check_opset("8.5.2.2", path)
+
+
+def test_what_is_no_graph_is_told_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"\xff" * 100)
+    with pytest.raises(InputError, match="no ONNX file"):
+        check_opset("8.6.2.3", path)
+
+
+@pytest.mark.parametrize("values", [{"max_batch": 10**12}, {"workspace_mib": 10**18}])
+def test_numbers_beyond_any_gpu_are_refused(values: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match=r"at most|1 to"):
+        EngineOptions(**values)  # type: ignore[arg-type]
 
 
 VERSIONS = {  # with the flags of `create_network`
@@ -249,7 +292,6 @@ def test_layer_normalization_needs_a_newer_tensorrt_8(tmp_path: Path) -> None:
     model = onnx.load(path)
     model.graph.node[0].op_type = "LayerNormalization"
     onnx.save(model, path)
-    assert "LayerNormalization" in read_operations(path.read_bytes())
     with pytest.raises(PlatformError, match=r"LayerNormalization(.|\n)*--opset 16"):
         check_opset("8.5.2.2", path)
     for version in ("8.6.1", "8.6.2.3", "10.3.0.26", "11.4.0.106"):

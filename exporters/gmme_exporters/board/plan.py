@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
-from gmme_edge.bundle.bundle import Bundle
+from gmme_edge.bundle.bundle import Bundle, describe_file
 from gmme_edge.bundle.precisions import TENSORRT, runs_on
 from gmme_edge.errors import UsageError
 from gmme_edge.files import write_text
@@ -61,16 +62,17 @@ def check_plan(plan: str, precisions: tuple[str, ...]) -> None:
 
 
 def write_plan(bundle: Bundle) -> Path:
-    """Add the script and its page to a bundle's folder; returns the script's path.
-
-    They are not among the manifest's files: the bundle is the same with and without them.
-    """
+    """Add the script and its page to a bundle, and to its manifest; returns the script's path."""
     script = bundle.path / SCRIPT
     write_text(script, device_script())
     page = _PAGE.format(
         name=bundle.manifest.model.name, script=SCRIPT, commands=_trtexec_lines(bundle)
     )
     write_text(bundle.path / PAGE, page)
+    added = describe_file(bundle.path, SCRIPT, "script"), describe_file(bundle.path, PAGE, "page")
+    kept = (file for file in bundle.manifest.files if file.path not in (SCRIPT, PAGE))
+    manifest = replace(bundle.manifest, files=(*added, *kept))
+    replace(bundle, manifest=manifest).save_manifest()
     return script
 
 

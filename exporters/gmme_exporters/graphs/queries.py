@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper
@@ -15,6 +17,12 @@ from gmme_edge.blocks import FILTERS_OF_FRONT, Layer, block_of
 from gmme_edge.bundle.bundle import INPUT
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
+
+
+def list_operators(path: Path) -> tuple[str, ...]:
+    """The operations of an ONNX file, each once, sorted; for the manifest."""
+    nodes = onnx.load(path, load_external_data=False).graph.node
+    return tuple(sorted({node.op_type for node in nodes}))
 
 
 def nodes_before_first_conv(proto: ModelProto) -> list[str]:

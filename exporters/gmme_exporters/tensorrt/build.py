@@ -12,7 +12,7 @@ from types import ModuleType
 
 from gmme_edge.bundle.precisions import PRECISIONS
 from gmme_edge.device.cuda import driver_version, jetpack_version, open_cudart
-from gmme_edge.errors import EngineError, UsageError
+from gmme_edge.errors import EngineError, PlatformError, UsageError
 from gmme_edge.files import replacing, sha256_of
 from gmme_edge.runtime.engines.info import EngineInfo, format_sm
 from gmme_edge.runtime.engines.library import (
@@ -29,6 +29,10 @@ from gmme_exporters.tensorrt.worker import Progress, build_serialized
 
 __all__ = ["FLAVOURS", "EngineInfo", "EngineOptions", "build_engine"]
 
+_NO_GPU_FIXES = {
+    "tensorrt-rtx": "name the GPU that the engine is for, as in --sm 89; it is built without one.",
+    "tensorrt": "build on the machine that has the GPU; or export --plan jetson and build there.",
+}
 _BUILD_FIXES = (
     ("workspace", "allow more memory with workspace_mib, or leave the limit out."),
     ("FP32 GEMM is not supported", "use --precision fp16 for this GPU."),
@@ -64,7 +68,7 @@ def build_engine(
     """
     _check_precision(precision)
     library = load_library(options.flavour, f"build a {options.flavour} engine")
-    sm, gpu_name = _resolve_target(library, options)
+    sm, gpu_name = _resolve_gpu(library, options)
     check_precision_offered(library, precision, sm)
     started = time.perf_counter()
     plan, n_layers = _build(library, onnx_path, precision, options, sm, on_progress)
@@ -104,11 +108,19 @@ def _check_precision(precision: str) -> None:
         raise UsageError(f"Unknown precision {precision!r}.", f"one of {', '.join(known)}.")
 
 
-def _resolve_target(library: ModuleType, options: EngineOptions) -> tuple[int, str]:
-    """The compute capability to build for and, where the build needs it, the GPU's name."""
+def _resolve_gpu(library: ModuleType, options: EngineOptions) -> tuple[int, str]:
+    """The compute capability to build for and, where the build needs it, the GPU's name.
+
+    Raises:
+        PlatformError: no GPU here and none named, or one that the library does not serve.
+    """
     sm, gpu_name = options.sm, ""
     if sm is None:
-        device = open_cudart().device()
+        try:
+            device = open_cudart().device()
+        except PlatformError as error:
+            fix = _NO_GPU_FIXES[options.flavour]
+            raise PlatformError(error.got, error.expected, fix) from error
         sm, gpu_name = device.sm, device.name
     if options.flavour == "tensorrt-rtx":
         check_sm(library, sm)

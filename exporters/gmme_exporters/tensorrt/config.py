@@ -11,12 +11,13 @@ from typing import Any
 
 from gmme_edge.bundle.bundle import INPUT
 from gmme_edge.errors import PlatformError, UsageError
-from gmme_edge.runtime.engines.library import FLAVOURS
+from gmme_edge.runtime.engines.library import FLAVOURS, JETSON_SMS
 
 COMPATIBILITIES = ("none", "ampere-plus", "same-compute-capability")
 
 _AMPERE_SM = 80
-_INTEGRATED_SMS = (72, 87, 101, 110)  # Jetson boards: Xavier, Orin, Thor (as named twice)
+_MAX_BATCH = 1 << 16
+_MAX_WORKSPACE_MIB = 1 << 20  # a TiB
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,12 @@ class EngineOptions:
                 "optimal, largest) are out of order.",
                 "1 <= smallest <= optimal <= largest.",
             )
-        if self.workspace_mib is not None and self.workspace_mib < 1:
-            raise UsageError(f"A workspace of {self.workspace_mib} MiB.", "at least 1 MiB.")
+        if self.max_batch > _MAX_BATCH:
+            raise UsageError(f"A largest batch of {self.max_batch}.", f"at most {_MAX_BATCH}.")
+        if self.workspace_mib is not None and not 1 <= self.workspace_mib <= _MAX_WORKSPACE_MIB:
+            raise UsageError(
+                f"A workspace of {self.workspace_mib} MiB.", f"1 to {_MAX_WORKSPACE_MIB} MiB."
+            )
         if self.optimization_level is not None and not 0 <= self.optimization_level <= 5:
             raise UsageError(f"Optimization level {self.optimization_level}.", "0 to 5.")
         if self.compatibility not in COMPATIBILITIES:
@@ -209,7 +214,7 @@ def _set_compatibility(
         config.set_flag(library.BuilderFlag.VERSION_COMPATIBLE)
     if options.compatibility == "none":
         return
-    if sm in _INTEGRATED_SMS:
+    if sm in JETSON_SMS:
         raise PlatformError(
             f"Hardware compatibility was asked for on a Jetson (SM{sm}).",
             "a desktop or server GPU: TensorRT does not offer it on JetPack.",

@@ -1,19 +1,23 @@
 """Which opsets and operations a TensorRT version takes, checked before it parses a graph.
 
-Read from the protobuf wire format, so that a Jetson needs no onnx package to build an engine.
+The bundle's manifest tells both, so that a Jetson needs no onnx package to build an engine. A graph
+that no manifest describes is read with onnx.
 Sources: onnx-tensorrt's ``docs/operators.md`` (8.4 to 8.6: opset 17 or lower; 9: 19; 10.0: 20;
 LayerNormalization is absent in 8.5 and there from 8.6.1) and its importer of ReduceMean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection
 from pathlib import Path
 
-from gmme_edge.errors import PlatformError
+from gmme_edge.bundle.bundle import MANIFEST, Bundle
+from gmme_edge.errors import InputError, PlatformError, require
+from gmme_edge.files import sha256_of
 
 _OPSET_OF_8 = 17
 _LAYER_NORM_SINCE = (8, 6, 1)
+_FIRST_LAYER_NORM = 17  # the opset that brought LayerNormalization
 
 
 def check_opset(version: str, onnx_path: Path) -> None:
@@ -24,12 +28,12 @@ def check_opset(version: str, onnx_path: Path) -> None:
 
     Raises:
         PlatformError: with the opset to export with.
+        MissingDependencyError: no manifest tells the operations, and onnx is not installed.
     """
     numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
     if numbers[:1] != (8,):
         return
-    model = onnx_path.read_bytes()
-    opset = read_opset(model)
+    opset, operators = _describe_graph(onnx_path)
     if opset > _OPSET_OF_8:
         # TensorRT 8 ignores ReduceMean's axes where they are an input (opset 18 on), silently.
         raise PlatformError(
@@ -38,7 +42,7 @@ def check_opset(version: str, onnx_path: Path) -> None:
             f"opset {_OPSET_OF_8} or lower for TensorRT 8.",
             "export again with --opset 16.",
         )
-    if numbers < _LAYER_NORM_SINCE and "LayerNormalization" in read_operations(model):
+    if numbers < _LAYER_NORM_SINCE and "LayerNormalization" in operators:
         raise PlatformError(
             f"{onnx_path.name} has opset {opset} and LayerNormalization, which TensorRT "
             f"{version} cannot parse.",
@@ -47,56 +51,17 @@ def check_opset(version: str, onnx_path: Path) -> None:
         )
 
 
-def read_opset(model: bytes) -> int:
-    """The default domain's opset of a serialized ONNX model; 0 where it states none."""
-    for field, content in _fields(model):
-        if field == 8 and isinstance(content, bytes):  # ModelProto.opset_import
-            entry = dict(_fields(content))
-            if entry.get(1, b"") in (b"", b"ai.onnx"):
-                version = entry.get(2, 0)
-                return version if isinstance(version, int) else 0
-    return 0
-
-
-def read_operations(model: bytes) -> set[str]:
-    """The operations of a serialized ONNX model's main graph, of any domain."""
-    nodes = [
-        node
-        for graph in _messages(model, 7)  # ModelProto.graph
-        for node in _messages(graph, 1)  # GraphProto.node
-    ]
-    return {name.decode(errors="replace") for node in nodes for name in _messages(node, 4)}
-
-
-def _messages(message: bytes, wanted: int) -> list[bytes]:
-    found = (content for field, content in _fields(message) if field == wanted)
-    return [content for content in found if isinstance(content, bytes)]
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Field numbers and values of one protobuf message; ends early where it is damaged."""
-    position = 0
-    while position < len(message):
-        key, position = _varint(message, position)
-        kind = key & 7
-        if kind == 0:
-            value, position = _varint(message, position)
-            yield key >> 3, value
-            continue
-        size = {1: 8, 5: 4}.get(kind, -1)
-        if kind == 2:
-            size, position = _varint(message, position)
-        if size < 0:
-            return
-        yield key >> 3, message[position : position + size]
-        position += size
-
-
-def _varint(message: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    for index in range(position, len(message)):
-        value |= (message[index] & 127) << shift
-        shift += 7
-        if message[index] < 128:
-            return value, index + 1
-    return value, len(message)
+def _describe_graph(path: Path) -> tuple[int, Collection[str]]:
+    """The default domain's opset, and the operations as far as they matter here."""
+    if (path.parent / MANIFEST).is_file():
+        for file in Bundle.open(path.parent).manifest.files:
+            told = file.operators or 0 < file.opset < _FIRST_LAYER_NORM
+            if file.path == path.name and told and file.sha256 == sha256_of(path):
+                return file.opset, file.operators
+    onnx = require("onnx", f"read the opset of {path.name}, which no manifest beside it tells")
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # protobuf's DecodeError, which only its own package can name
+        raise InputError(f"{path} is no ONNX file: {error}", "an exported ONNX file.") from error
+    opsets = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    return max(opsets, default=0), {node.op_type for node in model.graph.node}

@@ -18,7 +18,8 @@ from gmme_edge.errors import EngineError, PlatformError, UsageError, require
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 FLAVOURS = tuple(MODULES)
 
-_JETSON_SMS = {72: "Xavier", 87: "Orin", 101: "Thor", 110: "Thor"}
+JETSON_SMS = {72: "Xavier", 87: "Orin", 101: "Thor", 110: "Thor"}
+"""Compute capabilities of boards; Thor's was renamed from one TensorRT to the next."""
 
 
 def load_library(flavour: str, purpose: str) -> ModuleType:
@@ -99,7 +100,7 @@ def check_sm(library: ModuleType, sm: int) -> None:
     sms = supported_sms(library)
     if sm in sms:
         return
-    board = _JETSON_SMS.get(sm)
+    board = JETSON_SMS.get(sm)
     raise PlatformError(
         f"TensorRT-RTX {library.__version__} has no target SM{sm}"
         + (f" (Jetson {board})." if board else "."),
