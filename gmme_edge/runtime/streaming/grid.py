@@ -1,0 +1,92 @@
+"""Where windows lie, in whole samples: no rounding error ever adds up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gmme_edge.errors import UsageError
+
+Span = tuple[int, int]
+_MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True)
+class WindowGrid:
+    """Windows of `window_samples`, one every `hop_us` microseconds, from sample 0 on.
+
+    A window speaks for its cell: the stretch of one hop around its middle. Cells touch and never
+    overlap. The first begins with the sound, the last ends with it.
+
+    Raises:
+        UsageError: a hop under one sample, or longer than the window.
+    """
+
+    sample_rate_hz: int
+    window_samples: int
+    hop_us: int
+
+    def __post_init__(self) -> None:
+        if self.sample_rate_hz < 1 or self.window_samples < 1:
+            raise UsageError(
+                f"Windows of {self.window_samples} samples at {self.sample_rate_hz} Hz.",
+                "positive numbers.",
+            )
+        whole_us = self.window_samples * _MICROSECONDS
+        if self.hop_us * self.sample_rate_hz < _MICROSECONDS or (
+            self.hop_us * self.sample_rate_hz > whole_us
+        ):
+            raise UsageError(
+                f"A hop of {self.hop_us / 1000:g} ms.",
+                f"at least one sample and at most one window "
+                f"({1000 * self.window_samples / self.sample_rate_hz:.3f} ms), so that every "
+                "sample is heard.",
+            )
+
+    def start(self, index: int) -> int:
+        """The first sample of window `index`."""
+        return index * self.hop_us * self.sample_rate_hz // _MICROSECONDS
+
+    def end(self, index: int) -> int:
+        """The sample after the last one of window `index`."""
+        return self.start(index) + self.window_samples
+
+    def cell(self, index: int) -> Span:
+        """What window `index` speaks for: ``[start, end)``."""
+        hop = self.hop_us * self.sample_rate_hz // _MICROSECONDS
+        lead = (self.window_samples - hop) // 2
+        return (self.start(index) + lead if index else 0, self.start(index + 1) + lead)
+
+    def whole_windows(self, total_samples: int) -> int:
+        """How many windows fit into `total_samples`."""
+        last = total_samples - self.window_samples
+        if last < 0:
+            return 0
+        step = self.hop_us * self.sample_rate_hz
+        return ((last + 1) * _MICROSECONDS - 1) // step + 1
+
+    def tail(self, total_samples: int) -> int | None:
+        """Where the last window begins that hears what whole windows left over; None: nothing.
+
+        It is moved back so that it ends with the sound. Where the sound is shorter than a window
+        it begins at 0, and zeros follow the sound.
+        """
+        whole = self.whole_windows(total_samples)
+        heard = self.end(whole - 1) if whole else 0
+        return None if heard == total_samples else max(0, total_samples - self.window_samples)
+
+    def starts(self, total_samples: int) -> tuple[int, ...]:
+        """First samples of all windows over a sound of `total_samples`, the tail's last."""
+        tail = self.tail(total_samples)
+        whole = tuple(self.start(i) for i in range(self.whole_windows(total_samples)))
+        return whole if tail is None else (*whole, tail)
+
+
+def make_grid(sample_rate_hz: int, window_samples: int, hop_ms: float | None) -> WindowGrid:
+    """The grid for a hop in milliseconds, kept to the microsecond; None: a quarter of a window."""
+    if hop_ms is None:
+        hop_us = -(-window_samples * _MICROSECONDS // (4 * sample_rate_hz))
+    elif not 0 < hop_ms < float("inf"):
+        raise UsageError(f"A hop of {hop_ms} ms.", "a positive number.")
+    else:
+        hop_us = round(hop_ms * 1000)
+    return WindowGrid(sample_rate_hz, window_samples, hop_us)
