@@ -106,7 +106,7 @@ def _recordings(data: Path) -> list[Path]:
 
 def save_selection(clips: CalibrationSet, path: Path) -> None:
     """Write what replays `clips`, without ranges: a file to commit."""
-    write_json(path, {"schema": _SCHEMA, **clips.to_dict()})
+    write_json(path, {"schema": _SCHEMA, "kind": "calibration", **clips.to_dict()})
 
 
 @dataclass(frozen=True)

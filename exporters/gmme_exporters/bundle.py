@@ -157,7 +157,12 @@ class _Writer:
                 self._quantize(precision, source, path, calibration)
             self._add(path.name, "model", precision, target, self.options.opset)
         if calibration is not None and self.ranges:
-            record = {"schema": 1, **calibration.record, "ranges": self.ranges}
+            record = {
+                "schema": 1,
+                "kind": "calibration",
+                **calibration.record,
+                "ranges": self.ranges,
+            }
             write_json(self.folder / CALIBRATION, record)
             self._add(CALIBRATION, "calibration")
 

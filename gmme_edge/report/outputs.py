@@ -1,0 +1,246 @@
+"""What the commands print under ``--json`` where it is no result file, and what they write beside.
+
+Fields may be added within a schema version; none is taken away or given another meaning.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from gmme_edge.fields import Count, NotNegative, Number, Positive, Sha256, Share, Text
+from gmme_edge.report.entries import Ratio
+from gmme_edge.statistics import Interval
+
+
+class ShippedModel(TypedDict):
+    """A network that comes with the package; `accuracy` is what was measured last, if anything."""
+
+    name: Text
+    model: Text
+    task: Text
+    labels: list[str]
+    t_params: Count
+    size_bytes: Count
+    accuracy: dict[str, Any] | None
+
+
+class Preset(TypedDict):
+    """A network that can be trained, and its costs for a task."""
+
+    name: Text
+    task: Text
+    d_params: Count
+    t_params: Count
+    gflops: NotNegative
+    tokens: Count
+
+
+class Models(TypedDict):
+    """`gmme-edge models --json`."""
+
+    shipped: list[ShippedModel]
+    presets: list[Preset]
+
+
+class Backend(TypedDict):
+    """A backend, and why it does not work here: null where it does."""
+
+    name: Text
+    problem: str | None
+
+
+class Doctor(TypedDict):
+    """`gmme-edge doctor --json`; a package's version is null where it is not installed."""
+
+    packages: dict[str, str | None]
+    device: dict[str, Any]
+    backends: list[Backend]
+    warnings: list[str]
+
+
+class Parity(TypedDict):
+    """Errors of the logits against the reference."""
+
+    max_abs: NotNegative
+    mean_abs: NotNegative
+    relative: NotNegative
+    limit: NotNegative
+    top1_agreement: Share
+    n_clips: Count
+
+
+class Verify(TypedDict):
+    """`gmme-edge verify --json`: per precision, the outputs against the golden vectors."""
+
+    bundle: Text
+    backend: Text
+    passed: bool
+    parity: dict[str, Parity]
+
+
+class LabelProbability(TypedDict):
+    """One class of a recording."""
+
+    label: str
+    probability: Share
+
+
+class Recording(TypedDict):
+    """One recording of `gmme-edge predict --json`, which prints a list of them."""
+
+    file: Text
+    predictions: list[LabelProbability]
+
+
+class EngineLayer(TypedDict):
+    """A layer of an engine; empty texts where the engine does not say."""
+
+    name: str
+    kind: str
+    precision: str
+    inputs: list[list[int]]
+    outputs: list[list[int]]
+    tactic: str
+    computes: bool
+
+
+class EngineLayers(TypedDict):
+    """`gmme-edge engine-info --json`, kind ``engine-layers``."""
+
+    schema: int
+    kind: Text
+    n_layers: int
+    n_fp32: int
+    precisions: dict[str, int]
+    layers: list[EngineLayer]
+    engine: dict[str, Any]
+
+
+class Converted(TypedDict):
+    """`gmme-edge convert --json`."""
+
+    checkpoint: Text
+    model: dict[str, Any]
+
+
+class _Trained(TypedDict):
+    checkpoint: Text
+    epoch: Count
+    loss: Number
+    accuracy: Share
+
+
+class Trained(_Trained, total=False):
+    """`gmme-edge train --json` of one run: the figures of its last epoch."""
+
+    monitor_accuracy: Share
+
+
+class BundleFile(TypedDict):
+    """A file of a bundle."""
+
+    path: Text
+    role: Text
+    sha256: Text
+    size_bytes: int
+    precision: str
+    target: str
+    opset: int
+
+
+class Manifest(TypedDict):
+    """`manifest.json` of a bundle, which `gmme-edge export --json` prints."""
+
+    schema: int
+    model: dict[str, Any]
+    complexity: dict[str, Any]
+    audio: dict[str, Any]
+    input: Text
+    outputs: list[str]
+    labels: list[str]
+    untrained: bool
+    files: list[BundleFile]
+    parity: dict[str, Any]
+    accuracy: dict[str, Any]
+    provenance: dict[str, Any]
+
+
+class PairedModel(TypedDict):
+    """One side of a paired test."""
+
+    result: str
+    model: str
+
+
+class PooledTest(TypedDict):
+    """McNemar's exact test on all clips; differences are second minus first, as shares."""
+
+    n: Count
+    difference: Number
+    bonett_price_95: Interval
+    only_first_right: int
+    only_second_right: int
+    mcnemar_exact_p: Share
+
+
+class Paired(TypedDict):
+    """`gmme-edge paired --json`, kind ``paired``."""
+
+    schema: int
+    kind: Text
+    first: PairedModel
+    second: PairedModel
+    pooled: PooledTest
+    folds: list[dict[str, Any]]
+    folds_mean: dict[str, Any]
+
+
+class ComparedEntry(TypedDict):
+    """One network on one device, backend and precision; what was not measured is null."""
+
+    name: Text
+    model: Text
+    bundle: str | None
+    is_base: bool
+    precision: Text
+    backend: Text
+    threads: Count | None
+    batch: Count | None
+    clip_s: Positive | None
+    n_classes: Count | None
+    d_params: Count
+    t_params: Count
+    gflops: Positive
+    size_bytes: Count | None
+    peak_memory_bytes: Count | None
+    median_ms: Positive | None
+    median_interval_ms: Interval | None
+    p90_ms: Positive | None
+    p90_interval_ms: Interval | None
+    p99_ms: Positive | None
+    throughput: Positive | None
+    accuracy: Share | None
+    accuracy_interval: Interval | None
+    accuracy_backend: str | None
+    dataset: str | None
+    weights_sha256: Sha256
+    source: Text
+    ratio: Ratio
+
+
+class ComparedDevice(TypedDict):
+    """The machine that a result was measured on."""
+
+    source: str
+    device: dict[str, Any]
+
+
+class Compared(TypedDict):
+    """`gmme-edge compare --json`, kind ``comparison``."""
+
+    schema: int
+    kind: Text
+    baseline: Text
+    entries: list[ComparedEntry]
+    notes: list[str]
+    devices: list[ComparedDevice]

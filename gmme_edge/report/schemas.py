@@ -1,0 +1,80 @@
+"""The published JSON schemas, made of the classes that describe results and outputs.
+
+``python -m gmme_edge.report.schemas`` writes them to ``gmme_edge/report/schemas/``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from msgspec.json import schema
+
+from gmme_edge.files import write_json
+from gmme_edge.profiling.latency import LatencyStatistics
+from gmme_edge.report import outputs
+from gmme_edge.report.documents import KINDS
+
+FOLDER = Path(__file__).parent / "schemas"
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+OUTPUTS: dict[str, Any] = {
+    "models": outputs.Models,
+    "doctor": outputs.Doctor,
+    "verify": outputs.Verify,
+    "predict": list[outputs.Recording],
+    "engine-layers": outputs.EngineLayers,
+    "convert": outputs.Converted,
+    "train": outputs.Trained,
+    "manifest": outputs.Manifest,
+    "paired": outputs.Paired,
+    "comparison": outputs.Compared,
+}
+
+COMMANDS = {
+    "compare": ("comparison",),
+    "convert": ("convert",),
+    "demo": ("comparison",),
+    "doctor": ("doctor",),
+    "engine-info": ("engine-layers",),
+    "evaluate": ("accuracy",),
+    "export": ("manifest",),
+    "models": ("models",),
+    "paired": ("paired",),
+    "predict": ("predict",),
+    "profile": ("latency", "layers"),
+    "sensitivity": ("sensitivity",),
+    "train": ("train", "cross-validation"),
+    "verify": ("verify",),
+}
+"""Which schemas a command's ``--json`` follows."""
+
+
+def all_schemas() -> dict[str, dict[str, Any]]:
+    """Name → JSON schema, of every result file and every output."""
+    return {name: make_schema(name, kind) for name, kind in {**KINDS, **OUTPUTS}.items()}
+
+
+def make_schema(name: str, kind: Any) -> dict[str, Any]:  # noqa: ANN401 - any type
+    """The schema of one type, without what is no part of a file."""
+    made = {"$schema": _DIALECT, "title": name, **schema(kind)}
+    parts: dict[str, Any] = made.get("$defs", {})
+    for part in parts.values():
+        part.get("properties", {}).pop("source" if name in KINDS else "", None)
+    if "LatencyRow" in parts:
+        figures = schema(LatencyStatistics)["$defs"]["LatencyStatistics"]
+        parts["LatencyRow"]["properties"].update(figures["properties"])
+    if name in KINDS:
+        # A field with a default may be missing in old files, but these name what a file is.
+        parts[KINDS[name].__name__]["required"] += ["schema", "kind"]
+    return made
+
+
+def write_schemas(folder: Path = FOLDER) -> None:
+    """One file per schema."""
+    for name, content in all_schemas().items():
+        write_json(folder / f"{name}.json", content)
+
+
+if __name__ == "__main__":
+    write_schemas()
