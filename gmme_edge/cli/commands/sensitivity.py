@@ -107,7 +107,8 @@ def sensitivity(
         )
         reference = measure(quantizer.prepared) if measure else None
     document = {
-        "schema": 1, "kind": "sensitivity", "model": opened.spec.name, "precision": precision, "dataset": dataset,
+        "schema": 1, "kind": "sensitivity",
+        "model": opened.spec.name, "precision": precision, "dataset": dataset,
         "fold": fold, "method": str(method), "bias_correction": refiner.bias_correction,
         "equalized": refiner.equalize,
         "accuracy_float": reference, "n_validation": len(validation) if validation else 0,
