@@ -114,6 +114,17 @@ def _scratch_prefix(path: Path) -> str:
     return f".{path.name}.tmp-"
 
 
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Wait until no other process of the toolkit changes what is in `folder`, and keep it so."""
+    lock = _lock(folder, wait=True)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
 def _lock(folder: Path, wait: bool) -> int | None:
     """An open handle that holds the lock; None if it is taken, or no lock can be had here."""
     if fcntl is None:

@@ -106,10 +106,13 @@ def test_evaluate_runs_either_half(shipped: Path, tmp_path: Path) -> None:
     for backend in ("ort-cpu", "torch"):
         result = run("evaluate", "small-gmme", *where, "--backend", backend)
         assert result.exit_code == 0, result.output
-        results[backend] = json.loads(result.stdout)
+        (results[backend],) = json.loads(result.stdout)["results"]
         assert results[backend]["backend"] == backend
     assert results["torch"]["confusion"] == results["ort-cpu"]["confusion"]
-    assert json.loads(run("evaluate", "small-gmme", *where).stdout)["backend"] == "ort-cpu"
+    assert (
+        json.loads(run("evaluate", "small-gmme", *where).stdout)["results"][0]["backend"]
+        == "ort-cpu"
+    )
     refused = run("evaluate", "small-gmme", *where, "--backend", "torch", "--record")
     assert refused.exit_code == 2 and "--record" in refused.stderr
 

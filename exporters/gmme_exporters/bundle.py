@@ -125,6 +125,7 @@ class _Writer:
             self.checkpoint.spec, self.checkpoint.labels, untrained, tuple(self.files),
             provenance={
                 "checkpoint_sha256": self.checkpoint.sha256,
+                "data": self.checkpoint.training.get("data") or {},
                 "calibration_sha256": calibration.sha256 if calibration else "",
                 "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "quantization": self.quantization,

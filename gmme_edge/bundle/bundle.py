@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +22,7 @@ from gmme_edge.bundle.manifest import (
 )
 from gmme_edge.bundle.precisions import FAMILIES, PRECISIONS, REFERENCE
 from gmme_edge.errors import BundleError, UsageError
-from gmme_edge.files import read_json, sha256_of, write_json
+from gmme_edge.files import locked, read_json, sha256_of, write_json
 from gmme_edge.pretrained import describe_choice, resolve
 
 __all__ = [
@@ -57,6 +59,13 @@ class Bundle:
 
     def save_manifest(self) -> None:
         write_json(self.path / MANIFEST, self.manifest.to_dict())
+
+    def record_accuracy(self, precision: str, figures: Mapping[str, Any]) -> None:
+        """Note a precision's accuracy in the manifest, beside what others note at the same time."""
+        with locked(self.path):
+            now = Bundle.open(self.path)
+            accuracy = {**now.manifest.accuracy, precision: dict(figures)}
+            replace(now, manifest=replace(now.manifest, accuracy=accuracy)).save_manifest()
 
     def find(self, role: Role, precision: str, target: str = "") -> BundleFile:
         """The file of a role and precision; raises `UsageError` naming what there is."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,15 @@ from typer.testing import CliRunner
 
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
+from gmme_edge.data.seen import fingerprints
+from gmme_edge.observer import Observer
 from gmme_edge.report.documents import AccuracyResult, load_result
+from gmme_edge.workflows import evaluating
+from gmme_edge.workflows.settings.evaluating import EvaluationClips, EvaluationSettings
 from tests.artifacts import (
     N_SAMPLES,
     WORDS,
+    edit_manifest,
     open_checkpoint,
     small_checkpoint,
     sounds,
@@ -43,6 +49,14 @@ def evaluate(artifact: Path, data: Path, *options: object) -> Result:
     arguments = [artifact, "--dataset", "speech-commands", "--data", data, *options]
     arguments += ["--cache", data.with_name(data.name + "-cache")]
     return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+
+
+def only(result: Result) -> dict[str, Any]:
+    """The one result that ``--json`` lists."""
+    document = json.loads(result.stdout)
+    assert (document["schema"], document["kind"]) == (1, "evaluation")
+    (found,) = document["results"]
+    return dict(found)
 
 
 def check(values: dict[str, Any], predicted: np.ndarray) -> None:
@@ -70,7 +84,7 @@ def test_a_checkpoint_on_torch(root: Path, words: Path, tmp_path: Path, split: s
         small_checkpoint(root), words, "--split", split, "--json", "-o", output, "--threads", 1
     )
     assert result.exit_code == 0, result.stderr
-    values = json.loads(result.stdout)
+    values = only(result)
     assert values == json.loads(output.read_text())
     check(values, torch_logits(open_checkpoint(root).model, clips_of(split)).argmax(axis=1))
     assert (values["schema"], values["kind"]) == (1, "accuracy")
@@ -85,7 +99,7 @@ def test_a_bundle_on_onnxruntime(bundle: Path, words: Path, precision: str) -> N
     option = precision.partition("-")[0]
     result = evaluate(bundle, words, "--precision", option, "--json", "--threads", 1)
     assert result.exit_code == 0, result.stderr
-    values = json.loads(result.stdout)
+    values = only(result)
     session = onnxruntime.InferenceSession(
         bundle / f"model.{precision}.onnx", providers=["CPUExecutionProvider"]
     )
@@ -102,7 +116,7 @@ def test_record_notes_each_precision_in_the_manifest(
     for precision in ("fp32", "int8-ort"):
         result = evaluate(copy, words, "--precision", precision, "--record", "--json")
         assert result.exit_code == 0, result.stderr
-        measured[precision] = json.loads(result.stdout)
+        measured[precision] = only(result)
     noted = Bundle.open(copy).manifest.accuracy
     assert set(noted) == set(measured)
     for precision, figures in noted.items():
@@ -135,7 +149,7 @@ def test_several_precisions_against_the_first(bundle: Path, words: Path, tmp_pat
     options = ("--precision", "fp32,int8,int8-ort,fp16", "-o", output, "--threads", 1)
     result = evaluate(bundle, words, *options, "--json")
     assert result.exit_code == 0, result.stderr
-    documents = json.loads(result.stdout)
+    documents = json.loads(result.stdout)["results"]
     assert [d["precision"] for d in documents] == ["fp32", "int8-ort", "fp16"]
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "result.fp16.json", "result.fp32.json", "result.int8-ort.json"
@@ -161,7 +175,7 @@ def test_several_precisions_against_the_first(bundle: Path, words: Path, tmp_pat
     old.write_text(json.dumps(stored))
     result = evaluate(bundle, words, "--precision", "int8", "--against", old, "--json")
     expected = {**documents[1]["flips"], "against": str(old)}
-    assert json.loads(result.stdout)["flips"] == expected
+    assert only(result)["flips"] == expected
     assert evaluate(bundle, words, "--split", "validation", "--against", old).exit_code == 3
 
 
@@ -181,7 +195,7 @@ def test_flips_and_levels_of_real_recordings(tmp_path: Path) -> None:
     output.write_text(json.dumps(stored))
     result = CliRunner().invoke(app, [*arguments, "--against", str(output), "--json"])
     assert result.exit_code == 0, result.stderr
-    flips = json.loads(result.stdout)["flips"]
+    flips = only(result)["flips"]
     flipped = np.isin(predicted, ["zero", "one"])
     assert flips["all"]["total"] == flipped.sum() > 0
     assert flips["all"]["wrong_to_right"] == (flipped & (predicted == true)).sum()
@@ -260,7 +274,7 @@ def test_long_clips_count_once(bundle: Path, tmp_path: Path) -> None:
     logits = session.run(["logits"], {"waveform": pair.reshape(2, -1)})[0].astype(np.float64)
     powers = np.exp(logits)
     best = (powers / powers.sum(axis=1, keepdims=True)).mean(axis=0).argmax()
-    check_all_as(json.loads(result.stdout), int(best))
+    check_all_as(only(result), int(best))
 
 
 def check_all_as(values: dict[str, Any], best: int) -> None:
@@ -272,5 +286,75 @@ def test_ctrl_c_is_130(bundle: Path, words: Path, monkeypatch: pytest.MonkeyPatc
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gmme_edge.evaluation.score_store", interrupt)
+    monkeypatch.setattr("gmme_edge.workflows.evaluating.score_store", interrupt)
     assert evaluate(bundle, words).exit_code == 130
+
+
+def trained_on(bundle: Path, target: Path, words: Path, split: str) -> Path:
+    """A copy of `bundle` whose network was trained on one clip of each of `words`."""
+    number = ("test", "validation", "train").index(split)
+    known = fingerprints(words / word / f"{number}.wav" for word in WORDS)
+    copy = Path(shutil.copytree(bundle, target))
+    origin = {"dataset": "folder", "fold": None, "fingerprints": known}
+    edit_manifest(copy, lambda values: values["provenance"].update(data=origin))
+    return copy
+
+
+def test_clips_that_a_model_was_trained_on_are_no_test(
+    bundle: Path, words: Path, tmp_path: Path
+) -> None:
+    """A folder data set: the recordings themselves tell, wherever they lie."""
+    copy = trained_on(bundle, tmp_path / "bundle", words, "test")
+    table = tmp_path / "clips.csv"
+    rows = [f"{words / word / '0.wav'},{word},test" for word in WORDS]
+    rows += [f"{words / word / '1.wav'},{word},validation" for word in WORDS]
+    rows += [f"{words / word / '2.wav'},{word},train" for word in WORDS]
+    table.write_text("\n".join(["path,label,split", *rows]) + "\n")
+    options = ("--dataset", "csv", "--data", str(table), "--cache", str(tmp_path / "cache"))
+
+    def judge(*more: str) -> Result:
+        return CliRunner().invoke(app, ["evaluate", str(copy), *options, *more])
+
+    refused = judge("--json")
+    assert refused.exit_code == 2 and refused.stdout == "", refused.stderr
+    assert "10 of the 10 clips were trained on" in refused.stderr
+    assert "--allow-seen" in refused.stderr
+    allowed = judge("--json", "--allow-seen", "--record")
+    assert only(allowed)["seen"]["state"] == "seen"
+    assert Bundle.open(copy).manifest.accuracy["fp32"]["seen"]["state"] == "seen"
+    assert "some of which it was trained on" in judge("--allow-seen").stdout
+    unseen = judge("--split", "validation", "--json")
+    assert unseen.exit_code == 0 and only(unseen)["seen"]["state"] == "unseen"
+
+
+@pytest.mark.parametrize("fold", [1, 2, 3, 4])
+def test_a_shipped_model_is_not_tested_on_its_training_folds(tmp_path: Path, fold: int) -> None:
+    options = ["--dataset", "esc10", "--data", str(shared("data/ESC-10")), "--fold", str(fold)]
+    options += ["--cache", str(tmp_path)]
+    result = CliRunner().invoke(app, ["evaluate", "esc10", *options])
+    assert result.exit_code == 2 and "--fold 5" in result.stderr
+
+
+def test_two_records_at_once_keep_both_figures(bundle: Path, tmp_path: Path) -> None:
+    copy = Bundle.open(Path(shutil.copytree(bundle, tmp_path / "bundle")))
+    names = [f"p{i}" for i in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda name: copy.record_accuracy(name, {"accuracy": 1.0}), names))
+    assert sorted(Bundle.open(copy.path).manifest.accuracy) == sorted(names)
+
+
+def test_evaluation_is_a_function(bundle: Path, words: Path, tmp_path: Path) -> None:
+    """Without the command line, watched by an observer; sessions are closed."""
+    heard: list[str] = []
+
+    class Listening(Observer):
+        def stage(self, name: str) -> None:
+            heard.append(name)
+
+    clips = EvaluationClips(dataset="speech-commands", data=words, cache=tmp_path)
+    settings = EvaluationSettings(precision="fp32,int8", threads=1)
+    found = evaluating.evaluate(bundle, clips, settings, Listening())
+    assert list(found.scores) == ["fp32 on ort-cpu", "int8-ort on ort-cpu"]
+    assert heard == ["evaluate fp32 on ort-cpu", "evaluate int8-ort on ort-cpu"]
+    assert found.results[0].flips is None and found.results[1].flips is not None
+    assert json.loads(json.dumps(found.to_dict()))["kind"] == "evaluation"

@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from gmme_edge.report.flips import FlipReport
     from gmme_edge.scoring import Score
 
+_SEEN = {
+    "unseen": "",
+    "seen": ", some of which it was trained on",
+    "unknown": "; whether it was trained on some of them is unknown",
+}
+
 
 def show_score(record: dict[str, Any], score: Score, flips: FlipReport | None) -> None:
     """The accuracy in words; below it a table by class and level, with the flips if there are."""
@@ -19,7 +25,7 @@ def show_score(record: dict[str, Any], score: Score, flips: FlipReport | None) -
     stdout.print(
         f"{record['model']}, {record['precision']} on {record['backend']}: "
         f"accuracy {score.accuracy:.2%} (95 % interval {low:.1%} to {high:.1%}) "
-        f"on {score.n} {record['split']} clips",
+        f"on {score.n} {record['split']} clips{_SEEN[record['seen']['state']]}",
         soft_wrap=True,
     )
     stdout.print(_flip_table(score, flips) if flips else _score_table(score))

@@ -1,0 +1,59 @@
+"""What `evaluate` judges, on which clips, and what it keeps."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass
+from pathlib import Path
+
+from gmme_edge.settings import Settings, setting
+from gmme_edge.workflows.settings.clips import ClipSettings
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationClips(ClipSettings):
+    """The labelled clips."""
+
+    dataset: str = setting(
+        MISSING, "esc50, esc10, urbansound8k, speech-commands, folder (one per class) or csv."
+    )
+    data: Path = setting(MISSING, "The data set's folder, or CSV file.")
+    fold: int | None = setting(None, "The fold to test on, where the data set has folds.")
+    split: str = setting("test", "The part of the data set.", choices=SPLITS)
+    allow_seen: bool = setting(
+        False, "Go on where the model was trained on these clips; the result says so.",
+        "--allow-seen",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings(Settings):
+    """What runs, and where the results go."""
+
+    precision: str | None = setting(
+        None, "Of a bundle; default fp32. After the first of fp32,int8 come label flips."
+    )
+    backend: str | None = setting(
+        None, "Of a bundle; default ort-cpu. A checkpoint runs on torch; what is both does so with "
+        "--backend torch.",
+    )  # fmt: skip
+    threads: int | None = setting(
+        None, "CPU threads; default: all cores of this machine.", least=1, most=1024
+    )
+    against: Path | None = setting(
+        None, "A result on the same clips, to count label flips against instead."
+    )
+    output: Path | None = setting(
+        None, "Result JSON; of several precisions each has a file of its own.", "-o", "--output"
+    )
+    record: bool = setting(False, "Also note the accuracy in the bundle's manifest.", "--record")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyGate(Settings):
+    """A limit that makes a command fail."""
+
+    min_accuracy: float | None = setting(
+        None, "Fail (exit 6) where an accuracy, 0 to 1, is below.", least=0, most=1
+    )
