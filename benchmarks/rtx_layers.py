@@ -19,7 +19,7 @@ from types import ModuleType
 
 from gmme_edge.runtime.engines.library import captured_log, load_library
 from gmme_exporters.tensorrt.config import EngineOptions, configure
-from gmme_exporters.tensorrt.inspector import EngineLayers, Layer, parse_layers
+from gmme_exporters.tensorrt.inspector import EngineLayer, EngineLayers, parse_layers
 from gmme_exporters.tensorrt.network import create_network, parse_network
 from gmme_exporters.tensorrt.worker import build_serialized
 
@@ -79,7 +79,7 @@ def _tensors(text: str) -> list[dict[str, object]]:
     ]
 
 
-def is_product(layer: Layer) -> bool:
+def is_product(layer: EngineLayer) -> bool:
     return bool(PRODUCT.search(f"{layer.kind} {layer.name}"))
 
 

@@ -18,8 +18,11 @@ PLANS = ("jetson",)
 JETSON_OPSET = 16  # the newest whose LayerNorm TensorRT 8.5 (JetPack 5) reads, as simple operations
 SCRIPT, PAGE = "run_on_device.py", "DEVICE.md"
 
-_VERSIONS = {"8.5.2": "JetPack 5, 6.0 (TensorRT 8)", "10.3.0": "JetPack 6.1 and later, 7 (10)",
-             "11.4.0": "TensorRT 11"}  # fmt: skip
+_VERSIONS = {
+    "8.5.2": "JetPack 5, 6.0 (TensorRT 8)",
+    "10.3.0": "JetPack 6.1 and later, 7 (10)",
+    "11.4.0": "TensorRT 11",
+}
 _PAGE = """# {name} on a Jetson
 
 Copy this folder to the board and run there, with the system's own Python (3.8 or later), which
@@ -56,9 +59,10 @@ def check_plan(plan: str, precisions: tuple[str, ...]) -> None:
         raise UsageError(f"Unknown plan {plan!r}.", f"one of {', '.join(PLANS)}.")
     if not any(runs_on(name, TENSORRT) for name in precisions):
         raise UsageError(
-            f"A plan for {', '.join(precisions)} only.", "a precision that TensorRT takes.",
+            f"A plan for {', '.join(precisions)} only.",
+            "a precision that TensorRT takes.",
             "add fp32, fp16 or int8.",
-        )  # fmt: skip
+        )
 
 
 def write_plan(bundle: Bundle) -> Path:
@@ -69,7 +73,10 @@ def write_plan(bundle: Bundle) -> Path:
         name=bundle.manifest.model.name, script=SCRIPT, commands=_trtexec_lines(bundle)
     )
     write_text(bundle.path / PAGE, page)
-    added = describe_file(bundle.path, SCRIPT, "script"), describe_file(bundle.path, PAGE, "page")
+    added = (
+        describe_file(bundle.path, SCRIPT, "board-script"),
+        describe_file(bundle.path, PAGE, "board-page"),
+    )
     kept = (file for file in bundle.manifest.files if file.path not in (SCRIPT, PAGE))
     manifest = replace(bundle.manifest, files=(*added, *kept))
     replace(bundle, manifest=manifest).save_manifest()
@@ -84,9 +91,8 @@ def _trtexec_lines(bundle: Bundle) -> str:
         for precision in bundle.precisions:
             if not runs_on(precision, TENSORRT):
                 continue
-            command = trtexec_command(
-                Path(bundle.find("model", precision).path), Path(f"model.{precision}.engine"),
-                precision, options, version, n_samples,
-            )  # fmt: skip
+            graph = Path(bundle.find("model", precision).path)
+            engine = Path(f"model.{precision}.engine")
+            command = trtexec_command(graph, engine, precision, options, version, n_samples)
             lines += f"    {shlex.join(command)}\n"
     return lines

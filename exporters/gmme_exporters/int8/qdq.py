@@ -25,6 +25,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from gmme_edge.blocks import Layer, block_of, choose_blocks
+from gmme_edge.bundle.precisions import TENSORRT, runs_on
 from gmme_exporters.graphs.queries import (
     WEIGHTED,
     front_convs,
@@ -78,6 +79,11 @@ class Quantizer:
     ranges: Ranges
     precision: Int8Precision
 
+    @property
+    def for_tensorrt(self) -> bool:
+        """Whether it writes TensorRT's dialect, or ONNX Runtime's."""
+        return runs_on(self.precision, TENSORRT)
+
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """Every layer with weights, in the graph's order."""
@@ -122,7 +128,7 @@ class Quantizer:
                 add_to_bias(proto, layer, corrections[layer.name], "corrected_bias")
         nodes = [node for layer in self.layers if layer.name in floats for node in layer.nodes]
         nodes += self._products_in_float(proto, floats)
-        _write_qdq(proto, self.ranges, self.precision, out, nodes)
+        _write_qdq(proto, self.ranges, self.for_tensorrt, out, nodes)
 
     def _products_in_float(self, proto: ModelProto, floats: Collection[str]) -> list[str]:
         """Attention's products have no weights: they stay where all layers of their block do.
@@ -137,7 +143,7 @@ class Quantizer:
             for node in proto.graph.node
             if node.op_type in WEIGHTED
             and node.name not in weighted
-            and (self.precision == "int8-ort" or block_of(node.name) not in quantized)
+            and (not self.for_tensorrt or block_of(node.name) not in quantized)
         ]
 
     def _load(self) -> ModelProto:
@@ -145,9 +151,8 @@ class Quantizer:
 
 
 def _write_qdq(
-    proto: ModelProto, ranges: Ranges, precision: Int8Precision, out: Path, floats: Collection[str]
+    proto: ModelProto, ranges: Ranges, for_tensorrt: bool, out: Path, floats: Collection[str]
 ) -> None:
-    for_tensorrt = precision == "int8-tensorrt"
     quantizer = QDQQuantizer(
         proto,
         per_channel=True,

@@ -47,7 +47,7 @@ def align_silence(quantizer: Quantizer, out: Path, floats: Collection[str] = ())
     Returns:
         `quantizer` itself for ``int8-ort`` with layers of the front in 8 bits.
     """
-    if quantizer.precision == "int8-ort" and not set(quantizer.front) <= set(floats):
+    if not quantizer.for_tensorrt and not set(quantizer.front) <= set(floats):
         return quantizer
     graph = _Graph(onnx.load(quantizer.prepared), quantizer, frozenset(floats))
     for layer in quantizer.layers:
@@ -60,7 +60,7 @@ def align_silence(quantizer: Quantizer, out: Path, floats: Collection[str] = ())
 class _Graph:
     def __init__(self, proto: ModelProto, quantizer: Quantizer, floats: frozenset[str]) -> None:
         self.proto, self.floats = proto, floats
-        self.ranges, self.unsigned = dict(quantizer.ranges), quantizer.precision == "int8-ort"
+        self.ranges, self.unsigned = dict(quantizer.ranges), not quantizer.for_tensorrt
         self.layer_of = {node: layer for layer in quantizer.layers for node in layer.nodes}
         self.nodes = {node.name: node for node in proto.graph.node}
         self.users: dict[str, list[NodeProto]] = {}

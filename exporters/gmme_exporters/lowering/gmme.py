@@ -91,9 +91,14 @@ class NeighbourConv(nn.Module):
     """
 
     def __init__(
-        self, conv: SameConv2d, patches: bool, axis: int, size: tuple[int, int], lanes: int,
+        self,
+        conv: SameConv2d,
+        patches: bool,
+        axis: int,
+        size: tuple[int, int],
+        lanes: int,
         turn: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         weight = raw_kernel(conv.weight.detach()) if patches else conv.weight.detach()
         unit = 2 if patches else 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable
 
+from gmme_edge.bundle.precisions import PRECISIONS
 from gmme_edge.errors import UsageError
 from gmme_edge.models.eat import EAT
 from gmme_exporters.lowering.front import split_front
@@ -65,8 +66,9 @@ def target_of(precision: str, target: str) -> str:
 
     INT8 for TensorRT is never shaped for a CPU.
     """
-    if target == GENERIC or not precision.startswith("int8"):
+    row = PRECISIONS.get(precision)
+    if target == GENERIC or row is None or not row.is_int8:
         return target
-    if precision == "int8-tensorrt":
-        return "tensorrt"
+    if row.lowering:
+        return row.lowering
     return target + _INT8 if target + _INT8 in _OF_FILES else target

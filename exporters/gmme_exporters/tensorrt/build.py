@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from types import ModuleType
 
-from gmme_edge.bundle.precisions import PRECISIONS
+from gmme_edge.bundle.precisions import PRECISIONS, TENSORRT, runs_on
 from gmme_edge.device.cuda import driver_version, jetpack_version, open_cudart
 from gmme_edge.errors import EngineError, PlatformError, UsageError
 from gmme_edge.files import replacing, sha256_of
@@ -97,9 +97,10 @@ def build_engine(
 
 
 def _check_precision(precision: str) -> None:
-    if precision == "int8-ort":
+    if precision in PRECISIONS and not runs_on(precision, TENSORRT):
         raise UsageError(
-            "The int8-ort graph cannot become a TensorRT engine: its Q/DQ nodes are asymmetric.",
+            f"The {precision} graph cannot become a TensorRT engine: its Q/DQ nodes are "
+            "asymmetric.",
             "the int8-tensorrt graph.",
             "export with --precision int8 for TensorRT, and build from that graph.",
         )

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 from gmme_edge.bundle.bundle import INPUT
+from gmme_edge.bundle.precisions import PRECISIONS
 from gmme_edge.errors import PlatformError, UsageError
 from gmme_edge.runtime.engines.library import FLAVOURS, JETSON_SMS
+from gmme_exporters.tensorrt.objects import Builder, BuilderConfig
 
 COMPATIBILITIES = ("none", "ampere-plus", "same-compute-capability")
 
@@ -129,12 +130,12 @@ class EngineOptions:
 
 def configure(
     library: ModuleType,
-    builder: Any,  # noqa: ANN401 - no stubs
+    builder: Builder,
     precision: str,
     options: EngineOptions,
     sm: int,
     n_samples: int,
-) -> Any:  # noqa: ANN401 - no stubs
+) -> BuilderConfig:
     """The `IBuilderConfig` that `options` ask for; the timing cache is attached by the caller.
 
     Raises:
@@ -177,20 +178,20 @@ def check_precision_offered(library: ModuleType, precision: str, sm: int) -> Non
         )
 
 
-def _set_weak_precision(library: ModuleType, config: Any, precision: str) -> None:  # noqa: ANN401
+def _set_weak_precision(library: ModuleType, config: BuilderConfig, precision: str) -> None:
     """Allow fp16 or int8 kernels where the network is weakly typed (TensorRT 8).
 
     int8 comes without FP16, so that the layers outside Q/DQ stay in fp32 as on later versions.
     """
     strong = hasattr(library.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
-    name = {"fp16": "FP16", "int8-tensorrt": "INT8"}.get(precision)
+    name = builder_flag(precision)
     if name and not strong and hasattr(library.BuilderFlag, name):
         config.set_flag(getattr(library.BuilderFlag, name))
 
 
 def _set_optimization_level(
     library: ModuleType,
-    config: Any,  # noqa: ANN401 - no stubs
+    config: BuilderConfig,
     options: EngineOptions,
 ) -> None:
     if options.optimization_level is None:
@@ -202,7 +203,7 @@ def _set_optimization_level(
 
 def _set_compatibility(
     library: ModuleType,
-    config: Any,  # noqa: ANN401 - no stubs
+    config: BuilderConfig,
     options: EngineOptions,
     sm: int,
 ) -> None:
@@ -236,19 +237,19 @@ def _set_compatibility(
 
 def _set_dla(
     library: ModuleType,
-    builder: Any,  # noqa: ANN401 - no stubs
-    config: Any,  # noqa: ANN401 - no stubs
+    builder: Builder,
+    config: BuilderConfig,
     precision: str,
     options: EngineOptions,
 ) -> None:
     """Let the DLA take every layer that it can run, and the GPU the rest."""
     if options.dla_core is None:
         return
-    if precision not in ("fp16", "int8-tensorrt"):
+    if not builder_flag(precision):
         raise UsageError(
             f"A DLA core was asked to run {precision}.", "fp16 or int8, the only two it computes."
         )
-    if precision == "int8-tensorrt" and is_version_8(library):
+    if PRECISIONS[precision].is_int8 and is_version_8(library):
         raise _missing(library, "Q/DQ on a DLA", "fp16 on its DLA", "use --precision fp16.")
     count = int(builder.num_DLA_cores)
     if options.dla_core >= count:
@@ -262,6 +263,11 @@ def _set_dla(
     config.default_device_type = library.DeviceType.DLA
     config.DLA_core = options.dla_core
     config.set_flag(library.BuilderFlag.GPU_FALLBACK)
+
+
+def builder_flag(precision: str) -> str:
+    """What allows a precision where networks are weakly typed; "" where nothing must."""
+    return PRECISIONS[precision].builder_flag if precision in PRECISIONS else ""
 
 
 def is_version_8(library: ModuleType) -> bool:

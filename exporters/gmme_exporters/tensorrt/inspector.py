@@ -19,6 +19,7 @@ from gmme_edge.device.cuda import open_cudart
 from gmme_edge.errors import EngineError, InputError, PlatformError
 from gmme_edge.runtime.engines.info import EngineInfo
 from gmme_edge.runtime.engines.library import captured_log, create_object, load_library
+from gmme_exporters.tensorrt.objects import Engine
 
 # As they stand in the inspector's free text, for example "Row major linear FP16 format", "Channel
 # major FP32 format", "Thirty-two wide channel vectorized row major Int8 format", or "Half".
@@ -39,7 +40,7 @@ _IDLE_TYPES = frozenset(
 
 
 @dataclass(frozen=True)
-class Layer:
+class EngineLayer:
     """One layer of an engine.
 
     Attributes:
@@ -64,7 +65,7 @@ class Layer:
 class EngineLayers:
     """An engine's layers, in order of execution."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[EngineLayer, ...]
 
     @property
     def precisions(self) -> dict[str, int]:
@@ -127,7 +128,7 @@ def _check_gpu(engine_path: Path) -> None:
         ) from error
 
 
-def _information(library: ModuleType, engine: Any, batch: int) -> str:  # noqa: ANN401 - no stubs
+def _information(library: ModuleType, engine: Engine, batch: int) -> str:
     """The inspector's JSON, with the shapes of `batch` clips where the engine allows that."""
     inspector = engine.create_engine_inspector()
     context = engine.create_execution_context()
@@ -160,13 +161,13 @@ def parse_layers(text: str) -> EngineLayers:
         ) from error
 
 
-def _layer(layer: str | Mapping[str, Any]) -> Layer:
+def _layer(layer: str | Mapping[str, Any]) -> EngineLayer:
     if isinstance(layer, str):
-        return Layer(layer, "", "", (), (), "", computes=True)
+        return EngineLayer(layer, "", "", (), (), "", computes=True)
     kind = str(layer.get("LayerType", ""))
     inputs, outputs = layer.get("Inputs", ()), layer.get("Outputs", ())
     formats = [str(tensor.get("Format/Datatype", "")) for tensor in (*inputs, *outputs)]
-    return Layer(
+    return EngineLayer(
         name=str(layer["Name"]),
         kind=kind,
         precision=_precision(formats),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from gmme_edge.bundle.bundle import INPUT, OUTPUTS
 from gmme_edge.errors import InputError, PlatformError
 from gmme_edge.runtime.engines.library import EngineLog, shared_logger
+from gmme_exporters.tensorrt.objects import Builder, Network, Parser
 from gmme_exporters.tensorrt.opsets import check_opset
 
 _INT8_FIX = (
@@ -25,7 +25,7 @@ _FIXES = (
 _OTHER_FIX = "export again with --opset 18, or use a newer version of the library."
 
 
-def create_network(library: ModuleType, builder: Any) -> Any:  # noqa: ANN401 - no stubs
+def create_network(library: ModuleType, builder: Builder) -> Network:
     """An empty network that takes its precision from the graph, where the version can do so.
 
     `EXPLICIT_BATCH` must be given up to TensorRT 8 and is gone from 11; `STRONGLY_TYPED` is
@@ -42,7 +42,7 @@ def create_network(library: ModuleType, builder: Any) -> Any:  # noqa: ANN401 - 
 
 def parse_network(
     library: ModuleType,
-    network: Any,  # noqa: ANN401 - no stubs
+    network: Network,
     onnx_path: Path,
     log: EngineLog,
 ) -> int:
@@ -65,7 +65,7 @@ def parse_network(
 
 def _parser_error(
     library: ModuleType,
-    parser: Any,  # noqa: ANN401 - no stubs
+    parser: Parser,
     onnx_path: Path,
     log: EngineLog,
 ) -> PlatformError | InputError:
@@ -90,7 +90,7 @@ def _parser_error(
     )
 
 
-def _check_network(library: ModuleType, network: Any, onnx_path: Path) -> int:  # noqa: ANN401
+def _check_network(library: ModuleType, network: Network, onnx_path: Path) -> int:
     """The clip's length; the parser accepts some files that hold no graph at all."""
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
     outputs = [network.get_output(index).name for index in range(network.num_outputs)]

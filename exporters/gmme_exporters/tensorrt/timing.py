@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from gmme_edge.errors import EngineError, InputError
 from gmme_edge.files import read_json, replacing, write_json
+from gmme_exporters.tensorrt.objects import BuilderConfig
 
 _SCHEMA, _KIND = 1, "timing cache's description"
 _FIX = "delete both files, or name another: the build then measures anew."
@@ -21,7 +21,7 @@ _FIX = "delete both files, or name another: the build then measures anew."
 
 def attach_timing_cache(
     library: ModuleType,
-    config: Any,  # noqa: ANN401 - no stubs
+    config: BuilderConfig,
     path: Path,
     sm: int,
 ) -> None:
@@ -42,7 +42,7 @@ def attach_timing_cache(
 
 def save_timing_cache(
     library: ModuleType,
-    config: Any,  # noqa: ANN401 - no stubs
+    config: BuilderConfig,
     path: Path,
     sm: int,
 ) -> None:

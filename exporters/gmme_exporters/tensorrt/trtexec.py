@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gmme_edge.bundle.bundle import INPUT
 from gmme_edge.errors import UsageError
-from gmme_exporters.tensorrt.config import EngineOptions
+from gmme_exporters.tensorrt.config import EngineOptions, builder_flag
 
 _COMPATIBILITY = {"ampere-plus": "ampere+", "same-compute-capability": "sameComputeCapability"}
 
@@ -60,4 +60,5 @@ def _precision_flags(precision: str, version: str) -> list[str]:
         return ["--stronglyTyped"] if major == 10 else []
     if precision == "bf16":
         raise UsageError("TensorRT 8 has no bfloat16.", "fp32, fp16 or int8-tensorrt.")
-    return {"fp16": ["--fp16"], "int8-tensorrt": ["--int8"]}.get(precision, [])
+    flag = builder_flag(precision)
+    return [f"--{flag.lower()}"] if flag else []

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
-from typing import Any
+
+from gmme_exporters.tensorrt.objects import Builder, BuilderConfig, Network, ProgressMonitor
 
 Progress = Callable[[str, int, int], None]
 
@@ -37,7 +38,7 @@ class _Steps:
             return not self.cancelled
 
 
-def _create_monitor(library: ModuleType, steps: _Steps) -> Any:  # noqa: ANN401 - the library's
+def _create_monitor(library: ModuleType, steps: _Steps) -> ProgressMonitor:
     class Monitor(library.IProgressMonitor):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             library.IProgressMonitor.__init__(self)
@@ -56,9 +57,9 @@ def _create_monitor(library: ModuleType, steps: _Steps) -> Any:  # noqa: ANN401 
 
 def build_serialized(
     library: ModuleType,
-    builder: Any,  # noqa: ANN401 - no stubs
-    network: Any,  # noqa: ANN401 - no stubs
-    config: Any,  # noqa: ANN401 - no stubs
+    builder: Builder,
+    network: Network,
+    config: BuilderConfig,
     on_progress: Progress | None,
 ) -> bytes | None:
     """The engine, or None where the library failed; its log has the reason.
