@@ -23,8 +23,8 @@ Role = Literal[
     "engine-sidecar",
     "golden",
     "calibration",
-    "script",
-    "page",
+    "board-script",
+    "board-page",
 ]
 _T = TypeVar("_T")
 
