@@ -42,7 +42,7 @@ from gmme_edge.training.feed.feed import Feed
 from gmme_edge.training.feed.spectra import stft_sizes
 from gmme_edge.training.recipe import Recipe
 from gmme_edge.training.run.allocator import keep_freed_memory
-from gmme_edge.training.run.loop import Trainer, TrainingData
+from gmme_edge.training.run.loop import Place, Trainer, TrainingData
 
 OURS = "ours"
 CLIP_S = {"speech-commands": 1.0, "esc50": 5.0}
@@ -115,7 +115,7 @@ def make_blocks(
         precision=precision,  # type: ignore[arg-type]
     )  # fmt: skip
     data = TrainingData(store, None, LABELS, {})
-    trainer = Trainer(spec, data, recipe, folder, str(device))
+    trainer = Trainer(spec, data, recipe, folder, Place(str(device)))
     rate, sizes = spec.sample_rate_hz, stft_sizes(recipe, spec.sample_rate_hz)
 
     def loader(n_workers: int, files: Sequence[Path] = ()) -> LoaderFeed:

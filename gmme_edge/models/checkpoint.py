@@ -15,15 +15,16 @@ from torch import Tensor
 
 from gmme_edge.audio import Waveform
 from gmme_edge.bundle.bundle import MANIFEST, Bundle
-from gmme_edge.errors import CheckpointError, GmmeEdgeError
+from gmme_edge.errors import CheckpointError
 from gmme_edge.files import read_json, replacing, sha256_of, write_json
+from gmme_edge.models.description import DESCRIPTION as DESCRIPTION
+from gmme_edge.models.description import SCHEMA as SCHEMA
+from gmme_edge.models.description import WEIGHTS as WEIGHTS
+from gmme_edge.models.description import check_present, read_description
 from gmme_edge.models.eat import EAT, peak_scale, seed_batch_norm
-from gmme_edge.models.reference import load_state
-from gmme_edge.pretrained import describe_choice, resolve
+from gmme_edge.models.reference import check_shapes, load_state
+from gmme_edge.pretrained import resolve
 from gmme_edge.spec import ModelSpec
-
-SCHEMA = 1
-WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 
 
 @dataclass(frozen=True)
@@ -89,33 +90,21 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         CheckpointError: a file is missing or damaged, or the weights do not fit the spec.
         BundleError: the folder is a bundle too, and a file is not that of its manifest.
     """
-    for name in (DESCRIPTION, WEIGHTS):
-        if not (folder / name).is_file():
-            raise CheckpointError(
-                f"{folder} is no checkpoint: it has no {name}.",
-                describe_choice(f"a folder with {WEIGHTS} and {DESCRIPTION}"),
-                "train one with `gmme-edge train`, or turn a state dict into one with "
-                "`gmme-edge convert`.",
-            )
+    check_present(folder)
     if (folder / MANIFEST).is_file():
         _check_hashes(Bundle.open(folder))
-    values = read_json(folder / DESCRIPTION, "checkpoint description", SCHEMA, CheckpointError)
+    described = read_description(folder)
     try:
-        spec = ModelSpec.from_dict(values["model"])
-        labels = tuple(str(label) for label in values["labels"])
-        training = dict(values["training"])
         state = load_file(folder / WEIGHTS)
-    except (KeyError, TypeError, ValueError, SafetensorError, GmmeEdgeError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(
             f"{folder} is damaged: {type(error).__name__}: {error}", "an intact checkpoint."
         ) from error
-    if len(labels) != spec.n_classes:
-        raise CheckpointError(
-            f"{folder} has {len(labels)} labels for {spec.n_classes} classes.", "one per class."
-        )
-    model = EAT(spec)
+    check_shapes(described.spec, state)
+    model = EAT(described.spec)
     load_state(model, state)
-    return Checkpoint(model.eval(), labels, training, sha256_of(folder / WEIGHTS))
+    sha256 = sha256_of(folder / WEIGHTS)
+    return Checkpoint(model.eval(), described.labels, described.training, sha256)
 
 
 def _check_hashes(bundle: Bundle) -> None:

@@ -74,13 +74,27 @@ def load_reference_state(spec: ModelSpec, state: Mapping[str, Tensor]) -> EAT:
     Raises:
         CheckpointError: a key is missing, unknown or of another shape; the first ones are named.
     """
+    renamed = {rename_key(key): value for key, value in state.items()}
+    check_shapes(spec, renamed)
     model = EAT(spec)
-    load_state(model, {rename_key(key): value for key, value in state.items()})
+    load_state(model, renamed)
     return model.eval()
+
+
+def check_shapes(spec: ModelSpec, state: Mapping[str, Tensor]) -> None:
+    """Raise `CheckpointError` unless `state` fits `spec`, before memory is taken for a network."""
+    with torch.device("meta"):
+        expected = EAT(spec)
+    _refuse_other_shapes(expected, state)
 
 
 def load_state(model: EAT, state: Mapping[str, Tensor]) -> None:
     """`load_state_dict`, with every mismatch named in one error."""
+    _refuse_other_shapes(model, state)
+    model.load_state_dict({**model.state_dict(), **state})
+
+
+def _refuse_other_shapes(model: EAT, state: Mapping[str, Tensor]) -> None:
     own = model.state_dict()
     problems = [
         f"{key} has shape {tuple(state[key].shape)}, not {tuple(own[key].shape)}"
@@ -98,4 +112,3 @@ def load_state(model: EAT, state: Mapping[str, Tensor]) -> None:
             f"factors {model.spec.factors}.",
             "name the model, task or --classes that the weights were trained for.",
         )
-    model.load_state_dict({**own, **state})

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from gmme_edge import __version__
+from gmme_edge.data.store import WaveformStore
 from gmme_edge.device.facts import describe_device
 from gmme_edge.errors import UsageError
 from gmme_edge.evaluation import score_store
@@ -18,6 +19,7 @@ from gmme_edge.models.checkpoint import WEIGHTS
 from gmme_edge.models.eat import torch_predictor
 from gmme_edge.scoring import Predictions
 from gmme_edge.statistics import Interval, t_interval, wilson_interval
+from gmme_edge.training.folds import fold_folder
 from gmme_edge.training.run.journal import METRICS, read_metrics
 from gmme_edge.training.run.loop import Trainer
 
@@ -59,24 +61,10 @@ class FoldResult:
         }
 
 
-def fold_folder(fold: int) -> str:
-    return f"fold-{fold}"
-
-
-def parse_folds(text: str, count: int) -> tuple[int, ...]:
-    """``"all"`` or ``"1,3"`` → folds from 1 to `count`; `UsageError` for anything else."""
-    if text == "all":
-        return tuple(range(1, count + 1))
-    parts = [part.strip() for part in text.split(",")]
-    numbers = {int(part) for part in parts if part.isascii() and part.isdigit()}
-    if len(numbers) < len(parts) or not numbers <= set(range(1, count + 1)):
-        raise UsageError(f"--folds {text}", f"all, or different folds from 1 to {count}: 1,3.")
-    return tuple(sorted(numbers))
-
-
-def score_fold(trainer: Trainer, fold: int) -> FoldResult:
-    """Score a finished run on the clips that it watched, which must be the test clips."""
-    store, watched = trainer.data.monitor, trainer.data.description.get("monitor")
+def score_fold(trainer: Trainer, fold: int, test: WaveformStore | None = None) -> FoldResult:
+    """Score a finished run on `test`; by default on what it watched, if that is the test clips."""
+    store = test or trainer.data.monitor
+    watched = "test" if test else trainer.data.description.get("monitor")
     if store is None or watched != "test":
         raise UsageError(f"Fold {fold} has no test clips to score.", "a data set in folds.")
     predict = torch_predictor(trainer.state.ema.model)

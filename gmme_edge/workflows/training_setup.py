@@ -1,266 +1,202 @@
-"""From the options of `train` to trainers: data, network, initial weights, teacher, processes."""
+"""From a training's plan to a trainer: clips, initial weights, teacher, processes, memory."""
 
 from __future__ import annotations
 
 import copy
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gmme_edge.errors import UsageError
-from gmme_edge.observer import SILENT, Observer
-from gmme_edge.workflows.clips import load_clips, load_split
-from gmme_edge.workflows.settings.clips import ClipSettings
+import torch
+import torch.distributed as dist
+
+from gmme_edge.data.dataset import Clip, Dataset
+from gmme_edge.data.holdout import with_validation
+from gmme_edge.data.seen import FINGERPRINTS, family, fingerprints, needs_fingerprints
+from gmme_edge.data.store import WaveformStore
+from gmme_edge.errors import PlatformError, UsageError
+from gmme_edge.models.checkpoint import Checkpoint, load_checkpoint
+from gmme_edge.models.eat import EAT
+from gmme_edge.observer import Observer
+from gmme_edge.training.distill import Teacher
+from gmme_edge.training.parallel.fabric import open_fabric
+from gmme_edge.training.run.journal import Journal
+from gmme_edge.training.run.loop import Place, Start, Trainer, TrainingData
+from gmme_edge.training.run.memory import fitting_micro_batch, free_bytes
+from gmme_edge.training.run.start import check_trained
+from gmme_edge.training.run.state import saved_micro_batch
+from gmme_edge.training.transfer import initial_model
+from gmme_edge.workflows.clips import load_clips
+from gmme_edge.workflows.settings.training import MachineSettings
+from gmme_edge.workflows.training_plan import Plan, TrainingJob, source_path
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from gmme_edge.data.dataset import Dataset
-    from gmme_edge.data.store import WaveformStore
-    from gmme_edge.models.checkpoint import Checkpoint
-    from gmme_edge.spec import ModelSpec, Task
-    from gmme_edge.training.recipe import Recipe
-    from gmme_edge.training.run.journal import Journal
-    from gmme_edge.training.run.loop import Trainer, TrainingData
-
-_TASK_OF_DATASET = {"esc50": "esc50", "esc10": "esc50", "urbansound8k": "urbansound8k",
-                    "speech-commands": "speech-commands"}  # fmt: skip
-_SAME_FOLDS = {"esc10": "esc50"}
-
-
-@dataclass(frozen=True)
-class AudioFormat:
-    """A task's name and what is to differ from it; None where an option is not given."""
-
-    task: str | None = None
-    sample_rate_hz: int | None = None
-    n_samples: int | None = None
-    factors: str | None = None
-
-    def resolve(self, dataset: str, source: Checkpoint | None) -> Task:
-        """The named task's format, else the data set's own, else that of the initial weights.
-
-        Raises:
-            UsageError: none of the three, an unknown task, or factors that are no numbers.
-        """
-        from gmme_edge.spec import Task, get_task
-
-        name = self.task or _TASK_OF_DATASET.get(dataset)
-        if name:
-            task = get_task(name)
-        elif source:
-            spec = source.spec
-            task = Task("", spec.sample_rate_hz, spec.n_samples, spec.factors, spec.n_classes)
-        else:
-            raise UsageError(
-                f"A {dataset} data set has no audio format of its own.",
-                "--task esc50, urbansound8k or speech-commands (sample rate and clip length), "
-                "adjusted with --sample-rate, --samples and --factors; or --init, whose format "
-                "it then is.",
-            )
-        return replace(
-            task,
-            sample_rate_hz=self.sample_rate_hz or task.sample_rate_hz,
-            n_samples=self.n_samples or task.n_samples,
-            factors=_parse_factors(self.factors) if self.factors else task.factors,
-        )
-
-    def recipe_name(self, dataset: str, source: Checkpoint | None) -> str:
-        """Whose recipe it is: the task's, or that of a task with the same sample rate."""
-        from gmme_edge.spec import TASKS
-
-        rate_hz = self.resolve(dataset, source).sample_rate_hz
-        alike = (task.name for task in TASKS.values() if task.sample_rate_hz == rate_hz)
-        return self.task or _TASK_OF_DATASET.get(dataset) or next(alike, "esc50")
-
-
-def _parse_factors(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"--factors {text}", "numbers such as 4,4,4.") from None
-
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """What all folds of one call of `train` share."""
+    """What all folds of one call share."""
 
-    dataset: str
-    data: Path
-    model: str | None
-    audio: AudioFormat
-    recipe: Recipe
-    init: str | None
-    any_rate: bool
-    teacher: str | None
+    job: TrainingJob
     device: str
     fabric: Fabric | None
-    clips: ClipSettings
+    observer: Observer
     _whole: dict[int, WaveformStore] = field(default_factory=dict)
 
     @property
     def rank(self) -> int:
         return self.fabric.global_rank if self.fabric else 0
 
-    def make_trainer(
-        self, out: Path, fold: int | None, journal: Journal, several: bool = False,
-        observer: Observer = SILENT,
-    ) -> Trainer:  # fmt: skip
-        """A trainer that tests on `fold`.
+    def make_trainer(self, plan: Plan, out: Path, fold: int | None, journal: Journal) -> Trainer:
+        """A trainer that tests on `fold`."""
+        start = self._start(plan, fold)
+        data = self._load(plan, fold)
+        place = Place(self.device, self.fabric, self._micro_batch(plan, out, len(data.train)))
+        self.observer.stage("prepare the network")
+        return Trainer(plan.spec, data, plan.recipe, out, place, start, journal)
 
-        Args:
-            several: other folds follow: decode the whole data set once.
-        """
-        from gmme_edge.bundle.bundle import MANIFEST
-        from gmme_edge.data.registry import open_dataset
-        from gmme_edge.models.checkpoint import Checkpoint
-        from gmme_edge.training.distill import Teacher
-        from gmme_edge.training.run.loop import Trainer
-        from gmme_edge.training.run.start import check_trained
-        from gmme_edge.training.transfer import initial_model
+    def load_test(self, plan: Plan) -> WaveformStore:
+        """The test clips of a fold whose training watches held-out clips instead."""
+        return self._decode(plan.dataset.select("test"), "test", plan)
 
-        if (out / MANIFEST).exists():
-            raise UsageError(
-                f"{out} is a bundle; its files would no longer match their hashes.", "another -o."
-            )
-        opened = open_dataset(self.dataset, self.data, fold)
-        source = self._open_source("--init", self.init, fold)
-        taught_by = self._open_source("--teacher", self.teacher, fold)
-        spec = self._spec(source, len(opened.labels))
-        start, teacher, identity = None, None, {}
+    def _start(self, plan: Plan, fold: int | None) -> Start:
+        transfer, recipe, labels = self.job.transfer, plan.recipe, plan.dataset.labels
+        source = self._open_source("--init", transfer.init, fold)
+        taught_by = self._open_source("--teacher", transfer.teacher, fold)
+        weights: EAT | None = None
+        identity: dict[str, Any] = {}
         if source:
-            if self.recipe.qat != "off":
-                check_trained(source, opened.labels)
-            start = initial_model(spec, source, opened.labels, self.recipe.seed, self.any_rate)
-            identity["init"] = {"name": Path(self.init or "").name, "sha256": source.sha256}
+            if recipe.qat != "off":
+                check_trained(source, labels)
+            weights = initial_model(plan.spec, source, labels, recipe.seed, transfer.any_rate)
+            identity["init"] = _name_source(transfer.init, source)
         if taught_by:
-            identity["teacher"] = {
-                "name": Path(self.teacher or "").name,
-                "sha256": taught_by.sha256,
-            }
-        elif start and self.recipe.qat != "off" and self.recipe.teacher_weight:
-            taught_by = Checkpoint(copy.deepcopy(start), opened.labels)
-        if taught_by:
-            teacher = Teacher(taught_by, self.fabric.device if self.fabric else self.device)
-            teacher.check(spec, opened.labels)
-        data = self._load(opened, fold, spec.sample_rate_hz, several, observer)
-        return Trainer(
-            spec, data, self.recipe, out,
-            self.device, fabric=self.fabric, start=start, teacher=teacher, identity=identity,
-            journal=journal,
-        )  # fmt: skip
-
-    def _spec(self, source: Checkpoint | None, n_classes: int) -> ModelSpec:
-        from gmme_edge.spec import preset
-
-        audio = self.audio.resolve(self.dataset, source)
-        if self.model:
-            return preset(self.model, audio, n_classes)
-        if source is None:
-            raise UsageError("No --model is given.", "a preset; see `gmme-edge models`.")
-        return replace(
-            source.spec, sample_rate_hz=audio.sample_rate_hz, n_samples=audio.n_samples,
-            factors=audio.factors, n_classes=n_classes,
-        )  # fmt: skip
+            identity["teacher"] = _name_source(transfer.teacher, taught_by)
+        elif weights and recipe.qat != "off" and recipe.teacher_weight:
+            taught_by = Checkpoint(copy.deepcopy(weights), labels)
+        if taught_by is None:
+            return Start(weights, None, identity)
+        teacher = Teacher(taught_by, self.fabric.device if self.fabric else self.device)
+        teacher.check(plan.spec, labels)
+        return Start(weights, teacher, identity)
 
     def _open_source(self, option: str, name: str | None, fold: int | None) -> Checkpoint | None:
         if name is None:
             return None
-        checkpoint = open_source(name, fold)
-        _refuse_leak(option, name, checkpoint, self.dataset, fold)
+        checkpoint = load_checkpoint(source_path(name, fold))
+        _refuse_leak(f"{option} {name}", checkpoint, self.job.data.dataset, fold)
         return checkpoint
 
-    def _load(
-        self, opened: Dataset, fold: int | None, sample_rate_hz: int, several: bool,
-        observer: Observer,
-    ) -> TrainingData:  # fmt: skip
-        from gmme_edge.data.seen import FINGERPRINTS, fingerprints, needs_fingerprints
-        from gmme_edge.training.run.loop import TrainingData
-
-        watched = "validation" if "validation" in opened.counts() else "test"
-        description = {"dataset": self.dataset, "fold": fold, "monitor": watched}
-        if several:
-            stores = self._take_parts(opened, watched, sample_rate_hz, observer)
-        else:
-            splits = [split for split in ("train", watched) if split in opened.counts()]
-            stores = [
-                load_split(opened, split, sample_rate_hz, self.clips, observer)
-                for split in splits or ["train"]
-            ]
-        facts = {}
-        if needs_fingerprints(self.dataset):
-            observer.stage("fingerprint the training clips")
-            facts[FINGERPRINTS] = fingerprints(stores[0].paths)
-        return TrainingData(
-            stores[0], stores[1] if len(stores) > 1 else None, opened.labels, description, facts
-        )
-
-    def _take_parts(
-        self, opened: Dataset, watched: str, sample_rate_hz: int, observer: Observer
-    ) -> list[WaveformStore]:
-        if sample_rate_hz not in self._whole:
-            clips = tuple(sorted(opened.clips, key=lambda clip: clip.path))
-            self._whole[sample_rate_hz] = load_clips(
-                clips, "data set", sample_rate_hz, self.clips, observer
+    def _load(self, plan: Plan, fold: int | None) -> TrainingData:
+        settings, opened = self.job.data, plan.dataset
+        description: dict[str, Any] = {"dataset": settings.dataset, "fold": fold}
+        if settings.validation_share is not None:
+            opened = _hold_out(opened, settings.validation_share)
+            description["validation_share"] = settings.validation_share
+        counts = opened.counts()
+        watched = "validation" if "validation" in counts else "test"
+        if watched == "test" and "test" in counts:
+            self.observer.note(
+                "note: the figures of each epoch are of the test clips, so choose nothing by "
+                "them; --validation-share 0.1 watches training clips that are held out"
             )
-        whole = self._whole[sample_rate_hz]
-        return [
-            whole.subset({clip.path for clip in opened.clips if clip.split == split})
-            for split in ("train", watched)
-        ]
+        description["monitor"] = watched
+        parts = [part for part in ("train", watched) if part in counts] or ["train"]
+        stores = [self._decode(opened.select(part), part, plan) for part in parts]  # type: ignore[arg-type]
+        facts = {}
+        if needs_fingerprints(settings.dataset):
+            self.observer.stage("fingerprint the training clips")
+            facts[FINGERPRINTS] = fingerprints(stores[0].paths)
+        monitor = stores[1] if len(stores) > 1 else None
+        return TrainingData(stores[0], monitor, opened.labels, description, facts)
+
+    def _decode(self, clips: tuple[Clip, ...], what: str, plan: Plan) -> WaveformStore:
+        """Of a cross-validation the whole data set is decoded once, and each fold is a view."""
+        rate_hz, settings = plan.spec.sample_rate_hz, self.job.data
+        self.observer.stage(f"load the {what} clips")
+        if len(self.job.folds) < 2:
+            return load_clips(clips, what, rate_hz, settings, self.observer)
+        if rate_hz not in self._whole:
+            every = tuple(sorted(plan.dataset.clips, key=lambda clip: clip.path))
+            self._whole[rate_hz] = load_clips(every, "data set", rate_hz, settings, self.observer)
+        return self._whole[rate_hz].subset({clip.path for clip in clips})
+
+    def _micro_batch(self, plan: Plan, out: Path, n_clips: int) -> int | None:
+        """What was asked for, what an unfinished run uses, or what fits into memory."""
+        asked, size = self.job.machine.micro_batch, self.fabric.world_size if self.fabric else 1
+        n_rows = max(min(plan.recipe.batch_size, n_clips) // size, 1)
+        asked = None if asked is not None and asked >= n_rows else asked
+        begun, saved = (False, None) if self.job.run.restart else saved_micro_batch(out)
+        if begun:
+            if self.job.machine.micro_batch is not None and asked != saved:
+                raise UsageError(
+                    f"The run in {out} has a micro-batch of {saved or n_rows}.",
+                    "the settings with which it was started.",
+                    "leave --micro-batch out, or start again with --restart.",
+                )
+            return saved
+        if self.job.machine.micro_batch is not None:
+            return asked
+        free = free_bytes(torch.device(self.device))
+        if free is None or size > 1:  # processes must agree, and each would see other free memory
+            return None
+        fits = fitting_micro_batch(plan.spec, plan.recipe, n_rows, free)
+        if fits is not None:
+            self.observer.note(
+                f"note: a batch of {n_rows} clips would not fit into {free / 1e9:.1f} GB: it is "
+                f"computed in parts of at most {fits}, each with BatchNorm statistics of its own "
+                "(--micro-batch)"
+            )
+        return fits
 
 
-def open_source(name: str, fold: int | None) -> Checkpoint:
-    """A checkpoint by name or path, in which ``{fold}`` stands for the fold's number."""
-    from gmme_edge.models.checkpoint import open_checkpoint
-
-    return open_checkpoint(name.replace("{fold}", str(fold)))
+def _name_source(name: str | None, checkpoint: Checkpoint) -> dict[str, str]:
+    return {"name": Path(name or "").name, "sha256": checkpoint.sha256}
 
 
-def _refuse_leak(
-    option: str, name: str, checkpoint: Checkpoint, dataset: str, fold: int | None
-) -> None:
+def _hold_out(opened: Dataset, share: float) -> Dataset:
+    if "validation" in opened.counts():
+        raise UsageError(
+            "--validation-share for a data set that has validation clips.",
+            "a data set in folds, or without a validation split.",
+            "leave it out.",
+        )
+    return with_validation(opened, share=share)
+
+
+def _refuse_leak(what: str, checkpoint: Checkpoint, dataset: str, fold: int | None) -> None:
     """A network that was trained on the clips of the test fold would make the score worthless."""
     origin: dict[str, Any] = checkpoint.training.get("data") or {}
     theirs, their_fold = str(origin.get("dataset")), origin.get("fold")
     if fold is None or their_fold in (None, fold):
         return
-    if _SAME_FOLDS.get(theirs, theirs) == _SAME_FOLDS.get(dataset, dataset) != "folder":
+    if family(theirs) == family(dataset) != "folder":
         raise UsageError(
-            f"{option} {name} was trained on {theirs} with test fold {their_fold}, so it knows "
+            f"{what} was trained on {theirs} with test fold {their_fold}, so it knows "
             f"the clips of fold {fold}, which are to test here.",
             f"a network with test fold {fold}.",
-            f"cross-validate that network first, and give {option} ITS-FOLDER/fold-{{fold}}.",
+            f"cross-validate that network first, and give {what.split()[0]} "
+            "ITS-FOLDER/fold-{fold}.",
         )
 
 
 def choose_device(name: str) -> str:
-    """``auto`` resolved; a device that torch does not know or have is refused."""
-    import torch
-
+    """``auto`` resolved; a device that torch does not have is refused."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = torch.device(name).type
-    except RuntimeError:
-        raise UsageError(f"Unknown device {name!r}.", "cpu, cuda, cuda:1, … or auto.") from None
-    if kind == "cuda" and not torch.cuda.is_available():
-        from gmme_edge.errors import PlatformError
-
+    place = torch.device(name)
+    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
         raise PlatformError(f"torch sees no CUDA device for {name!r}.", fix="use --device cpu.")
     return name
 
 
-def join_processes(device: str, devices: int, nodes: int, precision: str) -> Fabric | None:
+def join_processes(machine: MachineSettings, device: str, precision: str) -> Fabric | None:
     """The Fabric of a run in several processes, however they are started; None for one process."""
-    import torch.distributed as dist
-
     started = "LT_CLI_USED" in os.environ or (
         dist.is_available() and dist.is_torchelastic_launched()
     )
-    if devices * nodes == 1 and not started:
+    if machine.devices * machine.nodes == 1 and not started:
         return None
-    from gmme_edge.training.parallel.fabric import open_fabric
-
-    return open_fabric(device, devices, nodes, precision)
+    return open_fabric(device, machine.devices, machine.nodes, precision)

@@ -17,12 +17,13 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from gmme_edge.cli.app import app
-from gmme_edge.cli.options.training import build_recipe
-from gmme_edge.cli.views.training import CURVES
 from gmme_edge.data.seen import fingerprints
 from gmme_edge.models.checkpoint import load_checkpoint
 from gmme_edge.training.run.journal import METRICS, TENSORBOARD, read_metrics
 from gmme_edge.training.run.state import STATE
+from gmme_edge.workflows.settings.training import RecipeSettings
+from gmme_edge.workflows.training_curves import CURVES
+from gmme_edge.workflows.training_plan import build_recipe
 
 LABELS = ("high", "low", "noise")
 SMALL = {"sample-rate": "8000", "samples": "2048", "factors": "4,4"}
@@ -121,7 +122,7 @@ def test_same_command_again_trains_nothing_and_says_the_same(
     assert again.exit_code == 0 and json.loads(again.stdout) == json.loads(first.stdout)
     assert (out / "model.safetensors").read_bytes() == weights
     text = train(data, out)
-    assert text.exit_code == 0 and f"{out}: eat-s-aa, 1 epochs, training loss" in text.stdout
+    assert text.exit_code == 0 and f"{out}: eat-s-aa, 1 epoch, training loss" in text.stdout
     assert "validation accuracy" in text.stdout
 
 
@@ -176,7 +177,7 @@ def test_restart_replaces_a_run(data: Path, tmp_path: Path) -> None:
         ({"teacher": "absent"}, 3, "absent"),
         ({"epochs": "0"}, 2, "epochs"),
         ({"lr": "-1"}, 2, "max_lr = -1"),
-        ({"lr": "nan"}, 2, "max_lr = nan"),
+        ({"lr": "nan"}, 2, "--lr is nan"),
         ({"seed": "-1"}, 2, "seed = -1"),
         ({"device": "abacus"}, 2, "abacus"),
         ({"threads": "0"}, 2, "threads"),
@@ -209,12 +210,16 @@ def test_options_go_before_the_recipe_and_set_before_both(data: Path, tmp_path: 
     ("name", "epochs", "unit"), [("esc50", 3500, "epoch"), ("speech-commands", 300, "epoch")]
 )
 def test_without_epochs_the_schedule_is_the_recipes(name: str, epochs: int, unit: str) -> None:
-    recipe = build_recipe(name, None, {"seed": None}, [])
+    recipe = build_recipe(name, RecipeSettings())
     assert (recipe.epochs, recipe.ema_unit) == (epochs, unit)
-    assert build_recipe(name, None, {}, ["epochs=20"]).ema_unit == "step"
-    assert build_recipe(name, None, {"ema_unit": "epoch"}, ["epochs=20"]).ema_unit == "epoch"
-    half = build_recipe(name, 20, {}, ["precision=bf16"])
-    assert half == build_recipe(name, 20, {"precision": "bf16"}, []) and half.epsilon == 1e-4
+    assert build_recipe(name, RecipeSettings(assign=("epochs=20",))).ema_unit == "step"
+    assert (
+        build_recipe(name, RecipeSettings(ema_unit="epoch", assign=("epochs=20",))).ema_unit
+        == "epoch"
+    )
+    half = build_recipe(name, RecipeSettings(epochs=20, assign=("precision=bf16",)))
+    assert half == build_recipe(name, RecipeSettings(epochs=20, precision="bf16"))
+    assert half.epsilon == 1e-4
 
 
 def test_audio_format_of_ones_own(data: Path, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from rich.console import Console
 
 from gmme_edge.cli.views import console
 from gmme_edge.cli.views import training as training_view
-from gmme_edge.cli.views.training import CURVES, show_training
+from gmme_edge.cli.views.training import show_training
 from gmme_edge.training.run.loop import Progress
+from gmme_edge.workflows.training_curves import CURVES
 from tests.training.tiny_run import RECIPE, STEPS_PER_EPOCH, make_trainer
 
 

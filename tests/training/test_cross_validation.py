@@ -14,9 +14,9 @@ from gmme_edge.statistics import wilson_interval
 from gmme_edge.training.cross_validation import (
     FoldResult,
     cross_validation_document,
-    parse_folds,
     score_fold,
 )
+from gmme_edge.training.folds import parse_folds
 from gmme_edge.training.run.journal import Journal
 from tests.training.tiny_run import LABELS, RECIPE, SPEC, make_data, make_trainer
 

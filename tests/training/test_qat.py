@@ -13,7 +13,6 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 from gmme_edge.cli.app import app
-from gmme_edge.cli.options.training import qat_settings, transfer_settings
 from gmme_edge.errors import CheckpointError, UsageError
 from gmme_edge.models.checkpoint import Checkpoint, load_checkpoint
 from gmme_edge.models.eat import EAT
@@ -21,6 +20,8 @@ from gmme_edge.training.fake_quantization import Quantizer
 from gmme_edge.training.recipe import QAT_CHANGES, QAT_EPOCHS, Recipe
 from gmme_edge.training.run.loop import Progress, Trainer
 from gmme_edge.training.run.start import check_trained
+from gmme_edge.workflows.settings.training import RecipeSettings, TransferSettings
+from gmme_edge.workflows.training_plan import build_recipe
 from gmme_exporters.bundle import export_bundle
 from gmme_exporters.options import ExportOptions
 from tests.artifacts import calibration, small_checkpoint, sounds, torch_logits, write_words
@@ -145,8 +146,8 @@ def commanded(root: Path, words: Path, tmp_path_factory: pytest.TempPathFactory)
 def test_the_command_has_its_own_recipe(commanded: Path) -> None:
     recipe = load_checkpoint(commanded).training["recipe"]
     assert {key: recipe[key] for key in QAT_CHANGES} == {**QAT_CHANGES, "batch_size": 4}
-    chosen = transfer_settings("init", None, None, True, "another", None, None)
-    assert qat_settings(True, "init", None, chosen)[1]["teacher_weight"] == 0.5
+    chosen = TransferSettings(init="init", qat=True, teacher="another")
+    assert build_recipe("esc50", RecipeSettings(), chosen).teacher_weight == 0.5
 
 
 def test_the_network_to_start_from_is_the_teacher(

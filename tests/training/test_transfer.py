@@ -17,7 +17,7 @@ from gmme_edge.models.checkpoint import Checkpoint, load_checkpoint
 from gmme_edge.models.eat import EAT, torch_predictor
 from gmme_edge.spec import BACKBONES, Backbone, Downsample, ModelSpec
 from gmme_edge.training.recipe import Recipe
-from gmme_edge.training.run.loop import Trainer, TrainingData
+from gmme_edge.training.run.loop import Start, Trainer, TrainingData
 from gmme_edge.training.transfer import initial_model
 from tests.conftest import TINY
 from tests.training import tiny_run
@@ -151,7 +151,7 @@ def test_trainer_keeps_what_is_frozen(tmp_path: Path) -> None:
     source = trained(tiny_run.SPEC, ("a", "b", "c"))
     start = initial_model(tiny_run.SPEC, source, tiny_run.LABELS)
     recipe = replace(tiny_run.RECIPE, freeze="backbone", epochs=1)
-    Trainer(tiny_run.SPEC, tiny_run.make_data(), recipe, tmp_path, start=start).run()
+    Trainer(tiny_run.SPEC, tiny_run.make_data(), recipe, tmp_path, start=Start(start)).run()
     saved, theirs = load_checkpoint(tmp_path).model.state_dict(), source.model.state_dict()
     for name, value in saved.items():
         assert torch.equal(value, theirs[name]) != name.startswith("classify."), name
@@ -181,7 +181,7 @@ def test_few_clips_suffice_for_a_trained_network(tmp_path: Path) -> None:
 
         def accuracy(freeze: str, start: EAT | None) -> float:
             tuning = replace(recipe, epochs=12, ema_decay=0.9, freeze=freeze)
-            Trainer(spec, few, tuning, folder / freeze, start=start).run()
+            Trainer(spec, few, tuning, folder / freeze, start=Start(start)).run()
             predict = torch_predictor(load_checkpoint(folder / freeze).model)
             return score_store(predict, test, spec.n_samples, new).accuracy
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ import numpy as np
 import torch
 
 from gmme_edge.data.store import WaveformStore
+from gmme_edge.models.eat import EAT
 from gmme_edge.spec import Downsample
 from gmme_edge.training.feed.batches import Batches
 from gmme_edge.training.feed.feed import Batch
 from gmme_edge.training.parallel.fabric import open_fabric
 from gmme_edge.training.recipe import Recipe, override
 from gmme_edge.training.run import loop
-from gmme_edge.training.run.loop import Trainer, TrainingData
+from gmme_edge.training.run.journal import Journal
+from gmme_edge.training.run.loop import Place, Start, Trainer, TrainingData
 from tests.conftest import TINY
 
 SPEC = replace(TINY, downsample=Downsample("gmme", 4, 2))
@@ -62,9 +64,15 @@ def make_trainer(
     recipe: Recipe = RECIPE,
     data: TrainingData | None = None,
     spec=SPEC,  # noqa: ANN001
-    **options: Any,  # noqa: ANN401 - Trainer's own
+    *,
+    journal: Journal | None = None,
+    place: Place = Place(),  # noqa: B008
+    start: EAT | None = None,
+    teacher: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    identity: Mapping[str, Any] | None = None,
 ) -> Trainer:
-    return Trainer(spec, data or make_data(), recipe, out, **options)
+    begin = Start(start, teacher, identity or {})
+    return Trainer(spec, data or make_data(), recipe, out, place, begin, journal)
 
 
 class DoubleBatches(Batches):
@@ -88,7 +96,7 @@ def main() -> None:
     loop._SAVE_EVERY_S = 0.0  # after every step
     fabric = open_fabric("cpu", options.devices) if options.devices else None
     recipe, data = override(RECIPE, options.set), make_data(monitor=not options.double)
-    trainer = make_trainer(options.out, recipe, data, fabric=fabric)
+    trainer = make_trainer(options.out, recipe, data, place=Place(fabric=fabric))
     if trainer.processes.rank > 0:
         loop.save_checkpoint = trainer.state.save = None  # type: ignore[assignment,method-assign]
     step, last = trainer.feed.batch, trainer.processes.rank == trainer.processes.size - 1

@@ -1,107 +1,167 @@
-"""What `train` shows while it trains, and the picture of the curves that it leaves."""
+"""What `train` shows while it trains, and what it says at the end."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from gmme_edge.cli.views import console
+from gmme_edge.cli.views.observer import ConsoleObserver
+from gmme_edge.workflows.training import CrossValidation, Trained, run_trainer, watched_part
+from gmme_edge.workflows.training_observer import TrainingObserver
 
 if TYPE_CHECKING:
     from rich.console import ConsoleRenderable
 
     from gmme_edge.training.run.loop import Progress, Trainer
 
-CURVES = "curves.svg"
-_DRAW_EVERY_S = 60.0
 _BARS = "▁▂▃▄▅▆▇█"
 _NAME_COLUMNS, _VALUE_COLUMNS, _SPARK_COLUMNS = 14, 9, 36
-_RATES = 200
+_LINE_EVERY_S, _LONG_S = 60.0, 10.0
+
+
+class TrainingView(TrainingObserver):
+    """Stages and bars, then a live view of the run's figures.
+
+    Where stderr is no terminal: a line per stage, one per epoch, and within long epochs one
+    after the first step and one a minute.
+    """
+
+    def __init__(self) -> None:
+        self._open = contextlib.ExitStack()
+        self._loading: ConsoleObserver | None = None
+        self._view: _View | None = None
+        self._said_at = time.monotonic()
+
+    def joined(self, rank: int) -> None:
+        """Of the processes that share a run, all but the first print nothing from here on."""
+        console.stderr.quiet = console.stdout.quiet = rank > 0
+
+    def stage(self, name: str) -> None:
+        if not console.stderr.is_terminal:
+            self._print(f"{name} …")
+            return
+        if self._loading is None:
+            self._loading = ConsoleObserver(self._open.enter_context(console.progress()))
+        self._loading.stage(name)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        if self._loading is not None:
+            self._loading.progress(what, done, total)
+        elif time.monotonic() - self._said_at >= _LINE_EVERY_S:
+            self._print(f"{what}: {done} of {total}")
+
+    def note(self, text: str) -> None:
+        self._print(text)
+
+    def began(self, trainer: Trainer, title: str) -> None:
+        from rich.live import Live
+
+        self.ended()
+        self._view = _View(trainer, title)
+        if console.stderr.is_terminal:
+            live = Live(get_renderable=self._view.render, console=console.stderr, transient=True)
+            self._open.enter_context(live)
+
+    def stepped(self, progress: Progress) -> None:
+        view = self._view
+        assert view is not None
+        first, view.progress = view.progress is None, progress
+        if console.stderr.is_terminal:
+            return
+        steps, n_clips = view.trainer.steps_per_epoch, view.trainer.batch_size
+        end, slow = progress.step % steps == 0, steps * n_clips / progress.clips_per_s > _LONG_S
+        if end or (first and slow) or time.monotonic() - self._said_at >= _LINE_EVERY_S:
+            self._print(f"{view.title} {_figures(progress, view.trainer, end)}")
+
+    def ended(self) -> None:
+        self._loading = None
+        self._open.close()
+
+    def _print(self, text: str) -> None:
+        self._said_at = time.monotonic()
+        console.stderr.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def watch_training() -> Iterator[TrainingView]:
+    view = TrainingView()
+    try:
+        yield view
+    finally:
+        view.ended()
 
 
 def show_training(trainer: Trainer, title: str, restart: bool = False) -> None:
-    """Run a trainer under a live view of its figures, and draw its curves now and then.
-
-    Where stderr is no terminal, one line per epoch is printed instead.
-    """
-    from rich.live import Live
-
-    from gmme_edge.cli.views.console import stderr
-
-    view = _View(trainer, title)
-    drawn_at = time.monotonic()
-
-    def on_progress(p: Progress) -> None:
-        nonlocal drawn_at
-        view.progress = p
-        if p.step % trainer.steps_per_epoch:
-            return
-        if not stderr.is_terminal:
-            stderr.print(f"{title} {_figures(p, trainer.recipe.epochs)}", soft_wrap=True)
-        if time.monotonic() - drawn_at >= _DRAW_EVERY_S:
-            write_curves(trainer, title)
-            drawn_at = time.monotonic()
-
-    try:
-        if stderr.is_terminal:
-            with Live(get_renderable=view.render, console=stderr, transient=True):
-                trainer.run(on_progress, restart)
-        else:
-            trainer.run(on_progress, restart)
-    except KeyboardInterrupt:
-        write_curves(trainer, title)
-        raise
-    write_curves(trainer, title)
+    """Run a trainer under a live view of its figures."""
+    with watch_training() as view:
+        run_trainer(trainer, title, view, restart)
 
 
-def speak_for_first_process(rank: int) -> None:
-    """Of the processes that share a run, all but the first print nothing from here on."""
-    from gmme_edge.cli.views.console import stderr, stdout
-
-    stderr.quiet = stdout.quiet = rank > 0
-
-
-def write_curves(trainer: Trainer, title: str) -> None:
-    """Draw the epochs so far into the run's folder."""
-    from gmme_edge.files import write_text
-    from gmme_edge.report.render.curves import draw_curves
-    from gmme_edge.training.run.optimizer import one_cycle
-
-    recipe, state = trainer.recipe, trainer.state
-    if trainer.processes.rank > 0 or not state.history:
-        return
-    steps = range(0, state.step, max(1, state.step // _RATES))
-    rates = [
-        (step / trainer.steps_per_epoch, one_cycle(step, trainer.total_steps, recipe))
-        for step in steps
-    ]
-    mixing_from = recipe.mixing_from_epoch if recipe.mixing else None
-    picture = draw_curves(title, state.history, rates, _watched(trainer), mixing_from)
-    write_text(trainer.out / CURVES, picture)
+def show_trained(trained: Trained) -> None:
+    """One line: the last epoch's figures."""
+    last, count = trained.figures, f"{trained.epochs} epoch{'s' * (trained.epochs != 1)}"
+    text = (
+        f"{trained.checkpoint}: {trained.spec.name}, {count}, training loss {last['loss']:.3f}, "
+        f"accuracy {last['accuracy']:.1%}"
+    )
+    if "monitor_accuracy" in last:
+        text += f", {trained.watched} accuracy {last['monitor_accuracy']:.1%}"
+    console.stdout.print(text, markup=False, soft_wrap=True)
 
 
-def _watched(trainer: Trainer) -> str:
-    return str(trainer.data.description.get("monitor", "test"))
+def show_cross_validation(result: CrossValidation) -> None:
+    """A row per fold, then both ways to sum them up."""
+    from rich.table import Table
+
+    document: dict[str, Any] = result.document
+    table = Table("fold", caption="intervals: 95 %")
+    for heading in ("accuracy", "Wilson's interval", "right", "clips", "minutes"):
+        table.add_column(heading, justify="right")
+    for row in document["folds"]:
+        low, high = row["wilson_95"]
+        minutes = (row["wall_time_s"] or 0) / 60
+        cells = (row["fold"], f"{row['accuracy']:.2%}", f"{low:.1%} to {high:.1%}",
+                 row["correct"], row["n"], f"{minutes:.1f}")  # fmt: skip
+        table.add_row(*map(str, cells))
+    console.stdout.print(table)
+    pooled, mean = document["pooled"], document["folds_mean"]
+    low, high = pooled["wilson_95"]
+    console.stdout.print(
+        f"{result.path}: {document['model']} on {document['dataset']}, all clips pooled "
+        f"{pooled['accuracy']:.2%} ({low:.1%} to {high:.1%}, Wilson)",
+        markup=False,
+        soft_wrap=True,
+    )
+    if mean["t_95"]:
+        low, high = mean["t_95"]
+        console.stdout.print(
+            f"mean of the folds {mean['accuracy']:.2%} ({low:.1%} to {high:.1%}, Student's t)",
+            soft_wrap=True,
+        )
 
 
 class _View:
     """At most six lines of 80 columns: progress, then each figure with its course so far."""
 
     def __init__(self, trainer: Trainer, title: str) -> None:
-        self._trainer, self._title = trainer, title
+        self.trainer, self.title = trainer, title
         self.progress: Progress | None = None
 
     def render(self) -> ConsoleRenderable:
         from rich.text import Text
 
         if self.progress is None:
-            return Text(f"{self._title}: first step …")
+            return Text(f"{self.title}: first step …")
         return Text("\n".join(self._lines(self.progress)), no_wrap=True, overflow="ellipsis")
 
     def _lines(self, p: Progress) -> Iterator[str]:
-        trainer = self._trainer
+        trainer = self.trainer
         done = p.step / p.total_steps
-        yield f"{self._title}  epoch {p.epoch}/{trainer.recipe.epochs}"
+        yield f"{self.title}  epoch {p.epoch}/{trainer.recipe.epochs}"
         yield (
             f"{_bar(done, 30)} {done:4.0%}  {p.clips_per_s:.0f} clips/s  {_clock(p.left_s)} left  "
             f"lr {p.learning_rate:.1e}"
@@ -111,7 +171,7 @@ class _View:
         yield _row("accuracy", [entry["accuracy"] for entry in history], p.accuracy, "{:.1%}")
         if p.monitor_accuracy is not None:
             watched = [e["monitor_accuracy"] for e in history if "monitor_accuracy" in e]
-            yield _row(_watched(trainer), watched, p.monitor_accuracy, "{:.1%}")
+            yield _row(watched_part(trainer), watched, p.monitor_accuracy, "{:.1%}")
 
 
 def _row(name: str, past: Sequence[float], now: float, form: str) -> str:
@@ -143,9 +203,11 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _figures(p: Progress, epochs: int) -> str:
-    watched = "" if p.monitor_accuracy is None else f" val {p.monitor_accuracy:.1%}"
+def _figures(p: Progress, trainer: Trainer, end: bool) -> str:
+    accuracy = p.monitor_accuracy if end else None
+    watched = "" if accuracy is None else f" {watched_part(trainer)} {accuracy:.1%}"
+    place = "" if end else f" step {p.step}"
     return (
-        f"{p.epoch}/{epochs} loss {p.loss:.2f} acc {p.accuracy:.0%}{watched} "
+        f"{p.epoch}/{trainer.recipe.epochs}{place} loss {p.loss:.2f} acc {p.accuracy:.0%}{watched} "
         f"lr {p.learning_rate:.0e} {p.clips_per_s:.0f}/s {_clock(p.left_s)}"
     )

@@ -31,6 +31,9 @@ class Targets:
     def unmixed(cls, labels: Tensor) -> Targets:
         return cls(labels, labels, torch.zeros(len(labels), device=labels.device))
 
+    def __getitem__(self, rows: slice) -> Targets:
+        return Targets(self.first[rows], self.second[rows], self.share[rows])
+
 
 def resample_batch(waveform: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
     """With `resample_probability`, stretch all clips by one of `resample_factors`.

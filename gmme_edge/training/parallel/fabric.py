@@ -137,13 +137,20 @@ class Processes:
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         return self._fabric.autocast() if self._fabric else contextlib.nullcontext()
 
-    def backward(self, loss: Tensor, gradient_norm: float) -> Tensor:
-        """Gradients of the mean of all processes' `loss`, clipped; returns their norm before."""
+    def zero_grad(self) -> None:
         self._optimizer.zero_grad(set_to_none=True)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of the mean of all processes' `loss`."""
         if self._fabric is None:
             loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            self._fabric.backward(loss)
+
+    def clip(self, gradient_norm: float) -> Tensor:
+        """Clip the gradients; returns their norm before."""
+        if self._fabric is None:
             return nn.utils.clip_grad_norm_(self._network.parameters(), gradient_norm)
-        self._fabric.backward(loss)
         norm = self._fabric.clip_gradients(
             self._network, self._optimizer, max_norm=gradient_norm, error_if_nonfinite=False
         )

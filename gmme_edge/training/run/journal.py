@@ -96,7 +96,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         try:
             entry = json.loads(line)
             kept = {"step": int(entry["step"]), "elapsed_s": float(entry["elapsed_s"])}
-        except (ValueError, KeyError, TypeError):  # cut off by a kill
+        except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
+            continue  # cut off by a kill, or damaged
+        if not math.isfinite(kept["elapsed_s"]):
             continue
         entries.append({**entry, **kept})
     return entries

@@ -21,8 +21,10 @@ from gmme_edge.training.distill import distillation_loss
 from gmme_edge.training.fake_quantization import plain_state
 from gmme_edge.training.feed.batches import Batches
 from gmme_edge.training.feed.feed import Batch, Feed
+from gmme_edge.training.feed.mixing import Targets
 from gmme_edge.training.parallel.fabric import Processes
 from gmme_edge.training.recipe import Recipe
+from gmme_edge.training.run.accumulation import slow_batch_norm, split_rows
 from gmme_edge.training.run.allocator import keep_freed_memory
 from gmme_edge.training.run.divergence import divergence, is_finite
 from gmme_edge.training.run.ema import Ema
@@ -57,6 +59,37 @@ class TrainingData:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a run computes.
+
+    Attributes:
+        device: where there is no Fabric, which else brings its own.
+        micro_batch: how many clips of a process one pass holds; None for all. Gradients add up
+            to those of the whole batch, but BatchNorm sees each part alone (docs/training.md).
+    """
+
+    device: str = "cpu"
+    fabric: Fabric | None = None
+    micro_batch: int | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run begins with, beside its recipe.
+
+    Attributes:
+        weights: the initial network; a fresh one otherwise.
+        teacher: peak-scaled waveforms ``(B, 1, N)`` on the device → logits, for distillation.
+        identity: what else a continuation must agree on, such as the names and hashes of the
+            weights and of the teacher; saved with the checkpoint.
+    """
+
+    weights: EAT | None = None
+    teacher: Callable[[Tensor], Tensor] | None = None
+    identity: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Trainer:
     """Trains `spec` by `recipe` into the checkpoint folder `out`.
 
@@ -66,11 +99,6 @@ class Trainer:
     whose masks no two shapes share; `out` must be one folder for all of them.
 
     Args:
-        device: where there is no Fabric, which else brings its own.
-        start: initial weights; fresh ones otherwise.
-        teacher: peak-scaled waveforms ``(B, 1, N)`` on the device → logits, for distillation.
-        identity: what else a continuation must agree on, such as the names and hashes of `start`
-            and `teacher`; saved with the checkpoint.
         journal: told of steps and epochs, on process 0.
     """
 
@@ -80,41 +108,39 @@ class Trainer:
         data: TrainingData,
         recipe: Recipe,
         out: Path,
-        device: str = "cpu",
-        *,
-        fabric: Fabric | None = None,
-        start: EAT | None = None,
-        teacher: Callable[[Tensor], Tensor] | None = None,
-        identity: Mapping[str, Any] | None = None,
+        place: Place = Place(),
+        start: Start = Start(),
         journal: Journal | None = None,
     ) -> None:
         if spec.n_classes != len(data.labels):
             raise UsageError(
                 f"The model has {spec.n_classes} classes, the data {len(data.labels)} labels."
             )
-        if recipe.teacher_weight and teacher is None:
+        if recipe.teacher_weight and start.teacher is None:
             raise UsageError(f"teacher_weight = {recipe.teacher_weight} without a teacher.")
         self.spec, self.data, self.recipe, self.out = spec, data, recipe, out
-        self._teacher, self._extra = teacher, dict(identity or {})
-        self.processes = Processes(fabric, device, recipe.precision)
+        self._start = start
+        self.processes = Processes(place.fabric, place.device, recipe.precision)
         self.device = self.processes.device
         self._journal = journal if self.processes.rank == 0 else None
         self.batches = Batches(
             data.train, spec.n_samples, self.device, crop_energy=recipe.crop_energy
         )
         self.batch_size = min(recipe.batch_size, len(self.batches))
-        self.feed = Feed(
-            self.batches, recipe, spec.sample_rate_hz, self.processes.rows(self.batch_size)
-        )
+        rows = self.processes.rows(self.batch_size)
+        self.feed = Feed(self.batches, recipe, spec.sample_rate_hz, rows)
+        self.parts = split_rows(rows.stop - rows.start, place.micro_batch)
         self.steps_per_epoch = self.feed.steps_per_epoch
         self.total_steps = self.steps_per_epoch * recipe.epochs
-        model = initial_network(spec, recipe, self.batches, self.feed.indices(0), start)
+        model = initial_network(spec, recipe, self.batches, self.feed.indices(0), start.weights)
         optimizer = torch.optim.AdamW(
             parameter_groups(model, recipe), recipe.max_lr, recipe.betas, recipe.epsilon
         )
         ema = Ema(model, recipe, self.steps_per_epoch)
+        slow_batch_norm(model, len(self.parts))
         self.processes.adopt(model, optimizer, recipe.compile)
-        self.state = RunState(model, ema, optimizer, 0, [], new_running())
+        micro_batch = place.micro_batch if len(self.parts) > 1 else None
+        self.state = RunState(model, ema, optimizer, 0, [], new_running(), micro_batch=micro_batch)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -127,7 +153,7 @@ class Trainer:
                 "clips": len(self.batches),
                 "labels": list(self.data.labels),
             },
-            **self._extra,
+            **self._start.identity,
         }
 
     def run(
@@ -213,15 +239,10 @@ class Trainer:
         batch = self.feed.batch(state.step)
         set_train_mode(state.model, self.recipe)
         torch.manual_seed(batch.seed + processes.rank)  # of the global generator: dropout
-        logits = processes.forward(batch.waveform.unsqueeze(1))
-        losses = self._losses(logits, batch)
         for group in state.optimizer.param_groups:
             group["lr"] = group["lr_scale"] * one_cycle(state.step, self.total_steps, self.recipe)
-        norm = processes.backward(losses.mean(), self.recipe.gradient_norm)
-        targets = batch.targets
-        dominant = torch.where(targets.share > 0.5, targets.second, targets.first)
-        correct = (logits.detach().argmax(1) == dominant).sum()
-        sums = processes.sum(torch.stack([losses.detach().sum().double(), correct.double()]))
+        sums = processes.sum(self._add_gradients(batch))
+        norm = processes.clip(self.recipe.gradient_norm)
         loss, correct_clips, gradient_norm = torch.cat([sums, norm[None].double()]).tolist()
         loss /= self.batch_size
         if not is_finite(loss, gradient_norm, processes.loss_scale.get("scale", 0.0)):
@@ -237,14 +258,28 @@ class Trainer:
         state.running["clips"] += self.batch_size
         return loss, gradient_norm
 
-    def _losses(self, logits: Tensor, batch: Batch) -> Tensor:
+    def _add_gradients(self, batch: Batch) -> Tensor:
+        """Gradients of the batch's mean loss; the losses' sum and how many clips are right."""
+        processes, sums = self.processes, torch.zeros(2, dtype=torch.float64, device=self.device)
+        processes.zero_grad()
+        for rows in self.parts:
+            waveform, targets = batch.waveform[rows].unsqueeze(1), batch.targets[rows]
+            logits = processes.forward(waveform)
+            losses = self._losses(logits, waveform, targets, batch.mixed)
+            processes.backward(losses.mean() * (len(losses) / len(batch.waveform)))
+            dominant = torch.where(targets.share > 0.5, targets.second, targets.first)
+            correct = (logits.detach().argmax(1) == dominant).sum()
+            sums += torch.stack([losses.detach().sum().double(), correct.double()])
+        return sums
+
+    def _losses(self, logits: Tensor, waveform: Tensor, targets: Targets, mixed: bool) -> Tensor:
         """Shape (B,)."""
-        recipe = self.recipe
-        losses = batch_loss(logits, batch.targets, recipe, batch.mixed)
-        if self._teacher is None or not recipe.teacher_weight:
+        recipe, teacher = self.recipe, self._start.teacher
+        losses = batch_loss(logits, targets, recipe, mixed)
+        if teacher is None or not recipe.teacher_weight:
             return losses
         with self.processes.autocast():
-            taught = self._teacher(batch.waveform.unsqueeze(1))
+            taught = teacher(waveform)
         soft = distillation_loss(logits, taught, recipe.teacher_temperature)
         return (1 - recipe.teacher_weight) * losses + recipe.teacher_weight * soft
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,8 @@ from torch import Tensor
 from gmme_edge.errors import CheckpointError
 from gmme_edge.files import replacing
 from gmme_edge.models.eat import EAT
+from gmme_edge.training.run.claim import STATE as STATE
 from gmme_edge.training.run.ema import Ema
-
-STATE = "training-state.safetensors"
 
 
 def new_running() -> dict[str, float]:
@@ -34,6 +35,7 @@ class RunState:
         history: one entry per finished epoch.
         running: sums of the unfinished epoch: loss, correct, clips.
         loss_scale: of float16's gradients; empty in other precisions.
+        micro_batch: how many clips one pass holds; None for the whole batch.
     """
 
     model: EAT
@@ -43,6 +45,7 @@ class RunState:
     history: list[dict[str, float]]
     running: dict[str, float]
     loss_scale: dict[str, float] = field(default_factory=dict)
+    micro_batch: int | None = None
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
@@ -58,6 +61,7 @@ class RunState:
             "history": self.history,
             "running": self.running,
             "loss_scale": self.loss_scale,
+            "micro_batch": self.micro_batch,
         }
         tensors = {key: value.detach().contiguous().cpu() for key, value in self._tensors().items()}
         with replacing(folder / STATE, sum(t.nbytes for t in tensors.values())) as temporary:
@@ -70,30 +74,110 @@ class RunState:
             CheckpointError: unreadable, or a run with other settings or data.
         """
         path = folder / STATE
-        try:
-            with safe_open(path, framework="pt") as file:
-                note = json.loads((file.metadata() or {})["run"])
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        with _naming_damage(path):
+            note, tensors = _read(path)
             _check_identity(path, note["identity"], json.loads(json.dumps(dict(identity))))
             self._restore(note, tensors)
-        except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
-            reason = str(error).partition("\n")[0]
-            raise CheckpointError(
-                f"{path} cannot be read: {type(error).__name__}: {reason}",
-                "an intact training state.", "start again with --restart.",
-            ) from error  # fmt: skip
 
     def _restore(self, note: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        self.step, self.history, self.running = note["step"], note["history"], note["running"]
-        self.loss_scale = note.get("loss_scale", {})
+        """Take over a whole state, or raise and keep what is."""
+        step, history = _whole_number(note["step"]), [_figures(e) for e in note["history"]]
+        running, scale = _figures(note["running"]), _figures(note.get("loss_scale", {}))
+        if running.keys() != new_running().keys():
+            raise ValueError(f"running sums {sorted(running)}")
+        own = self._tensors()
+        parts = ("model.", "ema.")
+        _check_tensors({k: v for k, v in own.items() if k.startswith(parts)},
+                       {k: v for k, v in tensors.items() if k.startswith(parts)})  # fmt: skip
+        slots = _optimizer_slots(self.optimizer, tensors)
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.step, self.history, self.running, self.loss_scale = step, history, running, scale
         self.model.load_state_dict(_under("model.", tensors))
         self.ema.model.load_state_dict(_under("ema.", tensors))
-        slots: dict[int, dict[str, Tensor]] = {}
-        for key, value in _under("optimizer.", tensors).items():
-            index, _, slot = key.partition(".")
-            slots.setdefault(int(index), {})[slot] = value
-        groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+
+
+def saved_micro_batch(folder: Path) -> tuple[bool, int | None]:
+    """Whether `folder` holds a run, and the micro-batch that it must go on with."""
+    path = folder / STATE
+    if not path.exists():
+        return False, None
+    with _naming_damage(path):
+        value = _read(path, tensors=False)[0].get("micro_batch")
+        return True, None if value is None else _whole_number(value)
+
+
+@contextlib.contextmanager
+def _naming_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (
+        ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, SafetensorError,
+        TypeError, ValueError,
+    ) as error:  # fmt: skip
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(
+            f"{path} cannot be read: {type(error).__name__}: {reason}",
+            "an intact training state.", "start again with --restart.",
+        ) from error  # fmt: skip
+
+
+def _read(path: Path, tensors: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    with safe_open(path, framework="pt") as file:
+        note = json.loads((file.metadata() or {})["run"])
+        if not isinstance(note, dict) or not isinstance(note["identity"], dict):
+            raise TypeError("its notes are no object")
+        keys = file.keys() if tensors else ()
+        return note, {key: file.get_tensor(key) for key in keys}
+
+
+def _whole_number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 53:
+        raise ValueError(f"{value!r} is no number of steps or clips")
+    return value
+
+
+def _figures(values: object) -> dict[str, float]:
+    """A mapping of names to finite numbers, as it was written."""
+    if not isinstance(values, dict):
+        raise TypeError(f"{type(values).__name__} in place of figures")
+    for name, value in values.items():
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not math.isfinite(value):
+            raise ValueError(f"{name} = {value!r}")
+    return values
+
+
+def _check_tensors(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
+    if own.keys() != saved.keys():
+        raise ValueError(f"other tensors: {', '.join(sorted(own.keys() ^ saved.keys())[:4])}")
+    for key, value in saved.items():
+        if value.shape != own[key].shape or value.dtype != own[key].dtype:
+            raise ValueError(f"{key} is {value.dtype} {tuple(value.shape)}")
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise ValueError(f"{key} is not finite")
+
+
+def _optimizer_slots(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+) -> dict[int, dict[str, Tensor]]:
+    """AdamW's moments by parameter; either all of them or, before the first step, none."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, value in _under("optimizer.", tensors).items():
+        index, _, slot = key.partition(".")
+        slots.setdefault(int(index), {})[slot] = value
+    if not slots:
+        return slots
+    if sorted(slots) != list(range(len(parameters))):
+        raise ValueError(f"moments of {len(slots)} parameters, not {len(parameters)}")
+    for index, parameter in enumerate(parameters):
+        moments = {name: slots[index][name] for name in ("exp_avg", "exp_avg_sq")}
+        _check_tensors(dict.fromkeys(moments, parameter), moments)
+        _check_tensors({"step": torch.tensor(0.0)}, {"step": slots[index]["step"]})
+    return slots
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

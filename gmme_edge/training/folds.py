@@ -1,0 +1,20 @@
+"""Which folds a cross-validation runs, and where."""
+
+from __future__ import annotations
+
+from gmme_edge.errors import UsageError
+
+
+def fold_folder(fold: int) -> str:
+    return f"fold-{fold}"
+
+
+def parse_folds(text: str, count: int) -> tuple[int, ...]:
+    """``"all"`` or ``"1,3"`` → folds from 1 to `count`; `UsageError` for anything else."""
+    if text == "all":
+        return tuple(range(1, count + 1))
+    parts = [part.strip() for part in text.split(",")]
+    numbers = {int(part) for part in parts if part.isascii() and part.isdigit()}
+    if len(numbers) < len(parts) or not numbers <= set(range(1, count + 1)):
+        raise UsageError(f"--folds {text}", f"all, or different folds from 1 to {count}: 1,3.")
+    return tuple(sorted(numbers))

@@ -1,0 +1,119 @@
+"""The folder of a run: one training at a time, and nothing of anybody else's in it is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+from gmme_edge.errors import CheckpointError, UsageError
+from gmme_edge.models.description import DESCRIPTION, WEIGHTS, read_description
+from gmme_edge.training.run.journal import METRICS, read_metrics
+
+try:
+    import fcntl
+except ImportError:  # not POSIX: there two trainings are not told apart
+    fcntl = None  # type: ignore[assignment]
+
+STATE = "training-state.safetensors"
+LOCK = "training.lock"
+
+
+@contextlib.contextmanager
+def claim_folder(folder: Path) -> Iterator[None]:
+    """Hold `folder` for one training; the kernel lets go with the process, however it ends.
+
+    Raises:
+        UsageError: another process trains there; it is named.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK
+    handle = _open_locked(path)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            path.unlink(missing_ok=True)
+            os.close(handle)
+        with contextlib.suppress(OSError):  # what was refused leaves no empty folder
+            for each in made:
+                each.rmdir()
+
+
+def _open_locked(path: Path) -> int | None:
+    """A locked handle of the file that `path` names; None where locks are not to be had."""
+    if fcntl is None:
+        return None
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise _taken(path) from None
+        except OSError:  # a file system without locks
+            os.close(handle)
+            path.unlink(missing_ok=True)
+            return None
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(handle), path.stat()):
+                break
+        os.close(handle)  # the holder before removed it meanwhile
+    holder = {
+        "process": os.getpid(),
+        "machine": platform.node(),
+        "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    os.ftruncate(handle, 0)
+    os.write(handle, json.dumps(holder).encode())
+    return handle
+
+
+def _taken(path: Path) -> UsageError:
+    try:
+        holder = json.loads(path.read_text())
+        who = f"process {holder['process']} on {holder['machine']}, since {holder['since']}"
+    except (OSError, ValueError, LookupError, TypeError):
+        who = "another process"
+    return UsageError(
+        f"{path.parent} is being trained in by {who}.",
+        "one training for each folder.",
+        "wait for it, stop it, or choose another -o.",
+    )
+
+
+def refuse_loss(folder: Path, restart: bool) -> None:
+    """Raise where training into `folder` would overwrite what no run of this project left there.
+
+    Raises:
+        UsageError: a checkpoint without a run to continue, unless `restart`; or files that are
+            not this project's, which nothing overwrites.
+    """
+    if (folder / STATE).exists():
+        return  # a run, which is continued, or replaced by --restart
+    if (folder / WEIGHTS).exists() or (folder / DESCRIPTION).exists():
+        try:
+            described = read_description(folder)
+        except CheckpointError as error:
+            raise UsageError(
+                f"{folder} holds a {WEIGHTS} or {DESCRIPTION} that is no checkpoint of this "
+                f"project: {error.got}",
+                "a folder of its own for the run.",
+                "choose another -o.",
+            ) from error
+        if not restart:
+            raise UsageError(
+                f"{folder} holds a finished checkpoint, {described.spec.name}.",
+                "an unfinished run to continue, or an empty folder.",
+                "choose another -o; --restart replaces the checkpoint.",
+            )
+    metrics = folder / METRICS
+    if metrics.is_file() and metrics.stat().st_size and not read_metrics(metrics):
+        raise UsageError(
+            f"{metrics} is not of a training.", "a folder of its own.", "choose another -o."
+        )

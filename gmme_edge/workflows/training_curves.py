@@ -1,0 +1,32 @@
+"""The picture of a run's curves, in its folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gmme_edge.files import write_text
+from gmme_edge.report.render.curves import draw_curves
+
+if TYPE_CHECKING:
+    from gmme_edge.training.run.loop import Trainer
+
+CURVES = "curves.svg"
+_RATES = 200
+
+
+def write_curves(trainer: Trainer, title: str) -> None:
+    """Draw the epochs so far; the watched clips are called what they are."""
+    from gmme_edge.training.run.optimizer import one_cycle
+
+    recipe, state = trainer.recipe, trainer.state
+    if trainer.processes.rank > 0 or not state.history:
+        return
+    steps = range(0, state.step, max(1, state.step // _RATES))
+    rates = [
+        (step / trainer.steps_per_epoch, one_cycle(step, trainer.total_steps, recipe))
+        for step in steps
+    ]
+    mixing_from = recipe.mixing_from_epoch if recipe.mixing else None
+    watched = str(trainer.data.description.get("monitor", "test"))
+    picture = draw_curves(title, state.history, rates, watched, mixing_from)
+    write_text(trainer.out / CURVES, picture)
