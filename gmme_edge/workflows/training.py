@@ -11,8 +11,10 @@ train(job)
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +75,7 @@ def train(job: TrainingJob, observer: TrainingObserver | None = None) -> Trained
         GmmeEdgeError: settings, data, folder or machine do not allow it; see the exception's kind.
         KeyboardInterrupt: after Ctrl-C, SIGTERM or SIGHUP, with the state saved or untouched.
     """
+    _miss_torch()
     heard = Tolerant(observer or TrainingObserver())
     with _loading(heard), claim_folder(job.run.output):
         refuse_bundle(job.run.output)
@@ -101,6 +104,7 @@ def cross_validate(
     Args:
         command: noted in the result.
     """
+    _miss_torch()
     heard, output = Tolerant(observer or TrainingObserver()), job.run.output
     results: list[FoldResult] = []
     with _loading(heard):
@@ -121,6 +125,12 @@ def cross_validate(
             if setup.rank > 0:
                 return None
             return _conclude(output, results, trainer.identity, baseline, command)
+
+
+def _miss_torch() -> None:
+    """Say that torch is not installed before anything else, but do not load it yet."""
+    if sys.modules.get("torch", sys) is None or find_spec("torch") is None:
+        require("torch", "train")
 
 
 def _set_up(job: TrainingJob, plan: Plan, observer: TrainingObserver) -> TrainingSetup:
