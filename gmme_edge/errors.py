@@ -98,6 +98,7 @@ _EXTRA_OF_MODULE = {
     "torch": "train",
     "safetensors": "train",
     "tensorboard": "logging",
+    "jinja2": "report",
     "onnx": "export",
     "onnxscript": "export",
     "onnxruntime": "cpu",

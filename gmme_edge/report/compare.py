@@ -165,14 +165,15 @@ def _in_points(interval: Interval) -> Interval:
 
 def _join_notes(entries: Sequence[Entry]) -> list[str]:
     """How accuracies were joined where that is not certain."""
+    guessed = [entry.accuracy.source for entry in entries if entry.guessed and entry.accuracy]
     notes = []
+    if guessed:
+        notes.append(
+            "Latency and accuracy were joined by name, precision and size, because the files do "
+            f"not both know the weights' hash: {', '.join(dict.fromkeys(guessed))}."
+        )
     for entry in entries:
         what, row, accuracy = f"{entry.name} ({entry.precision})", entry.latency, entry.accuracy
-        if entry.guessed and accuracy and row:
-            notes.append(
-                f"The accuracy of {what} comes from {accuracy.source}; the two files do not both "
-                "know the weights' hash, so they were joined by name, precision and size."
-            )
         if row and accuracy and accuracy.backend != row.backend:
             notes.append(
                 f"The accuracy of {what} beside {row.backend} was measured on {accuracy.backend}."

@@ -22,7 +22,7 @@ def compare(
     settings: CompareSettings,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Write a Markdown report (.md) and its chart (.svg)."),
+        typer.Option("-o", "--output", help="Report: .html, .md, .json, .csv or .tex."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -32,10 +32,12 @@ def compare(
     the baseline, in one call of `gmme-edge profile` per device.
     """
     from gmme_edge.cli.views.console import emit_json, stderr, stdout
-    from gmme_edge.report.render.markdown import write_report
+    from gmme_edge.report.render.files import check_ending, write_report
     from gmme_edge.report.render.terminal import comparison_tables
     from gmme_edge.workflows import comparing
 
+    if output:
+        check_ending(output)
     comparison = comparing.compare(results, settings)
     if output:
         words = ["gmme-edge", "compare", *map(str, results)]

@@ -1,0 +1,125 @@
+"""The comparison as one HTML file that needs no network: tables, plots, devices, commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gmme_edge import __version__
+from gmme_edge.errors import require
+from gmme_edge.report.compare import Comparison
+from gmme_edge.report.documents import LayersResult
+from gmme_edge.report.entries import Entry
+from gmme_edge.report.render import cells
+from gmme_edge.report.render.latency_chart import draw_latency_chart
+from gmme_edge.report.render.layers import draw_layer_chart
+from gmme_edge.report.render.plots import draw_distributions, draw_tradeoff
+from gmme_edge.report.render.terminal import group_by_setting
+
+_TEMPLATES = Path(__file__).parent / "templates"
+COLUMNS = (
+    "network", "precision", "backend", "threads", "batch", "median ms", "× base", "p90 ms",
+    "clips/s", "accuracy %", "points", "#D", "#T", "GFLOPs", "size", "memory",
+)  # fmt: skip
+
+
+def render_html(comparison: Comparison, command: str) -> str:
+    """The page; data is escaped by the template, `command` made this report.
+
+    Raises:
+        MissingDependencyError: jinja2 is not installed.
+    """
+    jinja2 = require("jinja2", "write an HTML report", "report")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    commands = [*(result.command for result in comparison.results if result.command), command]
+    page: str = environment.get_template("report.html.j2").render(
+        baseline=comparison.baseline,
+        columns=COLUMNS,
+        rows=[_row(entry) for entry in comparison.entries],
+        notes=comparison.notes,
+        figures=[figure for figure in _figures(comparison) if figure["svg"]],
+        devices=_devices(comparison),
+        commands=list(dict.fromkeys(commands)),
+        version=__version__,
+    )
+    return page
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    """A line of the table: what is shown, and by what it is sorted."""
+    row, accuracy, ratio = entry.latency, entry.accuracy, entry.ratio
+    values: list[tuple[str, object]] = [
+        (entry.name, entry.name),
+        (entry.precision, entry.precision),
+        (entry.backend, entry.backend),
+        ((str(row.threads or "auto"), row.threads or 0) if row else (cells.NONE, "")),
+        ((str(row.batch), row.batch) if row else (cells.NONE, "")),
+        ((cells.format_ms(row.median_ms), row.median_ms) if row else (cells.NONE, "")),
+        (
+            f"{cells.format_ratio(ratio.latency)} {cells.format_interval(ratio.latency_interval)}",
+            ratio.latency or "",
+        ),
+        ((cells.format_ms(row.p90_ms), row.p90_ms) if row else (cells.NONE, "")),
+        (
+            (cells.format_rate(row.throughput_clips_per_s), row.throughput_clips_per_s)
+            if row
+            else (cells.NONE, "")
+        ),
+        (
+            (
+                f"{100 * accuracy.value:.2f} [{100 * accuracy.interval[0]:.1f}, "
+                f"{100 * accuracy.interval[1]:.1f}]",
+                accuracy.value,
+            )
+            if accuracy
+            else (cells.NONE, "")
+        ),
+        (
+            (f"{ratio.accuracy_points:+.2f}", ratio.accuracy_points)
+            if ratio.accuracy_points is not None
+            else (cells.NONE, "")
+        ),
+        (cells.format_count(entry.d_params), entry.d_params),
+        (cells.format_count(entry.t_params), entry.t_params),
+        (f"{entry.gflops:.3g}", entry.gflops),
+        ((cells.format_bytes(row.size_bytes), row.size_bytes) if row else (cells.NONE, "")),
+        (
+            (cells.format_bytes(row.peak_memory_bytes), row.peak_memory_bytes)
+            if row
+            else (cells.NONE, "")
+        ),
+    ]
+    return {"cells": values, "is_base": entry.is_base, "source": entry.source}
+
+
+def _figures(comparison: Comparison) -> list[dict[str, str]]:
+    entries = comparison.entries
+    timed = [entry for entry in entries if entry.latency]
+    figures = [{"title": "Latency", "svg": draw_latency_chart(comparison) if timed else ""}]
+    for title, group in group_by_setting(timed).items():
+        for by in ("latency", "size"):
+            figures.append(
+                {"title": f"Accuracy and {by}, {title}", "svg": draw_tradeoff(group, by)}
+            )
+        figures.append({"title": f"Latencies, {title}", "svg": draw_distributions(group)})
+    for result in comparison.results:
+        if isinstance(result, LayersResult):
+            chart = draw_layer_chart(result.profiles)
+            figures.append({"title": f"Time per block ({result.source})", "svg": chart})
+    return figures
+
+
+def _devices(comparison: Comparison) -> list[dict[str, Any]]:
+    """Each machine once, with the results that it gave."""
+    cards: dict[str, dict[str, Any]] = {}
+    for result in comparison.results:
+        facts = {k: cells.format_value(v) for k, v in result.device.items() if k != "load_average"}
+        card = cards.setdefault(repr(facts), {"facts": facts, "sources": []})
+        card["sources"].append(result.source)
+    return list(cards.values())
