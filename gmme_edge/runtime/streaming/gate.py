@@ -31,15 +31,15 @@ class GateRules:
         flatness_margin_db: so is a frame whose spectrum, divided by the floor's, is this far from
             flat: its arithmetic mean over its geometric mean, in dB.
         floor_rise_s, floor_fall_s: time constants with which the floor follows louder and softer
-            sound.
+            sound; in the first seconds of a stream it rises faster.
 
     Raises:
         UsageError: a value out of its range.
     """
 
     min_level_dbfs: float = -60.0
-    level_margin_db: float = 6.0
-    flatness_margin_db: float = 2.0
+    level_margin_db: float = 8.0
+    flatness_margin_db: float = 4.0
     floor_rise_s: float = 12.0
     floor_fall_s: float = 0.5
 
@@ -67,12 +67,14 @@ class ActivityGate:
         self._widths = np.diff(self._edges).astype(np.float64)
         self._scale = 2.0 / (self.frame_samples * (self._taper**2).sum())
         seconds = self.frame_samples / sample_rate_hz
+        self._second = 1 / seconds
         self._rise = 1 - math.exp(-seconds / rules.floor_rise_s)
         self._fall = 1 - math.exp(-seconds / rules.floor_fall_s)
         self.reset()
 
     def reset(self) -> None:
         """Forget everything, the noise floor too."""
+        self._since_reset = 0
         self._floor_db = np.full(_BANDS, 10 * math.log10(_QUIETEST))
         self.start_segment()
 
@@ -115,7 +117,11 @@ class ActivityGate:
 
     def _is_active(self, frame: NDArray[np.float64]) -> bool:
         excess_db, from_flat_db, levels_db = self.measure(frame)
-        weights = np.where(levels_db > self._floor_db, self._rise, self._fall)
+        # Quadratically from -100 dB to the background within seconds, so that a stream which
+        # begins with an event is heard, and one which begins with noise soon costs nothing.
+        rise = max(self._rise, min(1.0, 2 / (self._since_reset + self._second)))
+        weights = np.where(levels_db > self._floor_db, rise, self._fall)
+        self._since_reset += 1
         self._floor_db += weights * (levels_db - self._floor_db)
         rules = self._rules
         loud = float(np.mean(frame * frame)) >= 10 ** (rules.min_level_dbfs / 10)
