@@ -13,6 +13,7 @@
     ├── GateError                      a measured figure on the wrong side of a limit
     │   ├── AccuracyGateError      6   … of --min-accuracy
     │   └── LatencyGateError       8   … of --max-latency-p90-ms
+    ├── PartialError               9   some inputs failed; the others were done
     └── PlatformError              7   this machine, board or library version cannot do it
         └── EngineError                … an engine that does not fit this machine
 
@@ -82,6 +83,10 @@ class AccuracyGateError(GateError):
 
 class LatencyGateError(GateError):
     exit_code = 8
+
+
+class PartialError(GmmeEdgeError):
+    exit_code = 9
 
 
 class PlatformError(GmmeEdgeError):

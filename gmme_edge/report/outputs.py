@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 from gmme_edge.fields import Count, NotNegative, Number, Positive, Sha256, Share, Text
+from gmme_edge.report.documents import AccuracyResult
 from gmme_edge.report.entries import Ratio
 from gmme_edge.statistics import Interval
 
@@ -85,11 +86,41 @@ class LabelProbability(TypedDict):
     probability: Share
 
 
-class Recording(TypedDict):
-    """One recording of `gmme-edge predict --json`, which prints a list of them."""
+class HeardWindow(TypedDict):
+    """A window of a recording that is longer than the model's."""
 
+    start_s: float
+    end_s: float
+    silent: bool
+    label: str
+    probability: Share
+
+
+class _Named(TypedDict):
     file: Text
+
+
+class Recording(_Named, total=False):
+    """One recording of `gmme-edge predict --json`, which prints a list of them.
+
+    One that could not be heard has `file` and `error` only; `windows` is there where a recording
+    is longer than the model's window.
+    """
+
+    error: str
+    duration_s: float
+    silent: bool
     predictions: list[LabelProbability]
+    notes: list[str]
+    windows: list[HeardWindow]
+
+
+class Evaluation(TypedDict):
+    """`gmme-edge evaluate --json`, kind ``evaluation``: one result for each precision."""
+
+    schema: int
+    kind: Text
+    results: list[AccuracyResult]
 
 
 class EngineLayer(TypedDict):

@@ -27,7 +27,8 @@ def test_help_names_every_command_and_exit_code() -> None:
     text = " ".join(words)
     for name, code in {
         "usage": 2, "bad input": 3, "missing dependency": 4, "parity failure": 5,
-        "accuracy gate": 6, "unsupported platform": 7, "latency gate": 8, "interrupted": 130,
+        "accuracy gate": 6, "unsupported platform": 7, "latency gate": 8, "partial": 9,
+        "interrupted": 130,
     }.items():  # fmt: skip
         assert f"{code} {name}" in text
 

@@ -3,56 +3,67 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gmme_edge.cli.options.common import (
-    BundleArgument,
-    JsonOption,
-    RebuildOption,
-    ThreadsOption,
-    make_rebuild,
-)
+from gmme_edge.cli.options.common import BundleArgument, JsonOption, RebuildOption, make_rebuild
+from gmme_edge.cli.options.signature import with_options
+from gmme_edge.errors import PartialError
+from gmme_edge.workflows.settings.predicting import PredictionSettings
+
+if TYPE_CHECKING:
+    from gmme_edge.workflows.predicting import Heard
 
 
+@with_options
 def predict(
     bundle: BundleArgument,
-    files: Annotated[list[Path], typer.Argument(help="Recordings, any libsndfile format.")],
-    backend: Annotated[str, typer.Option(help="ort-cpu, ort-cuda, tensorrt, tensorrt-rtx.")] = (
-        "ort-cpu"
-    ),
-    precision: Annotated[
-        str | None, typer.Option(help="Default: the recommended one, else fp32.")
-    ] = None,
-    top: Annotated[int, typer.Option(min=1, help="Classes to show per recording.")] = 3,
-    threads: ThreadsOption = None,
+    files: Annotated[
+        list[Path], typer.Argument(help="Recordings, any libsndfile format, or folders of them.")
+    ],
+    settings: PredictionSettings,
     rebuild: RebuildOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Classify recordings of any rate and length."""
-    from rich.table import Table
+    """Classify recordings of any rate and length; long ones also by time.
 
-    from gmme_edge.cli.views.console import emit_json, stdout
-    from gmme_edge.runtime.classifier import load
+    Where some of them cannot be heard, the others are answered and the exit code is 9.
+    """
+    from gmme_edge.cli.views.console import stderr
+    from gmme_edge.cli.views.observer import watch
+    from gmme_edge.workflows import predicting
 
-    with load(bundle, backend, precision, threads, make_rebuild(rebuild)) as classifier:
-        found = [(path, classifier.classify_file(path, top)) for path in files]
-    if json:
-        emit_json(
-            [
-                {
-                    "file": str(path),
-                    "predictions": [{"label": p.label, "probability": p.probability} for p in best],
-                }
-                for path, best in found
-            ]
+    recordings = predicting.list_recordings(files, settings.recursive)
+    found: list[Heard] = []
+    try:
+        with watch() as observer:
+            allowed = make_rebuild(rebuild)
+            for heard in predicting.predict(bundle, recordings, settings, observer, allowed):
+                found.append(heard)
+                for note in heard.analysis.notes if heard.analysis else ():
+                    observer.note(f"{heard.path}: {note}")
+    except KeyboardInterrupt:
+        _show(found, settings.top, json)
+        told = f"interrupted: {len(found)} of {len(recordings)} recordings were heard"
+        stderr.print(told, markup=False, highlight=False)
+        raise
+    failed = [heard.error for heard in found if heard.error]
+    if len(failed) == len(found) and failed:
+        raise failed[0]
+    _show(found, settings.top, json)
+    if failed:
+        raise PartialError(
+            "\n".join(str(error) for error in failed)
+            + f"\n{len(failed)} of {len(found)} recordings cannot be heard."
         )
-        return
-    table = Table("file", "label", "probability")
-    for path, best in found:
-        for row, prediction in enumerate(best):
-            table.add_row(
-                path.name if row == 0 else "", prediction.label, f"{prediction.probability:.1%}"
-            )
-    stdout.print(table)
+
+
+def _show(found: list[Heard], top: int, json: bool) -> None:
+    from gmme_edge.cli.views.console import emit_json, stdout
+    from gmme_edge.cli.views.predictions import predictions_table
+
+    if json:
+        emit_json([heard.to_dict(top) for heard in found])
+    elif found:
+        stdout.print(predictions_table(found, top))

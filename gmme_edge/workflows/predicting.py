@@ -1,0 +1,115 @@
+"""Recordings to labels, one file after the other; a bad one does not stop the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gmme_edge.audio import AUDIO_SUFFIXES
+from gmme_edge.errors import AudioError, BundleError, UsageError
+from gmme_edge.observer import SILENT, Observer
+from gmme_edge.pretrained import resolve
+from gmme_edge.runtime.analysis import Analysis
+from gmme_edge.runtime.classifier import load
+from gmme_edge.runtime.engines.cache import Rebuild
+from gmme_edge.workflows.settings.predicting import PredictionSettings
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One recording: what was found, or why it could not be heard."""
+
+    path: Path
+    analysis: Analysis | None = None
+    error: AudioError | None = None
+
+    def to_dict(self, top_k: int) -> dict[str, Any]:
+        if self.analysis is None:
+            return {"file": str(self.path), "error": str(self.error)}
+        found = self.analysis
+        values: dict[str, Any] = {
+            "file": str(self.path),
+            "duration_s": found.duration_s,
+            "silent": found.silent,
+            "predictions": [each.to_dict() for each in found.rank(top_k)],
+            "notes": list(found.notes),
+        }
+        if len(found.starts_s) > 1:
+            values["windows"] = [_window(found, i) for i in range(len(found.starts_s))]
+        return values
+
+
+def _window(found: Analysis, i: int) -> dict[str, Any]:
+    best = found.rank_window(i)
+    start_s = float(found.starts_s[i])
+    end_s = min(start_s + found.window_s, found.duration_s)
+    return {"start_s": start_s, "end_s": end_s, "silent": best.silent, **best[0].to_dict()}
+
+
+def list_recordings(paths: Sequence[Path], recursive: bool = False) -> list[Path]:
+    """Files as they are given, and the recordings in folders, sorted; hidden ones are left out.
+
+    Raises:
+        UsageError: a folder without recordings.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = path.rglob("*") if recursive else path.iterdir()
+        recordings = sorted(each for each in inside if _is_recording(each, path))
+        if not recordings:
+            raise UsageError(
+                f"{path} holds no recordings.",
+                f"files that end in {', '.join(sorted(AUDIO_SUFFIXES))}.",
+                "" if recursive else "add --recursive if they are in folders of it.",
+            )
+        found += recordings
+    return found
+
+
+def _is_recording(path: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return not hidden and path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
+
+
+def predict(
+    bundle: str | Path,
+    recordings: Sequence[Path],
+    settings: PredictionSettings | None = None,
+    observer: Observer = SILENT,
+    rebuild: Rebuild | None = None,
+) -> Iterator[Heard]:
+    """Listen to `recordings` in turn; each result comes as soon as it is there.
+
+    Args:
+        bundle: its folder, or the name of a shipped model.
+        rebuild: see `gmme_edge.load`.
+
+    Raises:
+        BundleError: no bundle, or a damaged one.
+    """
+    settings = settings or PredictionSettings()
+    _refuse_checkpoint(bundle)
+    with load(bundle, settings.backend, settings.precision, settings.threads, rebuild) as listener:
+        for i, path in enumerate(recordings):
+            observer.progress("listen", i, len(recordings))
+            try:
+                heard = Heard(path, listener.analyze_file(path))
+            except AudioError as error:
+                heard = Heard(path, error=error)
+            yield heard
+        observer.progress("listen", len(recordings), len(recordings))
+
+
+def _refuse_checkpoint(bundle: str | Path) -> None:
+    folder = resolve(bundle)
+    if (folder / "model.json").is_file() and not (folder / "manifest.json").is_file():
+        raise BundleError(
+            f"{folder} is a checkpoint, not a bundle.",
+            "a bundle.",
+            f"export it first: gmme-edge export {folder} -o my-bundle",
+        )
