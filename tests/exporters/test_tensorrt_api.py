@@ -84,7 +84,7 @@ def modules() -> list[Path]:
     return [
         path
         for path in files
-        if path.name.startswith("tensorrt") or "shared_logger" in path.read_text()
+        if path.parent.name in ("tensorrt", "engines") or "shared_logger" in path.read_text()
     ]
 
 
