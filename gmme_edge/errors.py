@@ -12,7 +12,8 @@
     ├── ParityError                5   an exported graph that disagrees with its reference
     ├── GateError                      a measured figure on the wrong side of a limit
     │   ├── AccuracyGateError      6   … of --min-accuracy
-    │   └── LatencyGateError       8   … of --max-latency-p90-ms
+    │   ├── LatencyGateError       8   … of --max-latency-p90-ms
+    │   └── RegressionGateError   10   … of compare --fail-if
     ├── PartialError               9   some inputs failed; the others were done
     └── PlatformError              7   this machine, board or library version cannot do it
         └── EngineError                … an engine that does not fit this machine
@@ -83,6 +84,10 @@ class AccuracyGateError(GateError):
 
 class LatencyGateError(GateError):
     exit_code = 8
+
+
+class RegressionGateError(GateError):
+    exit_code = 10
 
 
 class PartialError(GmmeEdgeError):

@@ -28,7 +28,7 @@ from gmme_edge.errors import INTERRUPTED_EXIT_CODE, GmmeEdgeError, InputError
 _EPILOG = (
     "Exit codes: 0 success, 1 internal error, 2 usage, 3 bad input, 4 missing dependency, "
     "5 parity failure, 6 accuracy gate, 7 unsupported platform, 8 latency gate, "
-    "9 partial, 130 interrupted."
+    "9 partial, 10 regression, 130 interrupted."
 )
 
 

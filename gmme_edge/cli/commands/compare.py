@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gmme_edge.cli.options.common import JsonOption
 from gmme_edge.cli.options.signature import with_options
-from gmme_edge.workflows.settings.comparing import CompareSettings
+from gmme_edge.workflows.settings.comparing import CompareSettings, RegressionGate
+
+if TYPE_CHECKING:
+    from gmme_edge.report.compare import Comparison
 
 
 @with_options
@@ -20,6 +23,7 @@ def compare(
         typer.Argument(help="Result files of `profile`, `evaluate` and `train --folds`."),
     ],
     settings: CompareSettings,
+    gate: RegressionGate,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Report: .html, .md, .json, .csv or .tex."),
@@ -48,3 +52,21 @@ def compare(
         emit_json(comparison.to_dict())
     else:
         stdout.print(comparison_tables(comparison))
+    if gate.rules:
+        _check_regressions(comparison, gate)
+
+
+def _check_regressions(comparison: Comparison, gate: RegressionGate) -> None:
+    """Say what is undecided, write the JUnit file, and fail where a rule is broken."""
+    from gmme_edge.cli.views.console import stderr
+    from gmme_edge.files import write_text
+    from gmme_edge.report.gate import check_rules, refuse_regressions, render_junit
+
+    checks = check_rules(comparison, gate.rules)
+    if gate.junit:
+        write_text(gate.junit, render_junit(checks))
+    for check in checks:
+        if check.state == "undecided":
+            text = f"undecided: {check.row}: {check.detail}; measure again, with more repetitions"
+            stderr.print(text, markup=False, highlight=False, soft_wrap=True)
+    refuse_regressions(checks)
