@@ -87,6 +87,13 @@ _LITE = tuple(f"gmme-lite-k{k}c{c}" for k, c in ((32, 8), (32, 16), (64, 16)))
 PRESETS = tuple(f"{backbone}-{down}" for backbone in BACKBONES for down in _PUBLISHED + _LITE)
 
 
+# Far beyond any network for a device, and small enough to be counted at once.
+_LARGEST = {"stem_channels": 1024, "embed_dim": 8192, "feedforward_dim": 65_536, "n_layers": 128,
+            "n_heads": 256, "sample_rate_hz": 1_000_000, "n_samples": 1 << 24,
+            "n_classes": 100_000, "factors": 64, "stages": 8, "kernel": 4096,
+            "channels": 4096}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """One network, completely: what `EAT(spec)` builds and what a checkpoint records.
@@ -106,6 +113,7 @@ class ModelSpec:
     n_classes: int
 
     def __post_init__(self) -> None:
+        self._check_bounds()
         sizes = (
             self.sample_rate_hz,
             self.n_samples,
@@ -135,6 +143,17 @@ class ModelSpec:
                 f"use {math.ceil(self.n_samples / self.stride) * self.stride} samples; "
                 "shorter clips are zero-padded.",
             )
+
+    def _check_bounds(self) -> None:
+        """Sizes that no device could hold are refused before anything is made of them."""
+        sizes = {**asdict(self.backbone), "sample_rate_hz": self.sample_rate_hz,
+                 "n_samples": self.n_samples, "n_classes": self.n_classes,
+                 "factors": max(self.factors, default=0), "stages": len(self.factors),
+                 "kernel": self.downsample.kernel,
+                 "channels": self.downsample.channels}  # fmt: skip
+        for name, size in sizes.items():
+            if size > _LARGEST[name]:
+                raise UsageError(f"{self.name}: {name} is {size}.", f"at most {_LARGEST[name]}.")
 
     @property
     def stride(self) -> int:

@@ -13,6 +13,7 @@ import errno
 import hashlib
 import json
 import os
+import tempfile
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -61,19 +62,36 @@ class WaveformStore:
         return np.array(self.samples[self.offsets[i] : self.offsets[i + 1]])
 
     def subset(self, paths: Collection[Path]) -> WaveformStore:
-        """Those of the recordings that are among `paths`, in the same order; a copy in memory."""
+        """Those of the recordings that are among `paths`, in the same order.
+
+        Of a memory map the part is one too, of a nameless file beside it: it takes no memory
+        that the system cannot take back.
+        """
         kept = [i for i, path in enumerate(self.paths) if path in paths]
         if not kept:
             raise DatasetError("There are no recordings in this part.", "at least one.")
         waveforms = [self.samples[self.offsets[i] : self.offsets[i + 1]] for i in kept]
         return WaveformStore(
-            samples=np.concatenate(waveforms),
+            samples=_join(waveforms, self.samples),
             offsets=np.cumsum([0, *map(len, waveforms)]).astype(np.int64),
             labels=self.labels[kept],
             paths=tuple(self.paths[i] for i in kept),
             silent=tuple(path for path in self.silent if path in paths),
             skipped=tuple(entry for entry in self.skipped if entry[0] in paths),
         )
+
+
+def _join(waveforms: Sequence[Waveform], source: Waveform) -> Waveform:
+    """All `waveforms` end to end, where `source` lies: in memory or on its disk."""
+    name = getattr(source, "filename", None)
+    if name is None:
+        return np.concatenate(waveforms)
+    folder = next(path for path in Path(name).parents if path.is_dir())
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for waveform in waveforms:
+            file.write(np.ascontiguousarray(waveform).data)
+        file.flush()
+        return np.memmap(file, dtype=_LITTLE_ENDIAN, mode="r")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -25,6 +26,8 @@ from gmme_edge.models.eat import EAT, peak_scale, seed_batch_norm
 from gmme_edge.models.reference import check_shapes, load_state
 from gmme_edge.pretrained import resolve
 from gmme_edge.spec import ModelSpec
+
+_CONTENT = "content_sha256"
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def save_checkpoint(
     _forget_other(folder / DESCRIPTION, network)
     tensors = {key: value.detach().contiguous().cpu() for key, value in state.items()}
     with replacing(folder / WEIGHTS, sum(t.nbytes for t in tensors.values())) as temporary:
-        save_file(tensors, temporary)
+        save_file(tensors, temporary, metadata={_CONTENT: _content_hash(tensors)})
     write_json(folder / DESCRIPTION, {"schema": SCHEMA, **network, "training": dict(training)})
 
 
@@ -100,11 +103,32 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(
             f"{folder} is damaged: {type(error).__name__}: {error}", "an intact checkpoint."
         ) from error
+    _check_content(folder / WEIGHTS, state)
     check_shapes(described.spec, state)
     model = EAT(described.spec)
     load_state(model, state)
     sha256 = sha256_of(folder / WEIGHTS)
     return Checkpoint(model.eval(), described.labels, described.training, sha256)
+
+
+def _content_hash(tensors: Mapping[str, Tensor]) -> str:
+    """Of names and values. It stands in the weights' own file, so no kill can part the two."""
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        digest.update(key.encode())
+        digest.update(tensors[key].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _check_content(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Weights of before carry no hash."""
+    with safe_open(path, framework="pt") as file:
+        wanted = (file.metadata() or {}).get(_CONTENT)
+    if wanted is not None and wanted != _content_hash(state):
+        raise CheckpointError(
+            f"{path} is damaged: its weights are not those that were written.",
+            "an intact checkpoint.", "copy it again, or train it again.",
+        )  # fmt: skip
 
 
 def _check_hashes(bundle: Bundle) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from gmme_edge.blocks import FRONT, HEAD_BLOCK, INPUT_BLOCK, NOTHING
 from gmme_edge.errors import UsageError
 
 EmaUnit = Literal["step", "epoch"]
@@ -22,6 +24,8 @@ QAT_EPOCHS = 2
 QAT_CHANGES = {"qat": "int8-ort", "max_lr": 1e-4, "batch_size": 16, "mixing": False,
                "teacher_weight": 1.0}  # fmt: skip
 
+_BLOCK = re.compile(rf"{FRONT}|{NOTHING}|{INPUT_BLOCK}|{HEAD_BLOCK}|stem|stage\d+(\.\d+)?")
+
 # Below this many epochs, a decay of 0.995 per epoch would still hold the first epochs' weights.
 _EPOCHS_FOR_EPOCH_EMA = 300
 
@@ -33,10 +37,13 @@ _EXAMPLES = {"int": "a whole number.", "float": "a number.", "bool": "true or fa
 # What `Recipe` checks: the fields, what they must be, and whether a value is.
 _Limit = tuple[tuple[str, ...], str, Callable[[Any], bool]]
 _LIMITS: tuple[_Limit, ...] = (
-    (("epochs", "batch_size", "qat_clips", "max_lr", "epsilon", "gradient_norm", "layer_decay",
+    (("epochs", "batch_size", "qat_clips"), "a whole number from 1 to 2^31 - 1",
+     lambda v: 1 <= v < 1 << 31),
+    (("seed",), "a whole number from 0 to 2^63 - 1", lambda v: 0 <= v < 1 << 63),
+    (("max_lr", "epsilon", "gradient_norm", "layer_decay",
       "teacher_temperature", "noise_sine_hz", "stft_s"),
      "a positive number", lambda v: 0 < v < math.inf),
-    (("seed", "weight_decay", "gain_low", "gain_high", "shift_s", "mask_s", "segment_s",
+    (("weight_decay", "gain_low", "gain_high", "shift_s", "mask_s", "segment_s",
       "segment_gain_low", "segment_gain_high", "mixing_from_epoch"),
      "a number from 0 on", lambda v: 0 <= v < math.inf),
     (("warmup_fraction", "augment_probability", "resample_probability", "mixing_min_share",
@@ -46,7 +53,7 @@ _LIMITS: tuple[_Limit, ...] = (
      "a number from 0 up to, not including, 1", lambda v: 0 <= v < 1),
     (("noise_snr_db", "noise_snr_max_db"), "a number of decibels", math.isfinite),
     (("betas",), "two numbers from 0 up to, not including, 1",
-     lambda v: len(v) == 2 and 0 <= min(v) <= max(v) < 1),
+     lambda v: len(v) == 2 and all(0 <= beta < 1 for beta in v)),
     (("resample_factors",), "numbers from 0.1 to 10", lambda v: all(0.1 <= f <= 10 for f in v)),
 )  # fmt: skip
 _ORDERED = (("gain_low", "gain_high"), ("segment_gain_low", "segment_gain_high"),
@@ -145,6 +152,7 @@ class Recipe:
             if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
                 choices = ", ".join(get_args(kind))
                 raise UsageError(f"{name} = {getattr(self, name)}", f"one of {choices}.")
+        _check_blocks(self.qat_float)
         if self.qat != "off" and self.precision != "32":
             raise UsageError(f"qat in precision {self.precision}.", "precision 32, to round from.")
 
@@ -163,6 +171,12 @@ class Recipe:
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
         return cls(**listed)
+
+
+def _check_blocks(names: str) -> None:
+    """``qat_float``: ``front``, or names of blocks with commas; which ones, the network tells."""
+    if not all(_BLOCK.fullmatch(part.strip()) for part in names.split(",")):
+        raise UsageError(f"qat_float = {names}", "front, none, or blocks such as stem,stage1.0.")
 
 
 def named_recipe(task: str, epochs: int | None = None, **overrides: Any) -> Recipe:  # noqa: ANN401

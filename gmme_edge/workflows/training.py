@@ -128,16 +128,16 @@ def cross_validate(
 
 
 def _miss_torch() -> None:
-    """Say that torch is not installed before anything else, but do not load it yet."""
-    if sys.modules.get("torch", sys) is None or find_spec("torch") is None:
-        require("torch", "train")
+    """Say what is not installed before anything else, but do not load it yet."""
+    for module, purpose in (("torch", "train"), ("safetensors", "write checkpoints")):
+        if sys.modules.get(module, sys) is None or find_spec(module) is None:
+            require(module, purpose)
 
 
 def _set_up(job: TrainingJob, plan: Plan, observer: TrainingObserver) -> TrainingSetup:
     """Load torch, and join the processes that share the run."""
     observer.stage("load PyTorch")
     torch = require("torch", "train")
-    require("safetensors", "write checkpoints")
     from gmme_edge.workflows.training_setup import TrainingSetup, choose_device, join_processes
 
     device = choose_device(job.machine.device)

@@ -17,7 +17,7 @@ from gmme_edge import audio
 from gmme_edge.data import store
 from gmme_edge.data.dataset import Clip
 from gmme_edge.data.registry import open_dataset
-from gmme_edge.data.store import default_cache, load_waveforms
+from gmme_edge.data.store import WaveformStore, default_cache, load_waveforms
 from gmme_edge.errors import AudioError, DatasetError
 from tests.data.trees import shared, write_clip
 
@@ -298,3 +298,18 @@ def test_real_recordings_keep_their_duration(cache: Path) -> None:
         assert len(loaded.waveform(i)) == pytest.approx(
             soundfile.info(clip.path).duration * 22_050, abs=1
         )
+
+
+def test_a_part_of_a_memory_map_takes_no_memory(tmp_path: Path) -> None:
+    """A fold of a cross-validation is as reclaimable as the whole data set."""
+    file = tmp_path / "samples.f32"
+    np.arange(12, dtype=np.float32).tofile(file)
+    paths = tuple(Path(f"{i}.wav") for i in range(3))
+    whole = WaveformStore(
+        np.memmap(file, np.float32, "r"), np.array([0, 4, 6, 12]), np.array([0, 1, 2]), paths,
+        (), (),
+    )  # fmt: skip
+    part = whole.subset({paths[0], paths[2]})
+    assert isinstance(part.samples, np.memmap) and not part.samples.flags.writeable
+    assert part.samples.tolist() == [0, 1, 2, 3, 6, 7, 8, 9, 10, 11]
+    assert part.offsets.tolist() == [0, 4, 10] and list(tmp_path.iterdir()) == [file]

@@ -143,3 +143,23 @@ def test_new_weights_never_stand_beside_another_networks_labels(
     else:
         with pytest.raises(CheckpointError, match=DESCRIPTION):
             load_checkpoint(folder)
+
+
+def test_a_flipped_bit_in_the_weights_is_noticed(folder: Path) -> None:
+    """The file's own format would let it pass."""
+    path = folder / WEIGHTS
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="not those that were written"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("part", ["n_layers", "embed_dim", "n_samples"])
+def test_a_huge_network_is_refused_before_it_is_built(folder: Path, part: str) -> None:
+    values = json.loads((folder / DESCRIPTION).read_text())
+    inner = values["model"] if part == "n_samples" else values["model"]["backbone"]
+    inner[part] = 1 << 31
+    (folder / DESCRIPTION).write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match=f"{part} is 2147483648"):
+        load_checkpoint(folder)
