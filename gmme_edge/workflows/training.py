@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from gmme_edge.errors import require
 from gmme_edge.files import write_json
-from gmme_edge.report.paired import Comparison, Tested, compare_pair, load_tested, parse_tested
+from gmme_edge.report.paired import PairedResult, Tested, compare_pair, load_tested, parse_tested
 from gmme_edge.training.folds import fold_folder
 from gmme_edge.training.run.claim import claim_folder, refuse_loss
 from gmme_edge.training.run.interrupt import interrupt_on_signal
@@ -62,7 +62,7 @@ class CrossValidation:
 
     path: Path
     document: dict[str, Any]
-    comparison: Comparison | None
+    comparison: PairedResult | None
 
 
 def train(job: TrainingJob, observer: TrainingObserver | None = None) -> Trained | None:
