@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,81 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             if old.exists() and not path.exists():
                 old.rename(path)
             raise
+
+
+@contextlib.contextmanager
+def updating_folder(path: Path, owned: Collection[str], last: str) -> Iterator[Path]:
+    """As `replacing_folder`, where only the files `owned` are replaced or removed; the rest stays.
+
+    The new folder is completed beside `path`; temporary files of this process lie there as well
+    meanwhile, so that a kill leaves nothing that the next call does not sweep. A folder that owns
+    nothing here, or in which this process was started, is filled in place, `last` at the end, so
+    that a shell in it stays in it.
+
+    Args:
+        owned: relative to `path`.
+        last: the file that makes the folder complete.
+    """
+    with _naming_full_disk(path), _scratch_folder(path) as scratch:
+        new, old, temporary = scratch / path.name, scratch / _OLD, scratch / ".work"
+        new.mkdir()
+        temporary.mkdir()
+        with _temporary_files_in(temporary):
+            yield new
+        if not path.exists():
+            new.rename(path)
+        elif owned and not Path.cwd().is_relative_to(path):
+            _keep(path, new, owned)
+            path.rename(old)
+            try:
+                new.rename(path)
+            except BaseException:
+                old.rename(path)
+                raise
+            _keep(old, path, owned)  # what came in the meantime
+        else:
+            _fill(path, new, owned, last)
+
+
+@contextlib.contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Where `tempfile` puts what libraries and this process ask it for."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+def _keep(old: Path, new: Path, owned: Collection[str]) -> None:
+    """Link every file of `old` that is not `owned` into `new`, where there is none of its name."""
+    for folder, folders, names in os.walk(old):
+        within = Path(folder).relative_to(old)
+        links = [name for name in folders if (Path(folder) / name).is_symlink()]
+        for name in [*names, *links]:
+            kept = new / within / name
+            if (within / name).as_posix() in owned or os.path.lexists(kept):
+                continue
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(old / within / name, kept, follow_symlinks=False)
+            except OSError:  # a file system without links
+                shutil.copy2(old / within / name, kept, follow_symlinks=False)
+        if not names and not folders:
+            (new / within).mkdir(parents=True, exist_ok=True)
+
+
+def _fill(path: Path, new: Path, owned: Collection[str], last: str) -> None:
+    """Move the files of `new` into `path`, `last` at the end; `owned` ones that are old go."""
+    made = sorted(
+        (file.relative_to(new) for file in new.rglob("*") if file.is_file()),
+        key=lambda file: (file.as_posix() == last, file.as_posix()),
+    )
+    for file in made:
+        (path / file).parent.mkdir(parents=True, exist_ok=True)
+        (new / file).replace(path / file)
+    for name in set(owned) - {file.as_posix() for file in made}:
+        (path / name).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -152,7 +227,7 @@ def _naming_full_disk(path: Path, size_bytes: int = 0) -> Iterator[None]:
             raise
         needed = max(size_bytes, old_bytes)
         raise DiskFullError(
-            f"{path} could not be written: {reason}; {_free(path.parent)} of free space.",
+            f"{path} could not be written: {reason}; {_free(_where(error, path))} of free space.",
             (f"room for {needed / 1e6:,.1f} MB" if needed else "room")
             + " beside the old version, which is kept until the new one is complete.",
             "free some space (or raise the quota or limit) and repeat the command; a training run "
@@ -166,6 +241,12 @@ def _why_full(error: Exception) -> str | None:
     if number is None and (found := re.search(r"\(os error (\d+)\)", str(error))):
         number = int(found[1])  # safetensors is written in Rust and wraps the system's error so
     return os.strerror(number) if number in _NO_ROOM else None
+
+
+def _where(error: Exception, path: Path) -> Path:
+    """The folder whose disk is full: that of the file that the system names, if it does."""
+    named = error.filename if isinstance(error, OSError) else None
+    return Path(os.fsdecode(named)).parent if isinstance(named, str | bytes) else path.parent
 
 
 def _free(folder: Path) -> str:
