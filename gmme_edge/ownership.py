@@ -67,8 +67,11 @@ def claim_bundle(
     if not folder.exists():
         return Claim(folder)
     if not folder.is_dir():
-        raise UsageError(f"{out} exists and is no folder.", "a new or an empty folder, or a "
-                         "bundle.", _OTHER_FOLDER)  # fmt: skip
+        raise UsageError(
+            f"{out} exists and is no bundle but a file.",
+            "a new folder, an empty one, or an old bundle.",
+            _OTHER_FOLDER,
+        )
     owned: tuple[str, ...] = ()
     if _present(folder / MANIFEST):
         manifest = _own_manifest(out)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,11 +24,12 @@ from gmme_edge.bundle.bundle import (
     describe_file,
 )
 from gmme_edge.device.facts import installed_versions
-from gmme_edge.errors import UsageError
-from gmme_edge.files import replacing_folder, write_json
+from gmme_edge.errors import ParityError, UsageError
+from gmme_edge.files import updating_folder, write_json
 from gmme_edge.models.checkpoint import DESCRIPTION, WEIGHTS, Checkpoint
 from gmme_edge.models.eat import EAT
 from gmme_edge.observer import SILENT, Observer
+from gmme_edge.ownership import claim_bundle
 from gmme_edge.runtime.engines.info import sidecar_of
 from gmme_edge.runtime.onnxruntime import OnnxRuntimeSession
 from gmme_edge.runtime.parity import RELATIVE_LIMITS, compare_logits, run_in_batches
@@ -42,10 +41,9 @@ from gmme_exporters.graphs.shared_weights import share_weights
 from gmme_exporters.int8.qdq import Quantizer, Ranges, Refinement, prepare_int8
 from gmme_exporters.int8.silence import align_silence
 from gmme_exporters.lowering import targets
-from gmme_exporters.options import Calibration, ExportOptions
+from gmme_exporters.options import CALIBRATION, Calibration, ExportOptions
 from gmme_exporters.tensorrt.build import build_engine
 
-CALIBRATION, CARD = "calibration.json", "README.md"
 _GOLDEN_CLIPS, _COMPACT_GOLDEN_CLIPS = 4, 2
 _TOOLS = ("gmme-edge", "torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
 
@@ -56,11 +54,10 @@ def export_bundle(
     options: ExportOptions,
     clips: Waveform,
     calibration: Calibration | None = None,
-    untrained: bool = False,
     observer: Observer = SILENT,
     judge: Callable[[Bundle, Observer], Manifest] | None = None,
 ) -> Bundle:
-    """Write the bundle `out`, or nothing. A model card `README.md` in it stays.
+    """Write the bundle `out`, or nothing. What is not of an old bundle there stays.
 
     Args:
         clips: recordings ``(n, n_samples)`` on which each precision must agree with torch; the
@@ -70,8 +67,9 @@ def export_bundle(
             with what it found, or raises and leaves nothing.
 
     Raises:
-        ParityError: a precision is over its limit.
-        UsageError: INT8 without calibration, or `out` is a folder of something else.
+        ParityError: a precision is over its limit; of INT8 only where no other is left. Else the
+            manifest names it under ``left_out`` in its provenance.
+        UsageError: INT8 without calibration, or `out` holds what is not to be replaced.
     """
     if calibration is None and any(p.startswith("int8") for p in options.precisions):
         raise UsageError(
@@ -80,25 +78,14 @@ def export_bundle(
             "add --calib-dataset and --calib-data (training clips are used), or --untrained "
             "for a latency study with random weights.",
         )
-    if out.exists() and not (out / MANIFEST).is_file() and not _is_free(out):
-        raise UsageError(
-            f"{out} exists and is no bundle.", "a new folder, an empty one, or an old bundle."
-        )
-    with replacing_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
-        writer = _Writer(folder, Path(scratch), checkpoint, options, observer)
-        manifest = writer.write(clips, calibration, untrained)
-        if (out / CARD).is_file():
-            shutil.copy(out / CARD, folder)
-        bundle = Bundle(folder, manifest)
+    claim = claim_bundle(out, options.source, checkpoint.sha256, options.writes, options.force)
+    with updating_folder(claim.folder, claim.owned, MANIFEST) as folder:
+        writer = _Writer(folder, folder.parent / "graphs", checkpoint, options, observer)
+        bundle = Bundle(folder, writer.write(clips, calibration))
         bundle.save_manifest()
         if judge:
             replace(bundle, manifest=judge(bundle, observer)).save_manifest()
     return Bundle.open(out)
-
-
-def _is_free(path: Path) -> bool:
-    """Whether it is an empty folder, or one with nothing but a model card."""
-    return path.is_dir() and all(entry.name == CARD for entry in path.iterdir())
 
 
 class _Writer:
@@ -107,12 +94,15 @@ class _Writer:
         observer: Observer,
     ) -> None:  # fmt: skip
         self.folder, self.scratch = folder, scratch
+        scratch.mkdir()
+        self.source_sha256 = checkpoint.sha256
         self.checkpoint, self.options, self.observer = checkpoint, options, observer
         self.files: list[BundleFile] = []
         self.ranges: dict[str, Ranges] = {}  # by target; by precision where equalised
         self.quantization: dict[str, Any] = {}  # by precision
+        self.left_out: dict[str, str] = {}  # by precision, why
 
-    def write(self, clips: Waveform, calibration: Calibration | None, untrained: bool) -> Manifest:
+    def write(self, clips: Waveform, calibration: Calibration | None) -> Manifest:
         if self.options.compact:
             clips = round_to_16_bits(clips)
             self.checkpoint = write_compact_checkpoint(self.checkpoint, self.folder)
@@ -120,24 +110,37 @@ class _Writer:
             self._add(DESCRIPTION, "description")
         self._write_models(calibration)
         reference = _torch_outputs(self.checkpoint, clips)
-        self._write_golden(clips, reference)
-        manifest = Manifest(
-            self.checkpoint.spec, self.checkpoint.labels, untrained, tuple(self.files),
-            provenance={
-                "checkpoint_sha256": self.checkpoint.sha256,
-                "data": self.checkpoint.training.get("data") or {},
-                "calibration_sha256": calibration.sha256 if calibration else "",
-                "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "quantization": self.quantization,
-                "lowering": targets.name_rewrites(
-                    file.target for file in self.files if file.role == "model"
-                ),
-                "tools": installed_versions(_TOOLS),
-            },
-        )  # fmt: skip
-        manifest = replace(manifest, parity=self._check_parity(manifest, clips, reference))
+        parity, logits = self._check_parity(clips, reference)
+        self._write_golden({**reference, **logits, INPUT: clips})
         self._build_engines()
-        return replace(manifest, files=tuple(self.files))
+        return Manifest(
+            model=self.checkpoint.spec,
+            labels=self.checkpoint.labels,
+            untrained=self.options.untrained,
+            files=tuple(self.files),
+            parity=parity,
+            provenance=self._provenance(calibration),
+        )
+
+    def _provenance(self, calibration: Calibration | None) -> dict[str, Any]:
+        noted = {
+            "checkpoint_sha256": self.checkpoint.sha256,
+            "source_sha256": self.source_sha256,
+            "data": self.checkpoint.training.get("data") or {},
+            "calibration_sha256": calibration.sha256 if calibration else "",
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "quantization": self.quantization,
+            "lowering": targets.name_rewrites(
+                file.target for file in self.files if file.role == "model"
+            ),
+            "tools": installed_versions(_TOOLS),
+        }
+        if self.left_out:
+            noted["left_out"] = self.left_out
+        if unfinished := unfinished_training(self.checkpoint):
+            noted["unfinished_training"] = unfinished
+            self.observer.note(f"warning: {unfinished}")
+        return noted
 
     def _write_models(self, calibration: Calibration | None) -> None:
         for precision in self.options.precisions:
@@ -197,35 +200,59 @@ class _Writer:
             **refined.record,
         }
 
-    def _write_golden(self, clips: Waveform, reference: dict[str, NDArray[np.float32]]) -> None:
+    def _write_golden(self, arrays: dict[str, NDArray[np.float32]]) -> None:
         count = _COMPACT_GOLDEN_CLIPS if self.options.compact else _GOLDEN_CLIPS
-        kept = {name: values[:count] for name, values in {**reference, INPUT: clips}.items()}
+        kept = {name: values[:count] for name, values in arrays.items()}
         np.savez_compressed(self.folder / GOLDEN, **kept)  # type: ignore[arg-type]
         self._add(GOLDEN, "golden")
 
     def _check_parity(
-        self, manifest: Manifest, clips: Waveform, reference: dict[str, NDArray[np.float32]]
-    ) -> dict[str, dict[str, float]]:
-        figures = {}
+        self, clips: Waveform, reference: dict[str, NDArray[np.float32]]
+    ) -> tuple[dict[str, dict[str, float]], dict[str, NDArray[np.float32]]]:
+        """The figures of each precision, and its own logits as ``logits.PRECISION``."""
+        figures: dict[str, dict[str, float]] = {}
+        outputs: dict[str, NDArray[np.float32]] = {}
         for precision in self.options.precisions:
             self.observer.stage(f"check {precision} against torch")
-            session = OnnxRuntimeSession(
-                Bundle(self.folder, manifest), "ort-cpu", precision, threads=None
-            )
-            logits = run_in_batches(session, clips)["logits"]
-            session.close()
+            logits = self._run(precision, clips)
             limit = self.options.max_error
             parity = compare_logits(
                 logits, reference["logits"], RELATIVE_LIMITS[precision] if limit is None else limit
             )
-            parity.check(f"The exported {precision} graph")
+            try:
+                parity.check(f"The exported {precision} graph")
+            except ParityError as error:
+                if not precision.startswith("int8") or len(self.options.precisions) == 1:
+                    raise
+                self._leave_out(precision, error)
+                continue
             figures[precision] = parity.to_dict()
-        return figures
+            outputs[f"logits.{precision}"] = logits
+        if not figures:
+            raise ParityError("; ".join(self.left_out.values()), "a precision within its limit.")
+        return figures, outputs
+
+    def _run(self, precision: str, clips: Waveform) -> NDArray[np.float32]:
+        manifest = Manifest(self.checkpoint.spec, self.checkpoint.labels, files=tuple(self.files))
+        session = OnnxRuntimeSession(
+            Bundle(self.folder, manifest), "ort-cpu", precision, threads=None
+        )
+        try:
+            return run_in_batches(session, clips)["logits"]
+        finally:
+            session.close()
+
+    def _leave_out(self, precision: str, error: ParityError) -> None:
+        """Drop one INT8 graph; those that passed stay."""
+        self.left_out[precision] = error.got
+        self.files = [file for file in self.files if file.precision != precision]
+        (self.folder / f"model.{precision}.onnx").unlink()
+        self.observer.note(f"left out: {error.got}")
 
     def _build_engines(self) -> None:
         for engine in self.options.engines:
             for precision in self.options.precisions:
-                if precision == "int8-ort":
+                if precision == "int8-ort" or precision in self.left_out:
                     continue  # TensorRT takes only its own flavour of Q/DQ
                 sm = f"-sm{engine.sm}" if engine.sm else ""
                 self.observer.stage(f"build {precision} {engine.flavour}{sm}")
@@ -251,3 +278,14 @@ def _torch_outputs(checkpoint: Checkpoint, clips: Waveform) -> dict[str, NDArray
     graph = ExportGraph(checkpoint.model, embedding=True).eval()
     outputs = [graph(torch.from_numpy(clip[None])) for clip in clips]
     return {name: torch.cat([out[i] for out in outputs]).numpy() for i, name in enumerate(OUTPUTS)}
+
+
+def unfinished_training(checkpoint: Checkpoint) -> str:
+    """Says so where the training of a checkpoint was stopped before its last epoch; else empty."""
+    training = checkpoint.training
+    if training.get("finished") is not False:
+        return ""
+    history = training.get("history")
+    last = history[-1] if isinstance(history, list) and history else {}
+    done, planned = last.get("epoch", 0), dict(training.get("recipe") or {}).get("epochs", "?")
+    return f"the training is unfinished: it ended in epoch {done:g} of {planned}"

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from gmme_edge.blocks import FRONT
+from gmme_edge.bundle.bundle import GOLDEN, MANIFEST
 from gmme_edge.bundle.precisions import expand_precisions
 from gmme_edge.errors import UsageError
+from gmme_edge.models.checkpoint import DESCRIPTION, WEIGHTS
 from gmme_edge.models.eat import EAT
 from gmme_exporters.graphs.export import DEFAULT_OPSET
 from gmme_exporters.int8.qdq import Quantizer, Ranges, Refinement
 from gmme_exporters.lowering import targets
 from gmme_exporters.tensorrt.build import EngineOptions
+
+CALIBRATION = "calibration.json"
 
 __all__ = ["Calibration", "ExportOptions", "expand_precisions"]
 
@@ -52,6 +56,9 @@ class ExportOptions:
             once; the fp32 graph reads them. Every precision is made of the rounded weights.
         target: what the graphs are shaped for, see `lowering.targets`; by default tensorrt where
             there are engines, else ort-cpu.
+        untrained: the weights are random, for latency studies.
+        source: the checkpoint's folder, which is never written to; None where it has none.
+        force: see `gmme_edge.ownership.claim_bundle`.
     """
 
     precisions: tuple[str, ...] = ("fp32",)
@@ -61,6 +68,9 @@ class ExportOptions:
     engines: tuple[EngineOptions, ...] = ()
     compact: bool = False
     target: str = ""
+    untrained: bool = False
+    source: Path | None = None
+    force: bool = False
 
     def __post_init__(self) -> None:
         default = targets.default_target(bool(self.engines))
@@ -71,3 +81,13 @@ class ExportOptions:
                 f"A compact bundle of {', '.join(self.precisions)} was asked for.",
                 "fp32 among its precisions: that is the graph which shares the weights.",
             )
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """The files that an export with these options makes, engines apart."""
+        names = [MANIFEST, GOLDEN, *(f"model.{name}.onnx" for name in self.precisions)]
+        if any(name.startswith("int8") for name in self.precisions):
+            names.append(CALIBRATION)
+        if self.compact:
+            names += [WEIGHTS, DESCRIPTION]
+        return tuple(names)

@@ -19,9 +19,10 @@ from gmme_calibration.sensitivity import Measure, Probe, noise_alone
 from gmme_calibration.thresholds import Method
 from gmme_edge.audio import Waveform
 from gmme_edge.blocks import FRONT, NOTHING
+from gmme_edge.data.seen import refuse_own_test
 from gmme_edge.data.store import WaveformStore
 from gmme_edge.data.synthetic import LABELS, make_synthetic
-from gmme_edge.errors import AccuracyGateError
+from gmme_edge.errors import AccuracyGateError, DatasetError
 from gmme_edge.evaluation import predict_store
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.runtime.onnxruntime import open_graph
@@ -64,6 +65,26 @@ def calibration_clips(
         )  # fmt: skip
     refuse_held_out(clips, source)
     return clips
+
+
+def check_calibration_data(
+    checkpoint: Checkpoint, dataset: str, fold: int | None, source: Source, allow_seen: bool = False
+) -> None:
+    """Refuse labelled clips that a network should not be calibrated on.
+
+    Raises:
+        UsageError: the model's own test clips, unless `allow_seen`.
+        DatasetError: not one of its classes is among the data set's.
+    """
+    origin = checkpoint.training.get("data") or {}
+    refuse_own_test(origin, dataset, fold, source.training, allow_seen)
+    if not set(source.labels) & set(checkpoint.labels):
+        raise DatasetError(
+            f"{dataset} has none of the model's classes ({', '.join(checkpoint.labels[:3])}, …).",
+            "recordings like those that the model will hear.",
+            "name the data set that it was trained on; or --calib-dataset unlabelled, where these "
+            "recordings are what it will hear.",
+        )
 
 
 def synthetic_clips(spec: ModelSpec) -> CalibrationSet:

@@ -114,7 +114,8 @@ def test_a_parity_failure_is_exit_code_5_and_leaves_nothing(root: Path, tmp_path
     assert list(tmp_path.iterdir()) == []
     assert export(small_checkpoint(root), out, "--precision", "fp32").exit_code == 0
     before = (out / "manifest.json").read_bytes()
-    result = export(small_checkpoint(root, "aa"), out, "--precision", "fp32", "--max-error", 0)
+    aa = small_checkpoint(root, "aa")
+    result = export(aa, out, "--precision", "fp32", "--max-error", 0, "--force")
     assert result.exit_code == 5
     assert (out / "manifest.json").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -149,6 +150,8 @@ def test_another_folder_is_not_replaced(root: Path, tmp_path: Path) -> None:
         (("--calib-dataset", "folder"), "belong together"),
         (("--calib-dataset", "mnist", "--calib-data", "x"), "Unknown data set"),
         (("--sm", "89"), "--engine tensorrt-rtx"),
+        (("--max-float-macs", "5"), "--max-float-macs without --max-accuracy-drop"),
+        (("--calib-size", "5"), "--calib-size without --calib-data"),
         (("--engine", "tensorrt-rtx", "--sm", "ada"), "numbers such as"),
         (("--engine", "tvm"), "Unknown engine flavour"),
         (("--engine", "tensorrt", "--sm", "87"), "no sm"),

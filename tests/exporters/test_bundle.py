@@ -125,7 +125,9 @@ class TestWriting:
         before = content_of(old)
         strict = replace(QUICK, max_error=0.0)
         with pytest.raises(ParityError, match="The exported fp32 graph"):
-            export_bundle(open_checkpoint(root, "aa"), old, strict, sounds()[:2])
+            export_bundle(
+                open_checkpoint(root, "aa"), old, replace(strict, force=True), sounds()[:2]
+            )
         assert content_of(old) == before
         assert [path.name for path in old.parent.iterdir()] == ["bundle"]
         with pytest.raises(ParityError):
@@ -141,21 +143,28 @@ class TestWriting:
 
         with pytest.raises(KeyboardInterrupt):
             export_bundle(
-                open_checkpoint(root, "aa"), old, QUICK, sounds()[:2], observer=Hears(stop)
+                open_checkpoint(root, "aa"),
+                old,
+                replace(QUICK, force=True),
+                sounds()[:2],
+                observer=Hears(stop),
             )
         assert content_of(old) == before
         assert [path.name for path in old.parent.iterdir()] == ["bundle"]
 
     def test_a_new_bundle_takes_the_place_of_the_old_one(self, root: Path, old: Path) -> None:
-        (old / "stale.onnx").write_bytes(b"")
+        (old / "stale.onnx").write_bytes(b"")  # not of the old bundle: it stays
         stages: list[str] = []
         made = export_bundle(
-            open_checkpoint(root, "aa"), old, replace(QUICK, embedding=False), sounds()[:2],
-            untrained=True, observer=Hears(stages.append),
+            open_checkpoint(root, "aa"), old,
+            replace(QUICK, embedding=False, untrained=True, force=True), sounds()[:2],
+            observer=Hears(stages.append),
         )  # fmt: skip
         assert made.manifest == Bundle.open(old).manifest
         assert made.manifest.model.name == "small-aa" and made.manifest.untrained
-        assert sorted(content_of(old)) == ["golden.npz", MANIFEST, "model.fp32.onnx"]
+        assert sorted(content_of(old)) == [
+            "golden.npz", MANIFEST, "model.fp32.onnx", "stale.onnx",
+        ]  # fmt: skip
         assert made.manifest.files[0].opset == 17
         assert stages == ["export to ONNX for ort-cpu", "write fp32", "check fp32 against torch"]
         assert [path.name for path in old.parent.iterdir()] == ["bundle"]

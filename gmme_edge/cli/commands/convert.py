@@ -22,6 +22,9 @@ def convert(
     labels: Annotated[
         Path | None, typer.Option(help="A text file, one class name per line, in logit order.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a checkpoint that -o holds.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Turn reference-implementation weights into a checkpoint of this project."""
@@ -30,8 +33,10 @@ def convert(
     from gmme_edge.cli.views.console import emit_json, stdout
     from gmme_edge.models.checkpoint import save_checkpoint
     from gmme_edge.models.reference import load_reference_state, read_state_dict
+    from gmme_edge.ownership import claim_checkpoint
     from gmme_edge.spec import preset
 
+    folder = claim_checkpoint(output, force)
     names = _read_labels(labels) if labels else None
     spec = preset(model, task, classes or (len(names) if names else None))
     if names is None:
@@ -39,7 +44,7 @@ def convert(
     elif len(names) != spec.n_classes:
         raise UsageError(f"{labels} has {len(names)} names for {spec.n_classes} classes.")
     network = load_reference_state(spec, read_state_dict(state_dict))
-    save_checkpoint(output, spec, network.state_dict(), names, {"converted_from": state_dict.name})
+    save_checkpoint(folder, spec, network.state_dict(), names, {"converted_from": state_dict.name})
     if json:
         emit_json({"checkpoint": str(output), "model": spec.to_dict()})
         return

@@ -129,7 +129,7 @@ def _make_bundle(model: str, data: TrainingData, output: Path, epochs: int) -> B
     engines = (EngineOptions("tensorrt-rtx", _ENGINE_SM),) if find_spec("tensorrt_rtx") else ()
     if not engines:
         stderr.print("no engine: tensorrt-rtx is not installed", style="yellow")
-    options = ExportOptions(expand_precisions("fp32,fp16,int8"), engines=engines)
+    options = ExportOptions(expand_precisions("fp32,fp16,int8"), engines=engines, force=True)
     clips = calibration_set(data.train, data.labels, spec.n_samples, "synthetic, train", seed=0)
     bundle = run_export(
         load_checkpoint(output / f"{model}-checkpoint"), output / f"{model}-bundle", options, clips

@@ -45,7 +45,7 @@ from gmme_edge.cli.options.verdict import (
     make_judge,
     verdict_settings,
 )
-from gmme_edge.cli.views.export import describe_bundle
+from gmme_edge.cli.views.export import describe_bundle, refuse_partial
 from gmme_edge.cli.views.observer import watch
 from gmme_edge.errors import UsageError, require
 from gmme_edge.workflows.settings.calibration import CalibrationSettings
@@ -72,7 +72,10 @@ def export(
     output: OutputOption,
     precision: Annotated[
         str | None,
-        typer.Option(help="Of fp32, fp16, int8, comma-separated.  [default: fp32,fp16]"),
+        typer.Option(
+            help="Of fp32, fp16, int8 (int8-ort and int8-tensorrt), comma-separated.  "
+            "[default: fp32,fp16]"
+        ),
     ] = None,
     compact: Annotated[
         bool,
@@ -147,19 +150,37 @@ def export(
     max_latency_p90_ms: MaxLatencyOption = None,
     cache: CacheOption = None,
     skip_bad: SkipBadOption = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Replace another model's bundle. Files that are no bundle's stay in any case.",
+        ),
+    ] = False,
+    allow_seen: Annotated[
+        bool,
+        typer.Option("--allow-seen", help="Calibrate on the model's own test clips all the same."),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Write every precision, check it against torch on real clips, and describe it all."""
     for module in ("torch", "safetensors", "onnx", "onnxscript"):
         require(module, "export", "export")
     require("onnxruntime", "quantize and check the exported graphs")
-    from gmme_calibration.selection import open_source, save_selection
+    from gmme_calibration.selection import UNLABELLED, open_source, save_selection
     from gmme_calibration.thresholds import Method
+    from gmme_edge.bundle.bundle import Bundle
     from gmme_edge.cli.views.console import emit_json, stdout
     from gmme_edge.data.store import default_cache
+    from gmme_edge.ownership import claim_bundle
+    from gmme_edge.pretrained import resolve
     from gmme_edge.workflows.clips import load_clips
-    from gmme_edge.workflows.int8 import calibration_clips, make_refiner
-    from gmme_exporters.board.plan import JETSON_OPSET, check_plan, write_plan
+    from gmme_edge.workflows.int8 import (
+        calibration_clips,
+        check_calibration_data,
+        make_refiner,
+    )
+    from gmme_exporters.board.plan import JETSON_OPSET, PAGE, SCRIPT, check_plan, write_plan
     from gmme_exporters.graphs.export import DEFAULT_OPSET
     from gmme_exporters.options import ExportOptions, expand_precisions
 
@@ -192,13 +213,21 @@ def export(
             timing_cache, compatibility, version_compatible, dla_core,
         ),
         compact, chosen_target(target, lowering, plan),
+        untrained, None if untrained else resolve(source), force,
     )  # fmt: skip
     checkpoint = _open(source, untrained, task, classes)
+    planned = (SCRIPT, PAGE) if plan else ()
+    writes = (*options.writes, *planned)
+    claim_bundle(output, options.source, checkpoint.sha256, writes, force)
     clips = judge = validation = None
     if calib_dataset and calib_data:
         clip_source = open_source(
             calib_dataset, calib_data, fold, validate=auto or max_accuracy_drop is not None
         )
+        if calib_dataset != UNLABELLED and not untrained:
+            check_calibration_data(
+                checkpoint, calib_dataset, fold, clip_source, allow_seen=allow_seen
+            )
         with watch() as observer:
             clips = calibration_clips(checkpoint.spec, clip_source, calibration, decoding, observer)
             if verdict:
@@ -216,14 +245,20 @@ def export(
         checkpoint, output, options, clips, untrained, method, cache or default_cache(), judge,
         refiner,
     )  # fmt: skip
-    script = write_plan(bundle) if plan else None
+    if plan:
+        script = write_plan(bundle)
+        bundle = Bundle.open(output)
+    else:
+        script = None
     if json:
         emit_json(bundle.manifest.to_dict())
+        refuse_partial(bundle)
         return
     describe_bundle(bundle, stdout)
     if script:
         stdout.print(f"on the device: python3 {script.name}", soft_wrap=True)
-        describe_trtexec(bundle, options.engines, stdout)
+    describe_trtexec(bundle, options.engines, stdout)
+    refuse_partial(bundle)
 
 
 def run_export(
@@ -249,7 +284,7 @@ def run_export(
         )  # fmt: skip
         return export_bundle(
             checkpoint, output, options, checked.waveforms[:_PARITY_CLIPS], calibration,
-            untrained, observer, judge,
+            observer, judge,
         )  # fmt: skip
 
 

@@ -17,8 +17,6 @@ from gmme_edge.cli.options.common import (
     OutputOption,
     SkipBadOption,
 )
-from gmme_edge.cli.options.lowering import TargetOption
-from gmme_edge.cli.options.quantization import BiasCorrectionOption, EqualizeOption
 from gmme_edge.errors import UsageError, require
 
 if TYPE_CHECKING:
@@ -30,6 +28,28 @@ if TYPE_CHECKING:
     from gmme_edge.workflows.int8 import Refiner
     from gmme_exporters.int8.qdq import Quantizer
 
+BiasCorrectionOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--bias-correction/--no-bias-correction",
+        help="Give back to biases what rounding shifts a channel by.  [default: yes]",
+    ),
+]
+EqualizeOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--equalize/--no-equalize",
+        help="Scale channels so that their ranges are alike.  "
+        "[default: with --bias-correction, unless trained with --qat]",
+    ),
+]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What the graphs are shaped for: ort-cpu, ort-arm, tensorrt or generic.  "
+        "[default: ort-cpu]"
+    ),
+]
 _FLAVOURS = ("int8-ort", "int8-tensorrt")
 
 

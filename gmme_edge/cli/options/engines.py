@@ -124,7 +124,7 @@ def _generations(sm: str | None) -> list[int] | list[None]:
     if sm is None:
         return [None]
     try:
-        return [int(part) for part in sm.split(",")]
+        return list(dict.fromkeys(int(part) for part in sm.split(",")))
     except ValueError:
         raise UsageError(f"--sm {sm}", "numbers such as 86,89,120.") from None
 

@@ -137,6 +137,7 @@ def make_judge(
 
 
 def _check_gates(settings: VerdictSettings, chosen: Tried) -> None:
-    name, nothing = f"{chosen.precision}, the precision to recommend", "no bundle was written."
+    name = f"{chosen.precision}, the precision to recommend"
+    nothing = "allow more, or take another --auto-backend. No bundle was written."
     check_accuracy({name: chosen.score}, settings.min_accuracy, nothing)
     check_latency([chosen.latency], settings.max_latency_p90_ms, nothing)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gmme_edge.errors import PartialError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -21,3 +23,17 @@ def describe_bundle(bundle: Bundle, console: Console) -> None:
     console.print(f"{bundle.path}: {held}", soft_wrap=True)
     if bundle.manifest.verdict:
         console.print(verdict_table(bundle.manifest.verdict))
+
+
+def refuse_partial(bundle: Bundle) -> None:
+    """Raise `PartialError` where a precision was left out of a bundle that was written."""
+    left_out: dict[str, str] = bundle.manifest.provenance.get("left_out", {})
+    if left_out:
+        rest = ",".join(bundle.precisions)
+        raise PartialError(
+            f"{bundle.path} was written without {', '.join(left_out)}: "
+            + " ".join(left_out.values()),
+            "every precision within its limit.",
+            f"use the bundle as it is, or name --precision {rest}; try --calib-method mse, or "
+            "--max-accuracy-drop, for the others.",
+        )
