@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gmme_edge.runtime.streaming.gate import GateRules
     from gmme_edge.runtime.streaming.rules import EventRules, Rule
     from gmme_edge.runtime.streaming.stream import Stream
+    from gmme_edge.workflows.training import cross_validate, train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -22,25 +23,29 @@ __all__ = [
     "Rule",
     "Stream",
     "__version__",
+    "cross_validate",
     "load",
+    "train",
 ]
 _MODULES = {
-    "Classifier": "classifier",
-    "Prediction": "classifier",
-    "load": "classifier",
-    "Event": "streaming.events",
-    "Gap": "streaming.events",
-    "GateRules": "streaming.gate",
-    "EventRules": "streaming.rules",
-    "Rule": "streaming.rules",
-    "Stream": "streaming.stream",
+    "Classifier": "runtime.classifier",
+    "Prediction": "runtime.classifier",
+    "load": "runtime.classifier",
+    "Event": "runtime.streaming.events",
+    "Gap": "runtime.streaming.events",
+    "GateRules": "runtime.streaming.gate",
+    "EventRules": "runtime.streaming.rules",
+    "Rule": "runtime.streaming.rules",
+    "Stream": "runtime.streaming.stream",
+    "cross_validate": "workflows.training",
+    "train": "workflows.training",
 }
 
 
 def __getattr__(name: str) -> object:
-    """Load the runtime on first use, so that importing the package costs nothing."""
+    """Load what is asked for on first use, so that importing the package costs nothing."""
     if name in _MODULES:
         import importlib
 
-        return getattr(importlib.import_module("gmme_edge.runtime." + _MODULES[name]), name)
+        return getattr(importlib.import_module("gmme_edge." + _MODULES[name]), name)
     raise AttributeError(f"module 'gmme_edge' has no attribute {name!r}")
