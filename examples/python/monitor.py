@@ -1,4 +1,4 @@
-"""Listen to a long recording second by second, as a device would, and log what is heard.
+"""Listen to a long recording window by window, as a device would, and log what is heard.
 
     python monitor.py BUNDLE RECORDING.wav [--threshold 0.6] [--hop-s 0.5]
 
@@ -36,10 +36,12 @@ def main() -> None:
     options = parser.parse_args()
 
     with gmme_edge.load(options.bundle, threads=1) as classifier:
-        heard = ""
-        for start_s, block, rate_hz in blocks(options.recording, 1.0, options.hop_s):
-            best = classifier(block, rate_hz, top_k=1)[0]
-            label = best.label if best.probability >= options.threshold else ""
+        window_s, heard = classifier.window_samples / classifier.sample_rate_hz, ""
+        for start_s, block, rate_hz in blocks(options.recording, window_s, options.hop_s):
+            found = classifier(block, rate_hz, top_k=1)
+            best = found[0]
+            sure = best.probability >= options.threshold and not found.silent
+            label = best.label if sure else ""
             if label and label != heard:  # report a sound when it begins, not in every block
                 print(f"{start_s:7.1f} s  {label}  {best.probability:.0%}")
             heard = label

@@ -14,16 +14,18 @@ import hashlib
 import json
 import os
 import tempfile
+import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gmme_edge.audio import Waveform, is_silent, read_audio
+from gmme_edge.audio import AudioWarning, Recording, Waveform, is_silent
 from gmme_edge.data.dataset import Clip
 from gmme_edge.errors import AudioError, DatasetError
 from gmme_edge.files import read_json, replacing_folder, write_json
@@ -160,17 +162,17 @@ def _cache_key(clips: Sequence[Clip], sample_rate_hz: int) -> str:
 
 def _decode_all(
     paths: Sequence[Path], sample_rate_hz: int
-) -> Generator[Waveform | AudioError, None, None]:
+) -> Generator[Recording | AudioError, None, None]:
     """Each recording in order, decoded by threads (soundfile and soxr release the GIL)."""
 
-    def decode(path: Path) -> Waveform | AudioError:
+    def decode(path: Path) -> Recording | AudioError:
         try:
-            return read_audio(path, sample_rate_hz)
+            return Recording(path, sample_rate_hz)
         except AudioError as error:
             return error
 
     workers = min(8, os.cpu_count() or 1)
-    pending: deque[Future[Waveform | AudioError]] = deque()
+    pending: deque[Future[Recording | AudioError]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for path in paths:
             pending.append(pool.submit(decode, path))
@@ -240,6 +242,20 @@ def _write_entry(
     return entry
 
 
+def _write_blocks(file: BinaryIO, recording: Recording) -> tuple[int, bool]:
+    """Its samples, block by block: how many they are, at least 1, and whether all are silent."""
+    length, silent = 0, True
+    for block in recording.blocks():
+        file.write(block.astype(_LITTLE_ENDIAN, copy=False).data)
+        length += len(block)
+        silent = silent and is_silent(block)
+    if length == 0:  # resampling left nothing
+        file.write(np.zeros(1, _LITTLE_ENDIAN).data)
+    for note in recording.notes:
+        warnings.warn(f"{recording.name}: {note}", AudioWarning, stacklevel=2)
+    return max(1, length), silent
+
+
 def _write_samples(
     folder: Path,
     paths: Sequence[Path],
@@ -252,16 +268,16 @@ def _write_samples(
         contextlib.closing(_decode_all(paths, sample_rate_hz)) as decoded,
         (folder / "samples.f32").open("wb") as file,
     ):
-        for i, waveform in enumerate(decoded):
-            if isinstance(waveform, AudioError):
+        for i, recording in enumerate(decoded):
+            if isinstance(recording, AudioError):
                 if not skip_bad:
-                    raise waveform
+                    raise recording
                 # File names need not be UTF-8, and JSON must be.
-                index.skipped[i] = str(waveform).encode(errors="backslashreplace").decode()
+                index.skipped[i] = str(recording).encode(errors="backslashreplace").decode()
             else:
-                file.write(waveform.astype(_LITTLE_ENDIAN, copy=False).data)
-                index.lengths.append(len(waveform))
-                if is_silent(waveform):
+                length, silent = _write_blocks(file, recording)
+                index.lengths.append(length)
+                if silent:
                     index.silent.append(i)
             progress(i + 1, len(paths))
         file.flush()

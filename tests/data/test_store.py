@@ -39,11 +39,11 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The recordings that were decoded, in no particular order."""
     seen: list[Path] = []
 
-    def read_audio(path: Path, sample_rate_hz: int) -> audio.Waveform:
+    def record(path: Path, sample_rate_hz: int) -> audio.Recording:
         seen.append(path)
-        return audio.read_audio(path, sample_rate_hz)
+        return audio.Recording(path, sample_rate_hz)
 
-    monkeypatch.setattr(store, "read_audio", read_audio)
+    monkeypatch.setattr(store, "Recording", record)
     return seen
 
 

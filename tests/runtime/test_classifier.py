@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ from gmme_edge.errors import AudioError, BundleError, PlatformError, UsageError
 from gmme_edge.runtime.classifier import Classifier, Prediction, load
 from tests.artifacts import N_SAMPLES, RATE_HZ, WORDS, FakeSession, sounds
 from tests.conftest import shared
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -365,3 +368,21 @@ def test_the_package_has_no_other_lazy_names() -> None:
     assert set(gmme_edge.__all__) == {"Classifier", "Prediction", "__version__", "load"}
     with pytest.raises(AttributeError, match="has no attribute 'train'"):
         _ = gmme_edge.train
+
+
+def test_the_monitor_hears_whole_windows(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model is asked for what it was trained on, not for a second in a window of five."""
+    spec = importlib.util.spec_from_file_location("monitor", ROOT / "examples/python/monitor.py")
+    assert spec is not None and spec.loader is not None
+    monitor = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(monitor)
+    soundfile.write(tmp_path / "a.wav", np.tile(sounds()[3], 4), RATE_HZ)
+    windows: list[float] = []
+    monkeypatch.setattr(
+        monitor, "blocks", lambda path, window_s, hop_s: windows.append(window_s) or []
+    )
+    monkeypatch.setattr("sys.argv", ["monitor.py", str(bundle), str(tmp_path / "a.wav")])
+    monitor.main()
+    assert windows == [N_SAMPLES / RATE_HZ]
