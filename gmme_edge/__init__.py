@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from gmme_edge.runtime.streaming.gate import GateRules
     from gmme_edge.runtime.streaming.rules import EventRules, Rule
     from gmme_edge.runtime.streaming.stream import Stream
+    from gmme_edge.workflows.comparing import compare
+    from gmme_edge.workflows.profiling import profile
     from gmme_edge.workflows.training import cross_validate, train
 
 __version__ = "0.1.0"
@@ -23,8 +25,10 @@ __all__ = [
     "Rule",
     "Stream",
     "__version__",
+    "compare",
     "cross_validate",
     "load",
+    "profile",
     "train",
 ]
 _MODULES = {
@@ -37,7 +41,9 @@ _MODULES = {
     "EventRules": "runtime.streaming.rules",
     "Rule": "runtime.streaming.rules",
     "Stream": "runtime.streaming.stream",
+    "compare": "workflows.comparing",
     "cross_validate": "workflows.training",
+    "profile": "workflows.profiling",
     "train": "workflows.training",
 }
 

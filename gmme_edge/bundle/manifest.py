@@ -86,6 +86,11 @@ class Manifest:
     provenance: dict[str, Any] = field(default_factory=dict)
     verdict: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def weights_sha256(self) -> str:
+        """Of the checkpoint that was exported, whatever the precision; empty if not known."""
+        return str(self.provenance.get("checkpoint_sha256") or "")
+
     def to_dict(self) -> dict[str, Any]:
         spec = self.model
         return {

@@ -47,7 +47,7 @@ class Target:
     @property
     def weights_sha256(self) -> str:
         """Of the checkpoint that the bundle was exported from; empty where it is not known."""
-        return str(self.bundle.manifest.provenance.get("checkpoint_sha256") or "")
+        return self.bundle.manifest.weights_sha256
 
 
 @dataclass(frozen=True)

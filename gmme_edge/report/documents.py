@@ -92,6 +92,7 @@ class AccuracyResult(Result):
     per_level: dict[str, Any] = field(default_factory=dict)
     predictions: Predictions | None = None
     flips: dict[str, Any] = field(default_factory=dict)
+    seen: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

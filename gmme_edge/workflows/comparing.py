@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gmme_edge.report.compare import Comparison, compare_results
@@ -24,7 +25,12 @@ def compare(
         UsageError: nothing to compare, or no such base.
     """
     settings = settings or CompareSettings()
-    loaded = [load_result(Path(r)) if isinstance(r, str | Path) else r for r in results]
+    loaded = [
+        load_result(Path(each))
+        if isinstance(each, str | Path)
+        else replace(each, source=each.source or f"result {index}")  # each is a run of its own
+        for index, each in enumerate(results, 1)
+    ]
     return compare_results(loaded, settings.baseline)
 
 

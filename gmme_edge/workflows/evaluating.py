@@ -96,7 +96,12 @@ def evaluate(
     for candidate in candidates:
         score = candidate.score(store, levels, observer)
         document = accuracy_document(
-            candidate.spec, score, where, candidate.backend, candidate.precision
+            candidate.spec,
+            score,
+            where,
+            candidate.backend,
+            candidate.precision,
+            candidate.weights_sha256,
         )
         document["seen"] = seen.to_dict()
         assert score.predictions is not None
@@ -125,6 +130,7 @@ class _Candidate:
     backend: str
     precision: str
     open: Callable[[], Any]  # a context manager of a Predict
+    weights_sha256: str
 
     def score(self, store: Any, levels: tuple[str, ...], observer: Observer) -> Score:  # noqa: ANN401
         what = f"{self.precision} on {self.backend}"
@@ -154,6 +160,7 @@ def _candidates(artifact: Path, settings: EvaluationSettings) -> list[_Candidate
         _Candidate(
             bundle.manifest.model, bundle.manifest.labels, origin, backend, name,
             _opener(bundle, backend, name, settings.threads),
+            bundle.manifest.weights_sha256,
         )
         for name in chosen
     ]  # fmt: skip
@@ -206,7 +213,9 @@ def _checkpoint(artifact: Path, settings: EvaluationSettings) -> _Candidate:
         yield torch_predictor(checkpoint.model)
 
     origin = checkpoint.training.get("data") or {}
-    return _Candidate(checkpoint.spec, checkpoint.labels, origin, "torch", "fp32", opened)
+    return _Candidate(
+        checkpoint.spec, checkpoint.labels, origin, "torch", "fp32", opened, checkpoint.sha256
+    )
 
 
 def _reference(against: Path | None) -> tuple[str, Predictions] | None:

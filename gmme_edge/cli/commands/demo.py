@@ -175,7 +175,14 @@ def _compare(
             where = {"dataset": "synthetic", "split": "test", "fold": None}
             write_json(
                 results[-1],
-                accuracy_document(spec, score, where, target.backend, target.precision),
+                accuracy_document(
+                    spec,
+                    score,
+                    where,
+                    target.backend,
+                    target.precision,
+                    target.weights_sha256,
+                ),
             )
         settings = LatencySettings(repetitions=50)
         rows = measure(targets, settings, task_updater(bar.add_task, bar.update, "profile"))
