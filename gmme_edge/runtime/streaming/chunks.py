@@ -69,23 +69,37 @@ class Intake:
         self._resampler.clear()
         return np.asarray(rest, np.float32)
 
-    def _check_format(self, samples: NDArray[Any], from_hz: int) -> None:
-        channels = 1 if samples.ndim == 1 else samples.shape[1]
-        if from_hz < 1 or channels < 1:
-            raise UsageError(f"A chunk of {channels} channels at {from_hz} Hz.", "both positive.")
-        if self.from_hz is None:
-            self.from_hz, self._channels = from_hz, channels
-            if from_hz != self._to_hz:
-                soxr = require("soxr", f"resample from {from_hz} Hz to {self._to_hz} Hz")
-                self._resampler = soxr.ResampleStream(
-                    from_hz, self._to_hz, 1, dtype="float32", quality="HQ"
-                )
-        elif (from_hz, channels) != (self.from_hz, self._channels):
+    def expect(self, from_hz: int) -> None:
+        """Fix the source's rate, or check it.
+
+        Raises:
+            UsageError: not the rate of what came before, or none at all.
+        """
+        if from_hz < 1:
+            raise UsageError(f"Sound at {from_hz} Hz.", "a positive rate.")
+        if self.from_hz not in (None, from_hz):
             raise UsageError(
-                f"A chunk of {channels} channels at {from_hz} Hz.",
-                f"{self._channels} at {self.from_hz} Hz, as before.",
+                f"Sound at {from_hz} Hz.",
+                f"{self.from_hz} Hz, as before.",
                 "call reset(), or use a stream for each source.",
             )
+        if self.from_hz is None and from_hz != self._to_hz:
+            soxr = require("soxr", f"resample from {from_hz} Hz to {self._to_hz} Hz")
+            self._resampler = soxr.ResampleStream(
+                from_hz, self._to_hz, 1, dtype="float32", quality="HQ"
+            )
+        self.from_hz = from_hz
+
+    def _check_format(self, samples: NDArray[Any], from_hz: int) -> None:
+        channels = 1 if samples.ndim == 1 else samples.shape[1]
+        if self._channels not in (None, channels) or channels < 1:
+            raise UsageError(
+                f"A chunk of {channels} channels.",
+                f"{self._channels or 'at least 1'}, as before.",
+                "call reset(), or use a stream for each source.",
+            )
+        self.expect(from_hz)
+        self._channels = channels
 
     def _convert(self, samples: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
         for start in range(0, len(samples), _BLOCK):

@@ -121,16 +121,19 @@ class Stream:
         self._start_segment()
         return events
 
-    def skip(self, lost_samples: int) -> list[Event | Gap]:
+    def skip(self, lost_samples: int, sample_rate_hz: int) -> list[Event | Gap]:
         """Sound was lost here: open events end, and the time goes on behind the gap.
 
         Args:
             lost_samples: how many, at the rate of the chunks.
+            sample_rate_hz: that rate.
+
+        Raises:
+            UsageError: nothing was lost, or the rate changed.
         """
-        if lost_samples < 1 or self._intake.from_hz is None:
-            raise UsageError(
-                f"A gap of {lost_samples} samples.", "at least one, after the first chunk."
-            )
+        if lost_samples < 1:
+            raise UsageError(f"A gap of {lost_samples} samples.", "at least one.")
+        self._intake.expect(sample_rate_hz)
         events: list[Event | Gap] = list(self.flush())
         start = self._base
         self._input_samples += lost_samples

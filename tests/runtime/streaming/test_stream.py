@@ -137,7 +137,7 @@ def test_lost_sound_is_a_counted_gap_and_time_stays_true() -> None:
     start = datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=2)))
     stream = Stream(LevelClassifier(), 100, EventRules(on=0.9), gate=None, start=start)
     assert stream.push(np.ones(1600, np.float32), 2000) == []
-    found = stream.skip(2_000_000)
+    found = stream.skip(2_000_000, 2000)
     *events, gap = found
     assert isinstance(gap, Gap)
     assert {e.label for e in events} == {"mean", "top"}
@@ -213,7 +213,7 @@ def test_wrong_chunks_are_refused_and_change_nothing() -> None:
         lambda: Stream(LevelClassifier(), float("nan")),
         lambda: Stream(LevelClassifier(), rules=EventRules(deny=("nobody",))),
         lambda: Stream(LevelClassifier(), start=datetime(2026, 1, 1)),
-        lambda: Stream(LevelClassifier()).skip(5),
+        lambda: Stream(LevelClassifier()).skip(0, 1000),
         lambda: Rule(on=0),
         lambda: Rule(on=0.5, off=0.6),
         lambda: Rule(merge_gap_s=-1),

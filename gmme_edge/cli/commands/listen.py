@@ -1,0 +1,78 @@
+"""`gmme-edge listen`: events in what a microphone hears, or in a recording."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from gmme_edge.cli.options.common import JsonOption, RebuildOption, make_rebuild
+from gmme_edge.cli.options.signature import with_options
+from gmme_edge.workflows.settings.listening import EventSettings, ListenSettings
+
+
+@with_options
+def listen(
+    settings: ListenSettings,
+    rules: EventSettings,
+    bundle: Annotated[
+        str, typer.Argument(help="A bundle's folder, or a shipped model's name.")
+    ] = "esc10",
+    list_devices: Annotated[
+        bool, typer.Option("--list-devices", help="Show the microphones and end.")
+    ] = False,
+    backend: Annotated[str, typer.Option(help="ort-cpu, ort-cuda, tensorrt, tensorrt-rtx.")] = (
+        "ort-cpu"
+    ),
+    precision: Annotated[
+        str | None, typer.Option(help="Default: the recommended one, else fp32.")
+    ] = None,
+    rebuild: RebuildOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Listen until Ctrl-C, or to the end of --file, and tell each event as it ends."""
+    if list_devices:
+        _show_devices(json)
+        return
+    from gmme_edge.cli.views.listening import watch_stream
+    from gmme_edge.runtime.classifier import load
+    from gmme_edge.workflows import listening
+
+    with load(bundle, backend, precision, 1, make_rebuild(rebuild)) as classifier:
+        stop = _stop_on_signals()
+        with watch_stream(json) as view:
+            stream = listening.listen(classifier, rules, settings, view.show, stop)
+        view.sum_up(stream)
+    if stop() and settings.file is not None:
+        raise KeyboardInterrupt
+
+
+def _show_devices(json: bool) -> None:
+    from rich.table import Table
+
+    from gmme_edge.cli.views.console import emit_json, stdout
+    from gmme_edge.workflows.listening import list_devices
+
+    devices = list_devices()
+    if json:
+        emit_json(devices)
+        return
+    table = Table("device", "name", "channels", "rate")
+    for one in devices:
+        table.add_row(*(str(one[key]) for key in ("device", "name", "channels", "rate_hz")))
+    stdout.print(table if devices else "No microphone was found.")
+
+
+def _stop_on_signals() -> Callable[[], bool]:
+    """Whether Ctrl-C or SIGTERM asked to end; a second Ctrl-C ends at once."""
+    asked: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, note)
+    return lambda: bool(asked)

@@ -1,0 +1,233 @@
+"""Listen to a microphone or a recording until it ends or someone stops it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmme_edge.errors import AudioError, MissingDependencyError, PlatformError, UsageError, require
+from gmme_edge.runtime.classifier import Classifier
+from gmme_edge.runtime.streaming.backlog import Backlog
+from gmme_edge.runtime.streaming.events import Event, Gap
+from gmme_edge.runtime.streaming.stream import Stream
+from gmme_edge.workflows.settings.listening import EventSettings, ListenSettings
+
+Heard = Event | Gap
+Part = tuple[int, NDArray[Any]]  # samples lost before a chunk, and the chunk
+_SCHEMA = 1
+_CHUNK_S = 0.1
+_PATIENCE_S = 0.5  # how long a microphone may be silent before `stop` is asked again
+
+
+class Source(Protocol):
+    """Sound in parts, at one rate; `start` is the time of its first sample, where known."""
+
+    rate_hz: int
+    name: str
+    start: datetime | None
+
+    def parts(self) -> Iterator[Part]: ...
+
+
+def listen(
+    classifier: Classifier,
+    rules: EventSettings,
+    settings: ListenSettings,
+    on_part: Callable[[Stream, list[Heard]], None],
+    stop: Callable[[], bool] = lambda: False,
+) -> Stream:
+    """Hear the source to its end, or until `stop` says so; open events end then.
+
+    Args:
+        on_part: called after each chunk with what ended in it; shows the stream as it stands.
+        stop: asked before each chunk, at least every half second.
+
+    Returns:
+        The stream, with its counts.
+
+    Raises:
+        AudioError: a recording that cannot be decoded.
+        MissingDependencyError: no sounddevice, or no PortAudio.
+        PlatformError: a microphone that cannot be opened, or went away.
+    """
+    with _open_source(settings) as source, _open_log(settings.events) as log:
+        stream = Stream(
+            classifier, rules.hop_ms, rules.rules(), rules.gate_rules(), start=source.start
+        )
+        _write(log, _head(stream, source, repr(classifier)))
+        try:
+            for lost, chunk in source.parts():
+                if stop():
+                    break
+                heard: list[Heard] = list(stream.skip(lost, source.rate_hz)) if lost else []
+                heard += stream.push(chunk, source.rate_hz)
+                _tell(stream, heard, log, on_part)
+        finally:  # what was heard before a failure is told as well
+            _tell(stream, list(stream.flush()), log, on_part)
+    return stream
+
+
+def _tell(
+    stream: Stream,
+    heard: list[Heard],
+    log: TextIO | None,
+    on_part: Callable[[Stream, list[Heard]], None],
+) -> None:
+    for one in heard:
+        _write(log, one.to_dict())
+    on_part(stream, heard)
+
+
+def _open_source(settings: ListenSettings) -> AbstractContextManager[Source]:
+    """The recording or the microphone that the settings name."""
+    if settings.file is not None:
+        return _open_file(settings.file)
+    return _open_microphone(settings)
+
+
+def list_devices() -> list[dict[str, Any]]:
+    """The machine's microphones: number, name, channels and rate."""
+    return [
+        {
+            "device": number,
+            "name": device["name"],
+            "channels": device["max_input_channels"],
+            "rate_hz": int(device["default_samplerate"]),
+        }
+        for number, device in enumerate(_sounddevice().query_devices())
+        if device["max_input_channels"] > 0
+    ]
+
+
+class _FileSource:
+    start = None
+
+    def __init__(self, path: Path, file: Any) -> None:  # noqa: ANN401 - no stubs
+        self.name, self.rate_hz, self._file = str(path), int(file.samplerate), file
+
+    def parts(self) -> Iterator[Part]:
+        size = max(1, int(self.rate_hz * _CHUNK_S))
+        while True:
+            try:
+                chunk = self._file.read(size, dtype="float32", always_2d=True)
+            except RuntimeError as error:
+                raise AudioError(f"{self.name} cannot be decoded further: {error}") from error
+            if not len(chunk):
+                return
+            yield 0, chunk
+
+
+@contextmanager
+def _open_file(path: Path) -> Iterator[Source]:
+    soundfile = require("soundfile", "decode audio files")
+    try:
+        file = soundfile.SoundFile(path)
+    except (OSError, RuntimeError) as error:
+        raise AudioError(f"{path} cannot be decoded: {error}", "an audio file.") from error
+    with file:
+        yield _FileSource(path, file)
+
+
+class _Microphone:
+    """Takes what the sound card's thread delivers."""
+
+    def __init__(self, name: str, rate_hz: int, backlog_s: float) -> None:
+        self.name, self.rate_hz = name, rate_hz
+        self.start: datetime | None = None
+        self.backlog = Backlog(max(1, int(backlog_s * rate_hz)))
+        self._ends_s: float | None = None  # when the latest block ended, by the card's clock
+
+    def hear(self, data: NDArray[np.float32], frames: int, times: Any, status: Any) -> None:  # noqa: ANN401 - no stubs
+        """Called in the sound card's thread."""
+        begins_s, lost = float(times.inputBufferAdcTime), 0
+        if status.input_overflow and self._ends_s is not None:
+            lost = max(1, round((begins_s - self._ends_s) * self.rate_hz))
+        self._ends_s = begins_s + frames / self.rate_hz
+        self.backlog.put(data[:, 0].copy(), lost)
+
+    def parts(self) -> Iterator[Part]:
+        while not self.backlog.ended:
+            lost, chunk = self.backlog.take(_PATIENCE_S)
+            yield lost, np.zeros(0, np.float32) if chunk is None else chunk
+        raise PlatformError(f"{self.name} delivers no more sound.", "a microphone that stays.")
+
+
+@contextmanager
+def _open_microphone(settings: ListenSettings) -> Iterator[Source]:
+    sounddevice = _sounddevice()
+    wanted = settings.device
+    device = int(wanted) if wanted is not None and wanted.isdecimal() else wanted
+    try:
+        facts = sounddevice.query_devices(device, "input")
+        rate_hz = settings.rate_hz or int(facts["default_samplerate"])
+        source = _Microphone(facts["name"], rate_hz, settings.backlog_s)
+        microphone = sounddevice.InputStream(
+            device=device, channels=1, samplerate=rate_hz, dtype="float32",
+            blocksize=max(1, int(rate_hz * _CHUNK_S)), callback=source.hear,
+            finished_callback=source.backlog.close,
+        )  # fmt: skip
+        source.start = datetime.now(timezone.utc)
+        microphone.start()
+    except (sounddevice.PortAudioError, ValueError) as error:
+        raise PlatformError(
+            f"The microphone cannot be opened: {error}",
+            "an input device that is not in use.",
+            "see `gmme-edge listen --list-devices`, and choose with --device.",
+        ) from error
+    with microphone:
+        yield source
+
+
+def _sounddevice() -> ModuleType:
+    try:
+        return require("sounddevice", "listen to a microphone")
+    except MissingDependencyError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        raise MissingDependencyError(  # the package is there, and its C library is not
+            error.got, error.expected, "apt install libportaudio2, or your system's PortAudio."
+        ) from error
+
+
+@contextmanager
+def _open_log(path: Path | None) -> Iterator[TextIO | None]:
+    if path is None:
+        yield None
+        return
+    if path.is_dir():
+        raise UsageError(f"--events {path} is a folder.", "a file.")
+    with path.open("a", encoding="utf-8", errors="backslashreplace") as log:
+        yield log
+
+
+def _write(log: TextIO | None, line: dict[str, Any]) -> None:
+    if log is None:
+        return
+    log.write(json.dumps(line) + "\n")
+    log.flush()  # whoever follows the file sees an event when it ends
+
+
+def _head(stream: Stream, source: Source, network: str) -> dict[str, Any]:
+    """What the events that follow were made with."""
+    gate = stream.gate_rules
+    return {
+        "kind": "stream",
+        "schema": _SCHEMA,
+        "network": network,
+        "source": source.name,
+        "source_rate_hz": source.rate_hz,
+        "sample_rate_hz": stream.sample_rate_hz,
+        "window_samples": stream.grid.window_samples,
+        "hop_us": stream.grid.hop_us,
+        "rules": stream.rules.to_dict(),
+        "gate": None if gate is None else gate.to_dict(),
+        "start_utc": None if stream.start is None else stream.start.isoformat(),
+    }
