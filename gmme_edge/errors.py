@@ -114,6 +114,7 @@ _EXTRA_OF_MODULE = {
     "onnxruntime": "cpu",
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt-rtx",
+    "sounddevice": "mic",
     "soundfile": "",
     "soxr": "",
 }

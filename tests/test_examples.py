@@ -75,7 +75,7 @@ def test_readme_python_names_the_sounds(workplace: Path) -> None:
 def test_monitor_reports_sounds_with_their_times(workplace: Path) -> None:
     script = str(ROOT / "examples/python/monitor.py")
     lines = run(
-        [sys.executable, script, "my-bundle", "some.wav", "--threshold", "0"], workplace
+        [sys.executable, script, "my-bundle", "some.wav", "--threshold", "0.01"], workplace
     ).splitlines()
     assert lines
     for line in lines:

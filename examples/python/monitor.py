@@ -1,30 +1,17 @@
-"""Listen to a long recording window by window, as a device would, and log what is heard.
+"""Listen to a long recording as a device would, and log what is heard.
 
     python monitor.py BUNDLE RECORDING.wav [--threshold 0.6] [--hop-s 0.5]
 
-Needs gmme-edge[cpu]; no torch. Replace `blocks` by your microphone's callback.
+Needs gmme-edge[cpu]; no torch. Chunks of any size will do: a microphone's callback can push them.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 
-import numpy as np
 import soundfile
 
 import gmme_edge
-
-
-def blocks(path: str, window_s: float, hop_s: float) -> Iterator[tuple[float, np.ndarray, int]]:
-    """Overlapping blocks of a file: start in seconds, samples ``(n, channels)``, sample rate."""
-    with soundfile.SoundFile(path) as file:
-        rate_hz = file.samplerate
-        window, hop = int(window_s * rate_hz), int(hop_s * rate_hz)
-        for index, block in enumerate(
-            file.blocks(window, overlap=window - hop, dtype="float32", always_2d=True)
-        ):
-            yield index * hop / rate_hz, block, rate_hz
 
 
 def main() -> None:
@@ -32,19 +19,22 @@ def main() -> None:
     parser.add_argument("bundle")
     parser.add_argument("recording")
     parser.add_argument("--threshold", type=float, default=0.6)
-    parser.add_argument("--hop-s", type=float, default=0.5)
+    parser.add_argument("--hop-s", type=float, help="default: a quarter of the network's window")
     options = parser.parse_args()
 
+    rules = gmme_edge.EventRules(on=options.threshold)
+    hop_ms = None if options.hop_s is None else 1000 * options.hop_s
     with gmme_edge.load(options.bundle, threads=1) as classifier:
-        window_s, heard = classifier.window_samples / classifier.sample_rate_hz, ""
-        for start_s, block, rate_hz in blocks(options.recording, window_s, options.hop_s):
-            found = classifier(block, rate_hz, top_k=1)
-            best = found[0]
-            sure = best.probability >= options.threshold and not found.silent
-            label = best.label if sure else ""
-            if label and label != heard:  # report a sound when it begins, not in every block
-                print(f"{start_s:7.1f} s  {label}  {best.probability:.0%}")
-            heard = label
+        stream = gmme_edge.Stream(classifier, hop_ms, rules)
+        with soundfile.SoundFile(options.recording) as file:
+            for chunk in file.blocks(4096, dtype="float32"):
+                show(stream.push(chunk, file.samplerate))
+        show(stream.flush())
+
+
+def show(events: list[gmme_edge.Event]) -> None:
+    for event in events:
+        print(f"{event.start_s:7.1f} s  {event.label}  {event.peak:.0%}")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from gmme_edge.cli.commands.doctor import doctor
 from gmme_edge.cli.commands.engine_info import engine_info
 from gmme_edge.cli.commands.evaluate import evaluate
 from gmme_edge.cli.commands.export import export
+from gmme_edge.cli.commands.listen import listen
 from gmme_edge.cli.commands.models import models
 from gmme_edge.cli.commands.paired import paired
 from gmme_edge.cli.commands.predict import predict
@@ -68,8 +69,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    demo, train, evaluate, paired, convert, export, sensitivity, verify, predict, profile, compare,
-    models, doctor, engine_info,
+    demo, train, evaluate, paired, convert, export, sensitivity, verify, predict, listen, profile,
+    compare, models, doctor, engine_info,
 ):  # fmt: skip
     app.command()(_guarded(command))
 

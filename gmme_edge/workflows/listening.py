@@ -13,6 +13,7 @@ from typing import Any, Protocol, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import AudioError, MissingDependencyError, PlatformError, UsageError, require
 from gmme_edge.runtime.classifier import Classifier
 from gmme_edge.runtime.streaming.backlog import Backlog
@@ -43,12 +44,14 @@ def listen(
     settings: ListenSettings,
     on_part: Callable[[Stream, list[Heard]], None],
     stop: Callable[[], bool] = lambda: False,
+    network: dict[str, str] | None = None,
 ) -> Stream:
     """Hear the source to its end, or until `stop` says so; open events end then.
 
     Args:
         on_part: called after each chunk with what ended in it; shows the stream as it stands.
         stop: asked before each chunk, at least every half second.
+        network: what identifies the bundle in the file of events, as `identify` tells it.
 
     Returns:
         The stream, with its counts.
@@ -62,7 +65,7 @@ def listen(
         stream = Stream(
             classifier, rules.hop_ms, rules.rules(), rules.gate_rules(), start=source.start
         )
-        _write(log, _head(stream, source, repr(classifier)))
+        _write(log, {**_head(stream, source), **(network or {})})
         try:
             for lost, chunk in source.parts():
                 if stop():
@@ -215,13 +218,23 @@ def _write(log: TextIO | None, line: dict[str, Any]) -> None:
     log.flush()  # whoever follows the file sees an event when it ends
 
 
-def _head(stream: Stream, source: Source, network: str) -> dict[str, Any]:
+def identify(bundle: str | Path, precision: str) -> dict[str, str]:
+    """What says which network made events: the bundle, its model, and the graph's hash."""
+    opened = Bundle.open(bundle)
+    return {
+        "bundle": str(bundle),
+        "model": opened.manifest.model.name,
+        "precision": precision,
+        "model_sha256": opened.find("model", precision).sha256,
+    }
+
+
+def _head(stream: Stream, source: Source) -> dict[str, Any]:
     """What the events that follow were made with."""
     gate = stream.gate_rules
     return {
         "kind": "stream",
         "schema": _SCHEMA,
-        "network": network,
         "source": source.name,
         "source_rate_hz": source.rate_hz,
         "sample_rate_hz": stream.sample_rate_hz,

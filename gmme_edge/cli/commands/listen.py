@@ -43,7 +43,8 @@ def listen(
     with load(bundle, backend, precision, 1, make_rebuild(rebuild)) as classifier:
         stop = _stop_on_signals()
         with watch_stream(json) as view:
-            stream = listening.listen(classifier, rules, settings, view.show, stop)
+            network = listening.identify(bundle, classifier.precision)
+            stream = listening.listen(classifier, rules, settings, view.show, stop, network)
         view.sum_up(stream)
     if stop() and settings.file is not None:
         raise KeyboardInterrupt

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import Result
+from typer.testing import CliRunner
+
+from gmme_edge.cli.app import app
+from gmme_edge.errors import PlatformError, UsageError
+from gmme_edge.runtime.streaming.stream import Stream
+from gmme_edge.workflows.listening import list_devices, listen
+from gmme_edge.workflows.settings.listening import EventSettings, ListenSettings
+from tests.runtime.streaming.fakes import LevelClassifier
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["listen", *map(str, arguments)])
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "noise.wav"
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, 32_000)
+    soundfile.write(path, sound, 16_000)
+    return path
+
+
+def test_a_recording_gives_the_events_of_a_stream(recording: Path, tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    rules = ("--hop-ms", 400, "--on", 0.05, "--no-gate")
+    done = run("digits", "--file", recording, *rules, "--json", "--events", log)
+    assert done.exit_code == 0, done.output
+    shown = [json.loads(line) for line in done.stdout.splitlines()]
+    head, *logged = [json.loads(line) for line in log.read_text().splitlines()]
+    assert logged == shown and {e["kind"] for e in shown} == {"event"}
+    assert max(e["end_sample"] for e in shown) == 32_000
+    assert head["kind"] == "stream" and len(head["model_sha256"]) == 64
+    assert (head["hop_us"], head["gate"], head["rules"]["on"]) == (400_000, None, 0.05)
+    run("digits", "--file", recording, *rules, "--events", log)
+    assert len(log.read_text().splitlines()) == 2 * (1 + len(logged))  # appended
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("--rule", "one=2"), 2, "cannot be read"),
+        (("--rule", "one:on=2"), 2, "on is 2.0"),
+        (("--rule", "dog:on=0.5"), 2, "'dog'"),
+        (("--deny", "dog"), 2, "'dog'"),
+        (("--hop-ms", "2000"), 2, "at most one window"),
+        (("--device", "1"), 2, "a file or a microphone"),
+        (("--off", "0.9"), 2, "off is 0.9"),
+    ],
+)
+def test_wrong_options_are_told(recording: Path, arguments: tuple, code: int, text: str) -> None:
+    done = run("digits", "--file", recording, *arguments)
+    assert done.exit_code == code and text in done.output
+
+
+def test_what_is_no_audio_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_text("no")
+    assert run("digits", "--file", tmp_path / "x.wav").exit_code == 3
+    assert run("digits", "--file", tmp_path / "none.wav").exit_code == 3
+
+
+def test_rules_of_one_label_change_only_what_they_name() -> None:
+    settings = EventSettings(on=0.6, merge_gap_s=1.0, rule=("a:b:on=0.9,min-duration-s=2",))
+    rule = settings.rules().of("a:b")
+    assert (rule.on, rule.min_duration_s, rule.merge_gap_s) == (0.9, 2.0, 1.0)
+
+
+def test_without_sounddevice_the_command_that_installs_it_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    done = run("digits")
+    assert done.exit_code == 4 and 'pip install "gmme-edge[mic]"' in done.output
+
+
+class FakeCard:
+    """Sounddevice as far as it is used: delivers blocks from a thread, faster than real time."""
+
+    class PortAudioError(Exception):
+        pass
+
+    def __init__(self, blocks: list[tuple[np.ndarray, float, bool]], fails: bool = False) -> None:
+        self.blocks, self.fails = blocks, fails
+
+    def query_devices(self, device: object = None, kind: str = "") -> object:
+        facts = {"name": "fake", "max_input_channels": 1, "default_samplerate": 1000.0}
+        if device == "absent":
+            raise ValueError("No input device matching 'absent'")
+        return facts if kind else [facts, {**facts, "max_input_channels": 0}]
+
+    def InputStream(self, callback, finished_callback, **_: object) -> FakeCard:  # noqa: N802, ANN001
+        if self.fails:
+            raise self.PortAudioError("Invalid sample rate")
+        self.callback, self.finished = callback, finished_callback
+        return self
+
+    def start(self) -> None:
+        def deliver() -> None:
+            for data, begins_s, overflow in self.blocks:
+                times = SimpleNamespace(inputBufferAdcTime=begins_s)
+                status = SimpleNamespace(input_overflow=overflow)
+                self.callback(data[:, None], len(data), times, status)
+            self.finished()
+
+        self.thread = threading.Thread(target=deliver)
+        self.thread.start()
+
+    def __enter__(self) -> FakeCard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.thread.join()
+
+
+def hear_card(
+    monkeypatch: pytest.MonkeyPatch, card: FakeCard, **settings: object
+) -> tuple[list, Exception | None]:
+    monkeypatch.setitem(sys.modules, "sounddevice", card)  # type: ignore[arg-type]
+    heard: list = []
+
+    def show(stream: Stream, ended: list) -> None:
+        heard.extend(ended)
+        time.sleep(0.002)
+
+    try:
+        listen(
+            LevelClassifier(),  # type: ignore[arg-type]
+            EventSettings(hop_ms=100, on=0.9, gate=False, allow=("top",)),
+            ListenSettings(**settings),  # type: ignore[arg-type]
+            show,
+        )
+    except PlatformError as error:
+        return heard, error
+    return heard, None
+
+
+def test_a_microphone_that_goes_away_leaves_its_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = [(np.ones(100, np.float32), k / 10, False) for k in range(10)]
+    (event,), error = hear_card(monkeypatch, FakeCard(blocks))
+    assert (event.start_sample, event.end_sample) == (0, 1000)
+    assert event.start_utc is not None
+    assert "no more sound" in str(error)
+
+
+def test_sound_that_the_card_lost_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = [(np.ones(500, np.float32), 0.0, False), (np.ones(500, np.float32), 2.5, True)]
+    heard, _ = hear_card(monkeypatch, FakeCard(blocks))
+    assert heard[-1].end_sample == 3000  # the clock goes on
+    assert sum(e.lost_samples for e in heard if e.to_dict()["kind"] == "gap") in (2000, 2500)
+
+
+def test_a_slow_listener_drops_the_oldest_and_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = [(np.ones(100, np.float32), k / 10, False) for k in range(200)]
+    heard, _ = hear_card(monkeypatch, FakeCard(blocks), backlog_s=0.5)
+    gaps = [e for e in heard if e.to_dict()["kind"] == "gap"]
+    assert gaps and heard[-1].end_sample == 20_000
+    last = gaps[-1]
+    assert last.end_sample == 19_500  # what was left is the newest half second
+
+
+def test_a_microphone_that_cannot_be_opened_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, error = hear_card(monkeypatch, FakeCard([], fails=True))
+    assert "Invalid sample rate" in str(error) and "--list-devices" in str(error)
+    _, error = hear_card(monkeypatch, FakeCard([]), device="absent")
+    assert "absent" in str(error)
+    assert [d["name"] for d in list_devices()] == ["fake"]
+    with pytest.raises(UsageError):
+        ListenSettings(file=Path("x"), device="1")
