@@ -203,7 +203,8 @@ class _Writer:
     def _write_golden(self, arrays: dict[str, NDArray[np.float32]]) -> None:
         count = _COMPACT_GOLDEN_CLIPS if self.options.compact else _GOLDEN_CLIPS
         kept = {name: values[:count] for name, values in arrays.items()}
-        np.savez_compressed(self.folder / GOLDEN, **kept)  # type: ignore[arg-type]
+        # Not compressed: apps in other languages read it without a library.
+        np.savez(self.folder / GOLDEN, **kept)  # type: ignore[arg-type]
         self._add(GOLDEN, "golden")
 
     def _check_parity(

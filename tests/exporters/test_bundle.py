@@ -110,6 +110,8 @@ def test_a_bundle_holds_no_pickle_and_no_path_of_this_machine(bundle: Path) -> N
         assert [tell for tell in tells if tell.encode() in content] == [], name
     with zipfile.ZipFile(bundle / "golden.npz") as archive:
         assert {name.rpartition(".")[2] for name in archive.namelist()} == {"npy"}
+        packed = {entry.compress_type for entry in archive.infolist()}
+        assert packed == {zipfile.ZIP_STORED}, "apps read it without a library"
 
 
 class TestWriting:
