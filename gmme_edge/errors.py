@@ -104,6 +104,39 @@ class EngineError(PlatformError):
 
 INTERRUPTED_EXIT_CODE = 130
 
+_OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "failed to allocate memory")
+
+
+def translate(error: BaseException) -> GmmeEdgeError | None:
+    """The project's own error for one that any code may raise; None for what must be a bug."""
+    if isinstance(error, GmmeEdgeError):
+        return error
+    text = str(error) or type(error).__name__
+    if _is_out_of_memory(error):
+        return PlatformError(
+            f"The memory does not suffice: {text.splitlines()[0]}",
+            "enough for what was asked.",
+            "take a smaller batch, fewer threads or shorter recordings, or raise the limit.",
+        )
+    if isinstance(error, OverflowError):
+        return InputError(f"A number is too large: {text}", "one that the machine can count with.")
+    if isinstance(error, RecursionError):
+        return InputError(f"An input is nested too deeply: {text}", "a file in its own format.")
+    if isinstance(error, UnicodeError):
+        return InputError(f"A text cannot be encoded: {text}", "names and labels in UTF-8.")
+    if isinstance(error, OSError):
+        return InputError(text, "", "check the path, its permissions and the room on its disk.")
+    return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Also torch's and ONNX Runtime's, which are plain `RuntimeError`s on a CPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    told = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in told for words in _OUT_OF_MEMORY)
+
+
 _EXTRA_OF_MODULE = {
     "torch": "train",
     "safetensors": "train",
@@ -117,6 +150,7 @@ _EXTRA_OF_MODULE = {
     "sounddevice": "mic",
     "soundfile": "",
     "soxr": "",
+    "platformdirs": "",
 }
 
 

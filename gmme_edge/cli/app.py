@@ -1,14 +1,15 @@
-"""`gmme-edge`: one command per verb; errors become a message and an exit code here."""
+"""`gmme-edge`: one command per verb, listed by what it is for."""
 
 from __future__ import annotations
 
-import functools
+import inspect
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from gmme_edge import __version__
+from gmme_edge.cli.commands.cache import cache
 from gmme_edge.cli.commands.compare import compare
 from gmme_edge.cli.commands.convert import convert
 from gmme_edge.cli.commands.demo import demo
@@ -24,7 +25,8 @@ from gmme_edge.cli.commands.profile import profile
 from gmme_edge.cli.commands.sensitivity import sensitivity
 from gmme_edge.cli.commands.train import train
 from gmme_edge.cli.commands.verify import verify
-from gmme_edge.errors import INTERRUPTED_EXIT_CODE, GmmeEdgeError, InputError
+from gmme_edge.cli.guard import ErrorsAsJson, guarded
+from gmme_edge.cli.views.console import prepare_streams
 
 _EPILOG = (
     "Exit codes: 0 success, 1 internal error, 2 usage, 3 bad input, 4 missing dependency, "
@@ -32,47 +34,50 @@ _EPILOG = (
     "9 partial, 10 regression, 130 interrupted."
 )
 
-
-def _complain(message: str) -> None:
-    from gmme_edge.cli.views.console import stderr
-
-    text = f"error: {message}"
-    stderr.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
-
-
-def _guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, with the project's errors and Ctrl-C turned into exit codes."""
-
-    @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever the command takes
-        try:
-            command(*args, **kwargs)
-        except GmmeEdgeError as error:
-            _complain(str(error))
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(INTERRUPTED_EXIT_CODE) from None
-        except BrokenPipeError:  # `| head` closed the pipe; typer knows how to end quietly
-            raise
-        except OSError as error:
-            _complain(f"{error}\nFix: check the path, its permissions and the room on its disk.")
-            raise typer.Exit(InputError.exit_code) from None
-
-    return run
-
+_Command = Callable[..., None]
+# A command without an example here is none: a test compares with the modules of `commands`.
+_PANELS: dict[str, dict[_Command, str]] = {
+    "Train": {
+        train: "train --dataset esc50 --data ESC-50 --fold 1 --model eat-s-gmme-k32c8 -o ckpt",
+        evaluate: "evaluate ckpt --dataset esc50 --data ESC-50 --fold 1",
+        paired: "paired aa.json gmme.json",
+        convert: "convert eat.pt --task esc50 --model eat-s-aa -o ckpt",
+    },
+    "Export": {
+        export: "export ckpt -o bundle --precision fp32,fp16",
+        sensitivity: "sensitivity ckpt --dataset folder --data sounds",
+        verify: "verify bundle",
+        engine_info: "engine-info model.engine",
+    },
+    "Run": {
+        predict: "predict esc10 some.wav",
+        listen: "listen esc10 --file some.wav",
+        demo: "demo --threads 2",
+        models: "models esc10",
+    },
+    "Measure": {
+        profile: "profile bundle-aa bundle-gmme -o latency.json",
+        compare: "compare latency.json accuracy.json",
+        doctor: "doctor",
+        cache: "cache --limit-mb 500",
+    },
+}
 
 app = typer.Typer(
+    cls=ErrorsAsJson,
     help="Small audio classifiers on devices: train, export, quantize, profile, compare.",
     epilog=_EPILOG,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (
-    demo, train, evaluate, paired, convert, export, sensitivity, verify, predict, listen, profile,
-    compare, models, doctor, engine_info,
-):  # fmt: skip
-    app.command()(_guarded(command))
+for panel, commands in _PANELS.items():
+    for command, example in commands.items():
+        shown = f"Example: gmme-edge {example}"
+        app.command(
+            help=inspect.getdoc(command) or shown,  # `python -OO` drops docstrings
+            epilog=shown,
+            rich_help_panel=panel,
+        )(guarded(command))
 
 
 def _print_version(value: bool) -> None:
@@ -92,6 +97,7 @@ def _root(
 
 def main() -> None:
     """Entry point of the `gmme-edge` script."""
+    prepare_streams()
     app()
 
 

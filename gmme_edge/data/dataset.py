@@ -32,12 +32,21 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A file or folder that looks as if it belonged to the data set, and why it does not."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Labels and clips of a data set in one division (a fold, or the official lists)."""
 
     name: str
     labels: tuple[str, ...]
     clips: tuple[Clip, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.clips:

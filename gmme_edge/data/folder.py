@@ -15,15 +15,17 @@ import hashlib
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from gmme_edge.audio import AUDIO_SUFFIXES
-from gmme_edge.data.dataset import Clip, Dataset, Split
+from gmme_edge.data.dataset import Clip, Dataset, LeftOut, Split
 from gmme_edge.data.tables import check_folder
 from gmme_edge.errors import DatasetError
 from gmme_edge.files import sha256_of
 
 FOLDS = 5
+BACKGROUND_NOISE = "_background_noise_"
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
     "validation": "validation",
@@ -37,16 +39,16 @@ def load_folder(root: Path) -> Dataset:
     """The recordings under `root`; labels are the classes' folder names, sorted.
 
     Raises:
-        DatasetError: no class, an empty class, a class that only appears outside train, fewer
-            than three recordings of a class that is to be divided, or the same content in two
-            splits.
+        DatasetError: no class, an empty class, two spellings of one class, a class that only
+            appears outside train, fewer than three recordings of a class that is to be divided,
+            or the same content in two splits.
     """
-    check_folder(root, "a folder of recordings per class")
-    folders = class_folders(root)
-    divided = all(folder.name in SPLIT_NAMES for folder in folders)
-    labels, clips = _read_splits(root, folders) if divided else _collect(folders, _assign)
+    found = scan(root, "a folder of recordings per class")
+    if found.divided:
+        return _read_splits(root, found)
+    clips = _collect(found, _assign)
     refuse_copies(str(root), clips)
-    return Dataset(root.resolve().name, labels, clips)
+    return Dataset(root.resolve().name, found.labels, clips, found.left_out)
 
 
 def load_folder_fold(root: Path, fold: int) -> Dataset:
@@ -58,37 +60,105 @@ def load_folder_fold(root: Path, fold: int) -> Dataset:
         DatasetError: as `load_folder`; fewer than five recordings of a class; or a division of
             the user's own.
     """
-    check_folder(root, "a folder of recordings per class")
-    folders = class_folders(root)
-    if all(folder.name in SPLIT_NAMES for folder in folders):
+    found = scan(root, "a folder of recordings per class")
+    if found.divided:
+        names = ", ".join(folder.name for folder in found.classes)
         raise DatasetError(
-            f"{root} is divided by its folders {', '.join(f.name for f in folders)}, and fold "
-            f"{fold} is given.",
+            f"{root} is divided by its folders {names}, and fold {fold} is given.",
             "a folder per class for a division into folds.",
             "leave --fold out, or put each class's recordings into one folder.",
         )
-    labels, clips = _collect(folders, lambda folder: _assign_fold(folder, fold))
+    clips = _collect(found, lambda folder, paths: _assign_fold(folder, paths, fold))
     refuse_copies(str(root), clips)
-    return Dataset(f"{root.resolve().name} fold {fold}", labels, clips)
+    return Dataset(f"{root.resolve().name} fold {fold}", found.labels, clips, found.left_out)
 
 
-def class_folders(root: Path) -> list[Path]:
-    """The folders in `root`, sorted by name, without hidden ones and ones such as ``_noise_``."""
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "_")))
-    if not folders:
+@dataclass(frozen=True)
+class Scan:
+    """What a folder of classes holds.
+
+    Attributes:
+        classes: the recordings of each class's folder, both sorted by name.
+    """
+
+    classes: dict[Path, list[Path]]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def divided(self) -> bool:
+        """Whether the folders are splits, not classes."""
+        return all(folder.name in SPLIT_NAMES for folder in self.classes)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The folders' names, composed."""
+        return tuple(_composed(folder.name) for folder in self.classes)
+
+
+def scan(root: Path, content: str) -> Scan:
+    """The classes in `root` and their recordings; `content` says what it should hold.
+
+    Raises:
+        DatasetError: no folders, or two whose names are one text in two spellings.
+    """
+    check_folder(root, content)
+    classes, left_out = {}, []
+    for path in sorted(root.iterdir(), key=lambda path: _composed(path.name)):
+        reason = _why_no_class(path)
+        if reason is None:
+            classes[path], others = _split_recordings(path)
+            left_out += others
+        elif reason:
+            left_out.append(LeftOut(path, reason))
+    if not classes:
         raise DatasetError(f"{root} holds no folders of classes.", _LAYOUTS)
-    return folders
+    found = Scan(classes, tuple(left_out))
+    if len(set(found.labels)) < len(found.labels):
+        twice = next(name for name in found.labels if found.labels.count(name) > 1)
+        raise DatasetError(
+            f"{root} has two folders {twice!r}, spelt with other code points.",
+            "one folder per class.",
+            "move the recordings of both into one.",
+        )
+    return found
 
 
-def recordings_in(folder: Path) -> list[Path]:
-    """The audio files in a class's folder, sorted by name; raises `DatasetError` if none."""
-    found = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in AUDIO_SUFFIXES
-        and not path.name.startswith(".")
-        and path.is_file()
-    )
+def _why_no_class(path: Path) -> str | None:
+    """Why something beside the classes is none; None for a class, "" where nobody would ask."""
+    if path.is_symlink() and not path.exists():
+        return "a link to nothing"
+    if path.is_file():
+        return "a recording outside the folders of classes" if _sounds(path) else ""
+    if path.name.startswith("."):
+        return ""
+    if path.name == BACKGROUND_NOISE:
+        return "noise of Speech Commands, no class"
+    return None
+
+
+def _split_recordings(folder: Path) -> tuple[list[Path], list[LeftOut]]:
+    """The recordings in a class's folder, and what else is in there but hidden files."""
+    recordings, others = [], []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_symlink() and not path.exists():
+            others.append(LeftOut(path, "a link to nothing"))
+        elif path.is_dir():
+            others.append(LeftOut(path, "a folder within a class"))
+        elif not _sounds(path):
+            others.append(LeftOut(path, f"{path.suffix or 'no suffix'} is no format of recordings"))
+        elif path.is_file():
+            recordings.append(path)
+    return recordings, others
+
+
+def _sounds(path: Path) -> bool:
+    return path.suffix.lower() in AUDIO_SUFFIXES
+
+
+def check_recordings(folder: Path, found: list[Path]) -> list[Path]:
+    """`found`; raises `DatasetError` where a class has none."""
     if not found:
         raise DatasetError(
             f"{folder} holds no recordings.",
@@ -118,66 +188,75 @@ def refuse_copies(name: str, clips: Sequence[Clip]) -> None:
                 )
 
 
-def _read_splits(root: Path, folders: Sequence[Path]) -> tuple[tuple[str, ...], tuple[Clip, ...]]:
-    splits = [SPLIT_NAMES[folder.name] for folder in folders]
-    if len(set(splits)) < len(splits):
+def _read_splits(root: Path, found: Scan) -> Dataset:
+    splits = {folder: SPLIT_NAMES[folder.name] for folder in found.classes}
+    if len(set(splits.values())) < len(splits):
         raise DatasetError(f"{root} holds both val and validation.", "one of them.")
-    if "train" not in splits:
-        raise DatasetError(f"{root} has no train folder beside {folders[0].name}.", _LAYOUTS)
-    classes = {split: class_folders(folder) for split, folder in zip(splits, folders, strict=True)}
-    labels = tuple(folder.name for folder in classes["train"])
-    clips = []
-    for split, found in classes.items():
-        for folder in found:
-            if folder.name not in labels:
+    if "train" not in splits.values():
+        raise DatasetError(
+            f"{root} has no train folder beside {next(iter(splits)).name}.", _LAYOUTS
+        )
+    parts = {split: scan(folder, _LAYOUTS) for folder, split in splits.items()}
+    labels = parts["train"].labels
+    clips: list[Clip] = []
+    for split, part in parts.items():
+        for label, (folder, paths) in zip(part.labels, part.classes.items(), strict=True):
+            if label not in labels:
                 raise DatasetError(
                     f"{folder} is a class without a folder in {root / 'train'}.",
                     f"one of the classes to learn: {', '.join(labels)}.",
                     "correct the folder's name, or add recordings to train.",
                 )
-            label = labels.index(folder.name)
-            clips += [Clip(path, label, split) for path in recordings_in(folder)]
-    return labels, tuple(clips)
+            check_recordings(folder, paths)
+            clips += [Clip(path, labels.index(label), split) for path in paths]
+    refuse_copies(str(root), clips)
+    # What `found` left out within the splits' folders are the classes.
+    beside = [one for one in found.left_out if one.path.parent == root]
+    deeper = [one for part in parts.values() for one in part.left_out]
+    return Dataset(root.resolve().name, labels, tuple(clips), (*beside, *deeper))
 
 
-def _collect(
-    folders: Sequence[Path], assign: Callable[[Path], Iterator[tuple[Path, Split]]]
-) -> tuple[tuple[str, ...], tuple[Clip, ...]]:
-    clips = [
+_Assign = Callable[[Path, list[Path]], Iterator[tuple[Path, Split]]]
+
+
+def _collect(found: Scan, assign: _Assign) -> tuple[Clip, ...]:
+    return tuple(
         Clip(path, label, split)
-        for label, folder in enumerate(folders)
-        for path, split in assign(folder)
-    ]
-    return tuple(folder.name for folder in folders), tuple(clips)
+        for label, (folder, paths) in enumerate(found.classes.items())
+        for path, split in assign(folder, paths)
+    )
 
 
-def _assign(folder: Path) -> Iterator[tuple[Path, Split]]:
+def _assign(folder: Path, paths: list[Path]) -> Iterator[tuple[Path, Split]]:
     """Divide one class 80/10/10."""
-    paths = _shuffled(folder, 3, "one for each of train, validation and test")
+    paths = _shuffled(folder, paths, 3, "one for each of train, validation and test")
     tenth = max(1, (len(paths) + 5) // 10)
     for index, path in enumerate(paths):
         yield path, "test" if index < tenth else "validation" if index < 2 * tenth else "train"
 
 
-def _assign_fold(folder: Path, fold: int) -> Iterator[tuple[Path, Split]]:
+def _assign_fold(folder: Path, paths: list[Path], fold: int) -> Iterator[tuple[Path, Split]]:
     """Every fifth recording of one class tests."""
-    for index, path in enumerate(_shuffled(folder, FOLDS, "one for each fold")):
+    for index, path in enumerate(_shuffled(folder, paths, FOLDS, "one for each fold")):
         yield path, "test" if index % FOLDS == fold - 1 else "train"
 
 
-def _shuffled(folder: Path, least: int, why: str) -> list[Path]:
+def _shuffled(folder: Path, paths: list[Path], least: int, why: str) -> list[Path]:
     """A class's recordings in the order of a hash of their names, the same on any machine."""
-    paths = sorted(recordings_in(folder), key=_name_hash)
+    check_recordings(folder, paths)
     if len(paths) < least:
         raise DatasetError(
             f"{folder} holds {len(paths)} recordings.",
             f"at least {least} of each class, {why}.",
             "add recordings, or divide them yourself into train/, validation/ and test/.",
         )
-    return paths
+    return sorted(paths, key=_name_hash)
 
 
 def _name_hash(path: Path) -> bytes:
-    # macOS hands out decomposed names and Linux composed ones: hash one form of them.
-    name = unicodedata.normalize("NFC", path.name)
-    return hashlib.sha256(name.encode(errors="surrogateescape")).digest()
+    return hashlib.sha256(_composed(path.name).encode(errors="surrogateescape")).digest()
+
+
+def _composed(name: str) -> str:
+    """One form of a name: macOS hands out decomposed ones, and Linux composed ones."""
+    return unicodedata.normalize("NFC", name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 from gmme_edge.data.dataset import Clip, Dataset, Split
@@ -27,7 +28,7 @@ def load_manifest(root: Path) -> Dataset:
         )
     rows = read_table(root, ("path", "label", "split"))
     splits = [_split_of(row) for row in rows]
-    texts = [row.text("label") for row in rows]
+    texts = [unicodedata.normalize("NFC", row.text("label")) for row in rows]
     labels = tuple(sorted(set(texts)))
     learnt = {text for text, split in zip(texts, splits, strict=True) if split == "train"}
     for row, text in zip(rows, texts, strict=True):

@@ -9,7 +9,10 @@ from gmme_edge.data import esc50, folder, urbansound8k
 from gmme_edge.data.dataset import Dataset
 from gmme_edge.data.manifest import load_manifest
 from gmme_edge.data.speech_commands import load_speech_commands
-from gmme_edge.errors import UsageError
+from gmme_edge.errors import DatasetError, UsageError
+from gmme_edge.observer import SILENT, Observer
+
+_NAMED = 20  # files left out that are named one by one
 
 _IN_FOLDS: dict[str, tuple[int, Callable[[Path, int], Dataset]]] = {
     "esc50": (esc50.FOLDS, esc50.load_esc50),
@@ -25,8 +28,12 @@ _WHOLE: dict[str, Callable[[Path], Dataset]] = {
 DATASETS = tuple(dict.fromkeys((*_IN_FOLDS, *_WHOLE)))
 
 
-def open_dataset(name: str, root: Path, fold: int | None = None) -> Dataset:
+def open_dataset(
+    name: str, root: Path, fold: int | None = None, observer: Observer = SILENT
+) -> Dataset:
     """Read a data set's lists and find its recordings; nothing is decoded.
+
+    The observer is told what looks like a part of the data set and is left out.
 
     Args:
         name: one of `DATASETS`.
@@ -36,8 +43,24 @@ def open_dataset(name: str, root: Path, fold: int | None = None) -> Dataset:
 
     Raises:
         UsageError: an unknown name, or a fold missing, out of range or without meaning.
-        DatasetError: a folder or table that is not as the data set's module describes it.
+        DatasetError: a folder or table that is not as the data set's module describes it, or one
+            with a single class.
     """
+    dataset = _open(name, root, fold)
+    if len(dataset.labels) < 2:
+        raise DatasetError(
+            f"{dataset.name} has one class, {', '.join(dataset.labels)}.",
+            "at least two: a network learns to tell sounds apart.",
+            "add recordings of something else, such as the usual background.",
+        )
+    for one in dataset.left_out[:_NAMED]:
+        observer.note(f"left out: {one.path}: {one.reason}")
+    if len(dataset.left_out) > _NAMED:
+        observer.note(f"left out: {len(dataset.left_out) - _NAMED} more")
+    return dataset
+
+
+def _open(name: str, root: Path, fold: int | None) -> Dataset:
     if name not in DATASETS:
         raise UsageError(f"Unknown data set {name!r}.", f"one of {', '.join(DATASETS)}.")
     if fold is None and name in _WHOLE:

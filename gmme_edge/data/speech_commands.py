@@ -13,8 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gmme_edge.data.dataset import Clip, Dataset, Split
-from gmme_edge.data.folder import class_folders, recordings_in
-from gmme_edge.data.tables import check_folder
+from gmme_edge.data.folder import check_recordings, scan
 from gmme_edge.errors import DatasetError
 
 
@@ -25,7 +24,7 @@ def load_speech_commands(root: Path) -> Dataset:
         DatasetError: a missing list, an entry without its file, a file in both lists, or a word
             without recordings.
     """
-    check_folder(root, "a folder per word, validation_list.txt and testing_list.txt")
+    found = scan(root, "a folder per word, validation_list.txt and testing_list.txt")
     validation, test = (_read_list(root / f"{n}_list.txt") for n in ("validation", "testing"))
     both = sorted(validation & test)
     if both:
@@ -35,14 +34,13 @@ def load_speech_commands(root: Path) -> Dataset:
             "each recording in one of the lists at most.",
             "use the official lists, or repair them.",
         )
-    words = class_folders(root)
     clips = tuple(
         Clip(path, label, _split_of(f"{word.name}/{path.name}", validation, test))
-        for label, word in enumerate(words)
-        for path in recordings_in(word)
+        for label, (word, recordings) in enumerate(found.classes.items())
+        for path in check_recordings(word, recordings)
     )
     _check_entries(root, validation | test, clips)
-    return Dataset("Speech Commands", tuple(word.name for word in words), clips)
+    return Dataset("Speech Commands", found.labels, clips, found.left_out)
 
 
 def _read_list(path: Path) -> frozenset[str]:

@@ -3,7 +3,8 @@
 A cache entry is a folder named by a hash of what was decoded; it is whole or absent::
 
     samples.f32    all clips end to end, little-endian float32
-    index.json     schema, lengths_samples, silent, skipped (numbers are positions among the clips)
+    index.json     schema, crc32 of the samples, lengths_samples, silent, skipped (numbers are
+                   positions among the clips)
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import warnings
+import zlib
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,11 +29,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.audio import AudioWarning, Recording, Waveform, is_silent
+from gmme_edge.data.cache import limit_bytes, mark_used, shrink
 from gmme_edge.data.dataset import Clip
 from gmme_edge.errors import AudioError, DatasetError
 from gmme_edge.files import read_json, replacing_folder, write_json
+from gmme_edge.folders import default_cache as default_cache
 
-_SCHEMA = 1
+_SCHEMA = 2
 _LITTLE_ENDIAN = np.dtype("<f4")
 
 
@@ -106,12 +111,6 @@ class _Index:
 _Entry = tuple[_Index, NDArray[np.float32]]
 
 
-def default_cache() -> Path:
-    """``gmme-edge`` in $XDG_CACHE_HOME, or in ~/.cache where that is unset or relative."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (base if base.is_absolute() else Path.home() / ".cache") / "gmme-edge"
-
-
 def load_waveforms(
     clips: Sequence[Clip],
     sample_rate_hz: int,
@@ -122,7 +121,7 @@ def load_waveforms(
     """Decode `clips` to mono float32 at `sample_rate_hz`, or take them from the cache.
 
     Args:
-        cache: a folder that may be deleted at any time; `default_cache()` if None.
+        cache: a folder that may be deleted at any time; the user's if None.
         skip_bad: leave out recordings that cannot be decoded, and list them in `skipped`.
         on_progress: called with (decoded, total) after each recording; not for a cache hit.
 
@@ -132,11 +131,21 @@ def load_waveforms(
     """
     if not clips:
         raise DatasetError("There are no recordings to decode.", "at least one.")
-    folder = (cache or default_cache()) / _cache_key(clips, sample_rate_hz)
-    entry = _read_entry(folder, len(clips))
+    place, key = cache or default_cache(), _cache_key(clips, sample_rate_hz)
+    entry = _read_entry(place / key, len(clips))
     if entry is None or (entry[0].skipped and not skip_bad):
         progress = on_progress or (lambda decoded, total: None)
-        entry = _write_entry(folder, [c.path for c in clips], sample_rate_hz, skip_bad, progress)
+        paths = [clip.path for clip in clips]
+        entry = _write_entry(place / key, paths, sample_rate_hz, skip_bad, progress)
+        if _cache_key(clips, sample_rate_hz) != key:
+            shutil.rmtree(place / key, ignore_errors=True)
+            raise DatasetError(
+                "The recordings were changed while they were decoded.",
+                "recordings that stay as they are.",
+                "repeat the command when they are complete.",
+            )
+        shrink(place, limit_bytes(), keep=place / key)
+    mark_used(place / key)
     index, samples = entry
     kept = [clip for i, clip in enumerate(clips) if i not in index.skipped]
     return WaveformStore(
@@ -154,9 +163,12 @@ def _cache_key(clips: Sequence[Clip], sample_rate_hz: int) -> str:
     for path in (clip.path.absolute() for clip in clips):
         try:
             stat = path.stat()
-            files.append((str(path), stat.st_size, stat.st_mtime_ns))
         except OSError:  # the decoder reports it, or skips it
-            files.append((str(path), -1, -1))
+            files.append((str(path), -1, -1, -1, -1))
+            continue
+        # Size and time alone are the same after two files change places; the inode is not.
+        which = (stat.st_ino, stat.st_ctime_ns)
+        files.append((str(path), stat.st_size, stat.st_mtime_ns, *which))
     return hashlib.sha256(json.dumps([_SCHEMA, sample_rate_hz, files]).encode()).hexdigest()
 
 
@@ -191,6 +203,8 @@ def _read_entry(folder: Path, total: int) -> _Entry | None:
             [int(i) for i in values["silent"]],
             {int(i): str(reason) for i, reason in values["skipped"]},
         )
+        if values["crc32"] != _checksum(folder / "samples.f32"):
+            return None
         samples = _map_samples(folder)
     except (DatasetError, OSError, KeyError, TypeError, ValueError):
         return None
@@ -202,6 +216,15 @@ def _read_entry(folder: Path, total: int) -> _Entry | None:
         and sum(index.lengths) == len(samples)
     )
     return (index, samples) if whole else None
+
+
+def _checksum(path: Path) -> int:
+    """CRC-32 of a file: finds flipped bits, in a second per gigabyte."""
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
 
 
 def _map_samples(folder: Path) -> NDArray[np.float32]:
@@ -224,6 +247,7 @@ def _write_entry(
                 temporary / "index.json",
                 {
                     "schema": _SCHEMA,
+                    "crc32": _checksum(temporary / "samples.f32"),
                     "lengths_samples": index.lengths,
                     "silent": index.silent,
                     "skipped": list(index.skipped.items()),

@@ -84,6 +84,13 @@ def _parse(path: Path, reader: _csv.Reader, columns: Sequence[str], wanted: str)
             wanted,
             "name the columns in the first line, separated by commas.",
         )
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise DatasetError(
+            f"{path} has two columns {twice[0] or 'without a name'}.",
+            wanted,
+            "remove or rename one of them.",
+        )
     rows = []
     for cells in reader:
         if not cells:

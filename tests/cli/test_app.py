@@ -5,13 +5,11 @@ import typer
 from typer.testing import CliRunner
 
 from gmme_edge import __version__, errors
-from gmme_edge.cli.app import _guarded, app
+from gmme_edge.cli.app import app
+from gmme_edge.cli.guard import guarded
 from gmme_edge.cli.options.common import task_updater
 
-COMMANDS = {
-    "demo", "train", "evaluate", "convert", "export", "verify", "predict", "profile", "compare",
-    "models", "doctor", "paired", "engine-info",
-}  # fmt: skip
+COMMANDS = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
 
 def test_the_version() -> None:
@@ -53,7 +51,7 @@ def run_raising(error: BaseException) -> object:
         raise error
 
     inner = typer.Typer()
-    inner.command()(_guarded(command))
+    inner.command()(guarded(command))
     return CliRunner().invoke(inner, [])
 
 

@@ -17,8 +17,9 @@ from gmme_edge import audio
 from gmme_edge.data import store
 from gmme_edge.data.dataset import Clip
 from gmme_edge.data.registry import open_dataset
-from gmme_edge.data.store import WaveformStore, default_cache, load_waveforms
+from gmme_edge.data.store import WaveformStore, load_waveforms
 from gmme_edge.errors import AudioError, DatasetError
+from gmme_edge.folders import default_cache
 from tests.data.trees import shared, write_clip
 
 RATE = 8000

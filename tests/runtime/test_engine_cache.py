@@ -20,7 +20,8 @@ from gmme_edge.bundle.bundle import Bundle, describe_file
 from gmme_edge.cli.app import app
 from gmme_edge.errors import BundleError, EngineError, GmmeEdgeError
 from gmme_edge.files import sha256_of
-from gmme_edge.runtime.engines.cache import Rebuild, cache_folder, open_engine
+from gmme_edge.folders import default_cache
+from gmme_edge.runtime.engines.cache import Rebuild, open_engine
 from gmme_edge.runtime.engines.info import EngineInfo, Machine, sidecar_of
 from gmme_edge.runtime.engines.library import EngineLog
 from gmme_exporters.tensorrt.build import EngineOptions
@@ -57,7 +58,7 @@ class Builder:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return cache_folder()
+    return default_cache() / "engines"
 
 
 @pytest.fixture

@@ -1,23 +1,97 @@
-"""Where the commands print: results on stdout, everything else on stderr."""
+"""Where the commands print: results on stdout, everything else on stderr.
+
+Whatever is printed may come from a file: a label, a path, another library's message. So no text is
+taken for markup, and what a terminal would obey or cannot show is written as an escape, ``\\x1b``.
+Style goes through ``style=`` or a `rich.text.Text`.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
 import sys
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TextIO
 
-from rich.console import Console
-from rich.progress import Progress
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
+from rich.text import Text
 
-stdout = Console()
-stderr = Console(stderr=True)
+# C0 and C1 controls but tab and newline, direction overrides, and halves of surrogate pairs.
+_UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def make_visible(text: str) -> str:
+    """`text` with terminal control characters and lone surrogates as escapes."""
+    return _UNSHOWABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+class PlainConsole(Console):
+    """A console that takes text as it is: no markup, no emoji codes, no control characters."""
+
+    def __init__(self, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **style: Any) -> Text:  # noqa: ANN401 - as rich has it
+        return super().render_str(make_visible(text), **style)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            plain = segment.control or not _UNSHOWABLE.search(segment.text)
+            yield segment if plain else Segment(make_visible(segment.text), segment.style)
+
+
+class NoteConsole(PlainConsole):
+    """stderr, which may be closed, full or unread: that ends the notes, never the work."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True)
+
+    def print(self, *objects: Any, **how: Any) -> None:  # noqa: ANN401 - as rich has it
+        try:
+            super().print(*objects, **how)
+        except OSError:
+            self.on_broken_pipe()
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        with contextlib.suppress(OSError, ValueError):  # what waits in the buffer goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+stdout = PlainConsole()
+stderr = NoteConsole()  # `--quiet` silences it
+errors = NoteConsole()
 
 
 def emit_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
-    """Print `value` as the only thing on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Print `value` as the only thing on stdout, in ASCII, so that any encoding can carry it."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
 def progress() -> Progress:
     """A progress bar on stderr that disappears when done; none where stderr is no terminal."""
-    return Progress(console=stderr, transient=True, disable=not stderr.is_terminal)
+    return Progress(
+        TextColumn("{task.description}", style="progress.description", markup=False),
+        BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
+        console=stderr, transient=True, disable=stderr.quiet or not stderr.is_terminal,
+    )  # fmt: skip
+
+
+def prepare_streams() -> None:
+    """Let stdout and stderr take any character, and be there where the caller closed them."""
+    sys.stdout = _usable(sys.stdout)
+    sys.stderr = _usable(sys.stderr)
+
+
+def _usable(stream: TextIO | None) -> TextIO:
+    if stream is None:  # started with `>&-`
+        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - for good
+    with contextlib.suppress(AttributeError, ValueError):  # a stand-in without, or used already
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr, attr-defined]
+    return stream

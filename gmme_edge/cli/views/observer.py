@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from rich.progress import Progress, TaskID
 
-from gmme_edge.cli.views.console import progress, stderr
+from gmme_edge.cli.views.console import make_visible, progress, stderr
 from gmme_edge.observer import Observer
 
 _NAME_COLUMNS = 40
@@ -27,20 +27,20 @@ class ConsoleObserver(Observer):
     def stage(self, name: str) -> None:
         if self._stage is None:
             self._stage = self._bars.add_task("", total=None)
-        self._bars.update(self._stage, description=name)
+        self._bars.update(self._stage, description=make_visible(name))
         if self._steps is not None:
             self._bars.update(self._steps, visible=False)
 
     def progress(self, what: str, done: int, total: int) -> None:
         if self._steps is None:
             self._steps = self._bars.add_task("", total=None)
-        description = f"  {what}"[:_NAME_COLUMNS]
+        description = make_visible(f"  {what}")[:_NAME_COLUMNS]
         self._bars.update(
             self._steps, description=description, completed=done, total=total, visible=True
         )
 
     def note(self, text: str) -> None:
-        stderr.print(text, markup=False, highlight=False, soft_wrap=True)
+        stderr.print(text, soft_wrap=True)
 
 
 @contextmanager

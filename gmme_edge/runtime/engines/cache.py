@@ -18,6 +18,7 @@ from typing import Any
 
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import EngineError, GmmeEdgeError, InputError
+from gmme_edge.folders import default_cache
 from gmme_edge.runtime.engines.info import Engine, EngineInfo, Machine, choose_engine
 
 try:
@@ -26,6 +27,7 @@ except ImportError:  # not POSIX: there two processes at once build twice
     fcntl = None  # type: ignore[assignment]
 
 _NAME = "model.engine"
+_ENGINES = "engines"  # the folder's name within the cache
 
 
 @dataclass(frozen=True)
@@ -63,19 +65,13 @@ def open_engine(
         return engine
 
 
-def cache_folder() -> Path:
-    """``gmme-edge/engines`` in $XDG_CACHE_HOME, or in ~/.cache where that is unset or relative."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (base if base.is_absolute() else Path.home() / ".cache") / "gmme-edge" / "engines"
-
-
 def _cached(
     bundle: Bundle, precision: str, machine: Machine, rebuild: Rebuild | None
 ) -> Engine | None:
     # A compact bundle's graph has the same bytes whatever its weights are: they count too.
     sources = (bundle.find("model", precision), *bundle.weights(precision))
     hashes = [file.sha256 for file in sources]
-    place = cache_folder() / _digest([hashes, precision, asdict(machine)])
+    place = default_cache() / _ENGINES / _digest([hashes, precision, asdict(machine)])
     if rebuild is None:
         return _last_used(place, machine, hashes[0], precision)
     path = place / _digest(dict(rebuild.options)) / _NAME
