@@ -111,7 +111,7 @@ def list_devices() -> list[dict[str, Any]]:
 
 
 class _FileSource:
-    start = None
+    start: datetime | None = None
 
     def __init__(self, path: Path, file: Any) -> None:  # noqa: ANN401 - no stubs
         self.name, self.rate_hz, self._file = str(path), int(file.samplerate), file
