@@ -56,7 +56,8 @@ def _batches(store: WaveformStore, n_samples: int, batch_size: int) -> Iterator[
     """The windows of all clips, `batch_size` at a time."""
     batch: list[Waveform] = []
     for i in range(len(store)):
-        for window in stream_windows(_blocks(store, i), _length(store, i), n_samples):
+        start, end = int(store.offsets[i]), int(store.offsets[i + 1])
+        for window in stream_windows(_blocks(store, start, end), end - start, n_samples):
             batch.append(window)
             if len(batch) == batch_size:
                 yield np.stack(batch)
@@ -65,14 +66,9 @@ def _batches(store: WaveformStore, n_samples: int, batch_size: int) -> Iterator[
         yield np.stack(batch)
 
 
-def _length(store: WaveformStore, i: int) -> int:
-    return int(store.offsets[i + 1] - store.offsets[i])
-
-
-def _blocks(store: WaveformStore, i: int) -> Iterator[Waveform]:
-    start, end = int(store.offsets[i]), int(store.offsets[i + 1])
+def _blocks(store: WaveformStore, start: int, end: int) -> Iterator[Waveform]:
     for at in range(start, end, _BLOCK_SAMPLES):
-        yield np.array(store.samples[at : min(end, at + _BLOCK_SAMPLES)], np.float32)
+        yield store.read(at, min(end, at + _BLOCK_SAMPLES))
 
 
 def score_store(
@@ -92,9 +88,11 @@ def score_store(
     predicted = probabilities.argmax(axis=1)
     names = np.array(labels)
     predictions = Predictions(
-        clip_names(store.paths), tuple(names[store.labels].tolist()),
-        tuple(names[predicted].tolist()), levels,
-    )  # fmt: skip
+        clips=clip_names(store.paths),
+        true=tuple(names[store.labels].tolist()),
+        predicted=tuple(names[predicted].tolist()),
+        levels=levels,
+    )
     return replace(score(predicted, store.labels, labels), predictions=predictions)
 
 

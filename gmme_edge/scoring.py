@@ -42,9 +42,11 @@ class Predictions:
         """Those of both, as for the test clips of two folds."""
         levels = self.levels + other.levels if self.levels and other.levels else ()
         return Predictions(
-            self.clips + other.clips, self.true + other.true, self.predicted + other.predicted,
-            levels,
-        )  # fmt: skip
+            clips=self.clips + other.clips,
+            true=self.true + other.true,
+            predicted=self.predicted + other.predicted,
+            levels=levels,
+        )
 
     @property
     def correct(self) -> tuple[bool, ...]:
@@ -165,9 +167,13 @@ def _paired(n: int, only_first: int, only_second: int) -> PairedTest:
     half = Z_95 * math.sqrt((b + c - (b - c) ** 2) / (n + 2))
     interval = max(-1.0, c - b - half), min(1.0, c - b + half)
     return PairedTest(
-        n, (only_second - only_first) / n if n else 0.0, interval, only_first, only_second,
-        mcnemar_exact(only_first, only_second),
-    )  # fmt: skip
+        n=n,
+        difference=(only_second - only_first) / n if n else 0.0,
+        interval=interval,
+        only_first=only_first,
+        only_second=only_second,
+        p_value=mcnemar_exact(only_first, only_second),
+    )
 
 
 def score(

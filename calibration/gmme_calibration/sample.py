@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gmme_edge.audio import Waveform, is_silent, split_windows
+from gmme_edge.audio import Waveform, is_silent
 from gmme_edge.data.dataset import Clip
-from gmme_edge.data.levels import N_LEVELS, level_dbfs, level_edges
+from gmme_edge.data.levels import N_LEVELS, first_window, level_dbfs, level_edges
 from gmme_edge.data.store import WaveformStore
 from gmme_edge.errors import DatasetError
 from gmme_edge.files import sha256_of
@@ -48,17 +47,8 @@ class Windows:
 
     def __getitem__(self, part: slice) -> Waveform:
         """Shape ``(clips, n_samples)``."""
-        windows = [self._window(i) for i in self.positions[part]]
+        windows = [first_window(self.store, i, self.n_samples) for i in self.positions[part]]
         return np.stack(windows) if windows else np.zeros((0, self.n_samples), np.float32)
-
-    def _window(self, i: int) -> Waveform:
-        start, end = (int(offset) for offset in self.store.offsets[i : i + 2])
-        samples = self.store.samples
-        part = np.array(samples[start : min(end, start + self.n_samples)], np.float32)
-        if isinstance(samples.base, mmap.mmap):
-            samples.base.madvise(mmap.MADV_DONTNEED)
-        window: Waveform = split_windows(part, self.n_samples)[0]
-        return window
 
 
 @dataclass(frozen=True, eq=False)

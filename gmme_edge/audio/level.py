@@ -43,4 +43,4 @@ def _peak(waveforms: NDArray[np.floating]) -> NDArray[np.float64]:
     """The largest magnitude along the last axis, without a copy of the waveforms."""
     high = waveforms.max(axis=-1, initial=0.0)
     low = waveforms.min(axis=-1, initial=0.0)
-    return np.maximum(high, -low).astype(np.float64)
+    return np.asarray(np.maximum(high, -low), np.float64)

@@ -231,7 +231,7 @@ def _look_inside(view: memoryview, path: Path) -> tuple[tuple[Part | None, ...],
 
 def _may_be_mpeg(data: Any) -> bool:  # noqa: ANN401 - a map of a file
     tagged = data[:3] == b"ID3" and data.find(b"fLaC", 0, 1 << 20) < 0
-    return tagged or (data[0] == 0xFF and data[1:2] and data[1] & 0xE0 == 0xE0)
+    return bool(tagged or (data[0] == 0xFF and data[1:2] and data[1] & 0xE0 == 0xE0))
 
 
 def _sequential(soundfile: Any) -> Any:  # noqa: ANN401 - no stubs

@@ -28,15 +28,16 @@ def check_rate(rate_hz: object) -> int:
     """
     if isinstance(rate_hz, bool) or not isinstance(rate_hz, numbers.Real):
         raise UsageError(f"The sample rate is {rate_hz!r:.40}.", "a number in hertz.")
-    if not math.isfinite(rate_hz) or rate_hz != int(rate_hz):
+    number = float(rate_hz)
+    if not math.isfinite(number) or number != int(number):
         raise UsageError(f"The sample rate is {rate_hz} Hz.", "a whole number of hertz.")
-    if rate_hz <= 0:
+    if number <= 0:
         raise AudioError(f"A sample rate of {rate_hz} Hz.", "positive rates.")
-    if not _LOWEST_HZ <= rate_hz <= _HIGHEST_HZ:
+    if not _LOWEST_HZ <= number <= _HIGHEST_HZ:
         raise AudioError(
             f"A sample rate of {rate_hz} Hz.", f"from {_LOWEST_HZ} to {_HIGHEST_HZ} Hz."
         )
-    return int(rate_hz)
+    return int(number)
 
 
 def resampled_length(n_samples: int, from_hz: int, to_hz: int) -> int:

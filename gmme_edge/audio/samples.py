@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ def to_samples(value: object) -> NDArray[np.floating]:
             "pass waveform.T, or each clip of a batch by itself (`Classifier.batch`).",
         )
     if np.issubdtype(samples.dtype, np.floating):
-        return samples
+        return cast("NDArray[np.floating]", samples)
     bits = samples.dtype.itemsize * 8 - 1
     centre = 128 if samples.dtype == np.uint8 else 0
     return (samples.astype(np.float64) - centre) / 2.0**bits
@@ -112,7 +113,7 @@ def refuse_infinite(count: int, name: str) -> None:
 
 def channel_powers(samples: NDArray[np.floating]) -> NDArray[np.float64]:
     """The sum of squares of each channel; ``(n, channels)`` → ``(channels,)``."""
-    return np.einsum("ij,ij->j", samples, samples, dtype=np.float64)
+    return np.asarray(np.einsum("ij,ij->j", samples, samples, dtype=np.float64))
 
 
 def cancels(mean_power: float, powers: NDArray[np.float64]) -> bool:

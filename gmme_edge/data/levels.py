@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gmme_edge.audio import Waveform, is_silent, split_windows
+from gmme_edge.audio import Waveform, is_silent
 from gmme_edge.data.store import WaveformStore
 
 N_LEVELS = 4
@@ -25,13 +25,22 @@ def level_edges(levels_dbfs: NDArray[np.float64]) -> tuple[float, ...]:
     return tuple(round(float(edge), 2) for edge in np.quantile(levels_dbfs, inner))
 
 
+def first_window(store: WaveformStore, i: int, n_samples: int) -> Waveform:
+    """The first `n_samples` of recording `i`, zeros behind a shorter one; ``(n_samples,)``."""
+    start, end = (int(offset) for offset in store.offsets[i : i + 2])
+    window = np.zeros(n_samples, np.float32)
+    known = store.read(start, min(end, start + n_samples))
+    window[: len(known)] = known
+    return window
+
+
 def name_levels(store: WaveformStore, n_samples: int) -> tuple[str, ...]:
     """Per recording the name of its level's stratum; the names sort from faint to loud.
 
     The level is that of the first window of `n_samples`, as in calibration. Silent windows are a
     stratum of their own, and the quartiles are those of the others.
     """
-    windows = (split_windows(store.waveform(i)[:n_samples], n_samples) for i in range(len(store)))
+    windows = (first_window(store, i, n_samples) for i in range(len(store)))
     levels = np.array([np.nan if is_silent(window) else level_dbfs(window) for window in windows])
     heard = levels[~np.isnan(levels)]
     if not len(heard):

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import mmap
 import os
 import shutil
 import tempfile
@@ -67,6 +68,16 @@ class WaveformStore:
         if not 0 <= i < len(self):
             raise IndexError(f"recording {i} of {len(self)}")
         return np.array(self.samples[self.offsets[i] : self.offsets[i + 1]])
+
+    def read(self, start: int, end: int) -> Waveform:
+        """A copy of ``samples[start:end]`` that leaves nothing of the map in memory.
+
+        Pages of a map that were touched stay in the process's memory until they are handed back.
+        """
+        part = np.array(self.samples[start:end], np.float32)
+        if isinstance(self.samples.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            self.samples.base.madvise(mmap.MADV_DONTNEED)
+        return part
 
     def subset(self, paths: Collection[Path]) -> WaveformStore:
         """Those of the recordings that are among `paths`, in the same order.

@@ -123,9 +123,11 @@ class Classifier:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.close()
 
     def _analyze_all(self, waveforms: Sequence[object], sample_rate_hz: int) -> list[Analysis]:

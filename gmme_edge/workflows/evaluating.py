@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.data.levels import name_levels
 from gmme_edge.data.registry import open_dataset
 from gmme_edge.data.seen import refuse_seen
+from gmme_edge.data.store import WaveformStore
 from gmme_edge.errors import CheckpointError, UsageError, require
 from gmme_edge.evaluation import Predict, score_store
 from gmme_edge.files import read_json, write_json
@@ -129,17 +131,33 @@ class _Candidate:
     origin: dict[str, Any]
     backend: str
     precision: str
-    open: Callable[[], Any]  # a context manager of a Predict
+    opened: Callable[[], AbstractContextManager[Predict]]
     weights_sha256: str
 
-    def score(self, store: Any, levels: tuple[str, ...], observer: Observer) -> Score:  # noqa: ANN401
+    def score(self, store: WaveformStore, levels: tuple[str, ...], observer: Observer) -> Score:
         what = f"{self.precision} on {self.backend}"
         observer.stage(f"evaluate {what}")
-        with self.open() as predict:
+        with self.opened() as predict:
             return score_store(
-                predict, store, self.spec.n_samples, self.labels,
-                lambda done, total: observer.progress(what, done, total), levels,
-            )  # fmt: skip
+                predict,
+                store,
+                self.spec.n_samples,
+                self.labels,
+                on_progress=lambda done, total: observer.progress(what, done, total),
+                levels=levels,
+            )
+
+
+@contextmanager
+def open_predictor(
+    bundle: Bundle, backend: str, precision: str, threads: int | None = None
+) -> Iterator[Predict]:
+    """A bundle's network as `score_store` takes it, closed at the end."""
+    session = open_session(bundle, backend, precision, threads)
+    try:
+        yield lambda batch: session.run(batch)["logits"]
+    finally:
+        session.close()
 
 
 def runs_on_torch(artifact: Path, backend: str | None) -> bool:
@@ -155,29 +173,20 @@ def _candidates(artifact: Path, settings: EvaluationSettings) -> list[_Candidate
     bundle, backend = Bundle.open(artifact), settings.backend or "ort-cpu"
     asked = (settings.precision or bundle.default_precision).split(",")
     chosen = dict.fromkeys(resolve_precision(name.strip(), backend) for name in asked)
-    origin = _origin(bundle)
+    for name in chosen:  # a wrong one is told before anything is decoded
+        bundle.find("model", name)
     return [
         _Candidate(
-            bundle.manifest.model, bundle.manifest.labels, origin, backend, name,
-            _opener(bundle, backend, name, settings.threads),
-            bundle.manifest.weights_sha256,
+            spec=bundle.manifest.model,
+            labels=bundle.manifest.labels,
+            origin=_origin(bundle),
+            backend=backend,
+            precision=name,
+            opened=partial(open_predictor, bundle, backend, name, settings.threads),
+            weights_sha256=bundle.manifest.weights_sha256,
         )
         for name in chosen
-    ]  # fmt: skip
-
-
-def _opener(bundle: Bundle, backend: str, precision: str, threads: int | None) -> Callable[[], Any]:
-    bundle.find("model", precision)  # a wrong name is told before anything is decoded
-
-    @contextmanager
-    def opened() -> Iterator[Predict]:
-        session = open_session(bundle, backend, precision, threads)
-        try:
-            yield lambda batch: session.run(batch)["logits"]
-        finally:
-            session.close()
-
-    return opened
+    ]
 
 
 def _origin(bundle: Bundle) -> dict[str, Any]:
@@ -208,13 +217,14 @@ def _checkpoint(artifact: Path, settings: EvaluationSettings) -> _Candidate:
         torch.set_num_threads(settings.threads)
     checkpoint = load_checkpoint(artifact)
 
-    @contextmanager
-    def opened() -> Iterator[Predict]:
-        yield torch_predictor(checkpoint.model)
-
-    origin = checkpoint.training.get("data") or {}
     return _Candidate(
-        checkpoint.spec, checkpoint.labels, origin, "torch", "fp32", opened, checkpoint.sha256
+        spec=checkpoint.spec,
+        labels=checkpoint.labels,
+        origin=checkpoint.training.get("data") or {},
+        backend="torch",
+        precision="fp32",
+        opened=lambda: nullcontext(torch_predictor(checkpoint.model)),
+        weights_sha256=checkpoint.sha256,
     )
 
 

@@ -23,6 +23,7 @@ from gmme_edge.workflows import evaluating
 from gmme_edge.workflows.settings.evaluating import EvaluationClips, EvaluationSettings
 from tests.artifacts import (
     N_SAMPLES,
+    RATE_HZ,
     WORDS,
     edit_manifest,
     open_checkpoint,
@@ -179,6 +180,24 @@ def test_several_precisions_against_the_first(bundle: Path, words: Path, tmp_pat
     assert evaluate(bundle, words, "--split", "validation", "--against", old).exit_code == 3
 
 
+def test_a_warning_about_a_recording_is_a_note_and_no_line_of_code(
+    bundle: Path, tmp_path: Path
+) -> None:
+    words = write_words(tmp_path / "words", clips_per_class=3)
+    antiphase = sounds()[0][:, None] * np.array([1.0, -1.0])
+    soundfile.write(words / WORDS[0] / "0.wav", antiphase, RATE_HZ, subtype="FLOAT")
+    result = evaluate(bundle, words)
+    assert result.exit_code == 0, result.stderr
+    (told,) = [line for line in result.stderr.splitlines() if "antiphase" in line]
+    assert told.startswith("note: ") and "0.wav: its channels cancel" in told
+    assert "AudioWarning" not in result.stderr and "warnings.warn" not in result.stderr
+
+
+def test_a_result_names_the_weights_that_it_is_of(bundle: Path, words: Path) -> None:
+    expected = Bundle.open(bundle).manifest.weights_sha256
+    assert only(evaluate(bundle, words, "--json"))["weights_sha256"] == expected != ""
+
+
 @pytest.mark.slow
 def test_flips_and_levels_of_real_recordings(tmp_path: Path) -> None:
     """Spoken digits, against a result in which zero and one were exchanged."""
@@ -283,7 +302,7 @@ def check_all_as(values: dict[str, Any], best: int) -> None:
 
 
 def test_ctrl_c_is_130(bundle: Path, words: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("gmme_edge.workflows.evaluating.score_store", interrupt)

@@ -162,12 +162,12 @@ def test_ctrl_c_says_what_was_done(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["predict", "evaluate"])
-def test_an_hour_of_stereo_takes_no_more_memory_than_a_minute(
+def test_long_stereo_takes_no_more_memory_than_a_minute(
     tmp_path: Path, bundle: Path, command: str
 ) -> None:
-    """48 kHz; an hour at once is 1.4 GB of samples. Each measured in a process of its own."""
+    """48 kHz; 20 minutes at once are 460 MB of samples. Each in a process of its own."""
     peaks = []
-    for minutes in (1, 60):
+    for minutes in (1, 20):
         words = write_words(tmp_path / f"{minutes}", 3)
         long = words / WORDS[0] / "0.wav"
         with soundfile.SoundFile(long, "w", 48_000, 2) as file:
@@ -187,4 +187,4 @@ def test_an_hour_of_stereo_takes_no_more_memory_than_a_minute(
             [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
         )
         peaks.append(int(done.stderr.split()[-1]) / 1024)
-    assert peaks[1] < peaks[0] + 150, peaks
+    assert peaks[1] < peaks[0] + 50, peaks

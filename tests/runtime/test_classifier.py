@@ -364,10 +364,11 @@ def test_what_cannot_be_loaded(bundle: Path, tmp_path: Path) -> None:
             load(bundle, backend="ort-cuda")
 
 
-def test_the_package_has_no_other_lazy_names() -> None:
-    assert set(gmme_edge.__all__) == {"Classifier", "Prediction", "__version__", "load"}
-    with pytest.raises(AttributeError, match="has no attribute 'train'"):
-        _ = gmme_edge.train
+def test_the_package_knows_its_names_alone() -> None:
+    assert all(getattr(gmme_edge, name) is not None for name in gmme_edge.__all__)
+    assert {"Analysis", "Classifier", "Ranking", "evaluate", "load"} <= set(gmme_edge.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'predict'"):
+        _ = gmme_edge.predict
 
 
 def test_the_monitor_hears_whole_windows(

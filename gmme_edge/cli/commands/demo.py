@@ -155,22 +155,20 @@ def _compare(
     from gmme_edge.report.compare import compare_results
     from gmme_edge.report.documents import accuracy_document, latency_document, load_result
     from gmme_edge.report.render.markdown import write_report
-    from gmme_edge.runtime.backends import open_session
+    from gmme_edge.workflows.evaluating import open_predictor
 
     targets = list_targets(bundles, ["ort-cpu"], ["fp32", "int8"], [threads or 1], [1])
     results = [output / "latency.json"]
     with progress() as bar:
         for target in targets:
             spec = target.bundle.manifest.model
-            session = open_session(target.bundle, target.backend, target.precision, threads)
             update = task_updater(
                 bar.add_task, bar.update, f"evaluate {spec.name} {target.precision}"
             )
-            score = score_store(
-                lambda batch, session=session: session.run(batch)["logits"],  # type: ignore[misc]
-                test, spec.n_samples, _labels(), update,
-            )  # fmt: skip
-            session.close()
+            with open_predictor(
+                target.bundle, target.backend, target.precision, threads
+            ) as predict:
+                score = score_store(predict, test, spec.n_samples, _labels(), on_progress=update)
             results.append(output / f"accuracy-{spec.name}-{target.precision}.json")
             where = {"dataset": "synthetic", "split": "test", "fold": None}
             write_json(

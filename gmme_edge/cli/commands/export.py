@@ -30,7 +30,7 @@ from gmme_edge.cli.options.engines import (
     describe_trtexec,
     engine_options,
 )
-from gmme_edge.cli.options.gates import MaxLatencyOption, MinAccuracyOption
+from gmme_edge.cli.options.gates import MaxLatencyOption
 from gmme_edge.cli.options.lowering import LoweringOption, TargetOption, chosen_target
 from gmme_edge.cli.options.quantization import (
     BiasCorrectionOption,
@@ -39,6 +39,7 @@ from gmme_edge.cli.options.quantization import (
     MaxAccuracyDropOption,
     MaxFloatMacsOption,
 )
+from gmme_edge.cli.options.signature import with_options
 from gmme_edge.cli.options.verdict import (
     AutoBackendOption,
     AutoOption,
@@ -50,6 +51,7 @@ from gmme_edge.cli.views.observer import watch
 from gmme_edge.errors import UsageError, require
 from gmme_edge.workflows.settings.calibration import CalibrationSettings
 from gmme_edge.workflows.settings.clips import ClipSettings
+from gmme_edge.workflows.settings.evaluating import AccuracyGate
 from gmme_edge.workflows.settings.int8 import Int8Settings
 
 if TYPE_CHECKING:
@@ -64,12 +66,14 @@ if TYPE_CHECKING:
 _PARITY_CLIPS = 32
 
 
+@with_options
 def export(
     source: Annotated[
         str,
         typer.Argument(help="A checkpoint or a shipped model's name; with --untrained, a preset."),
     ],
     output: OutputOption,
+    gate: AccuracyGate,
     precision: Annotated[
         str | None,
         typer.Option(
@@ -146,7 +150,6 @@ def export(
     int8_float: Int8FloatOption = None,
     bias_correction: BiasCorrectionOption = None,
     equalize: EqualizeOption = None,
-    min_accuracy: MinAccuracyOption = None,
     max_latency_p90_ms: MaxLatencyOption = None,
     cache: CacheOption = None,
     skip_bad: SkipBadOption = False,
@@ -200,7 +203,7 @@ def export(
     )  # fmt: skip
     _check_limit(max_accuracy_drop, int8_float, precisions, calib_dataset)
     verdict = verdict_settings(
-        auto, max_accuracy_drop, auto_backend, min_accuracy, max_latency_p90_ms, precisions,
+        auto, max_accuracy_drop, auto_backend, gate.min_accuracy, max_latency_p90_ms, precisions,
         measurable=calib_dataset is not None and not untrained,
     )  # fmt: skip
     if plan:

@@ -13,10 +13,6 @@ if TYPE_CHECKING:
     from gmme_edge.profiling.latency import LatencyRow
     from gmme_edge.scoring import Score
 
-MinAccuracyOption = Annotated[
-    float | None,
-    typer.Option(min=0, max=1, help="Fail (exit 6) where an accuracy, 0 to 1, is below."),
-]
 MaxLatencyOption = Annotated[
     float | None,
     typer.Option(

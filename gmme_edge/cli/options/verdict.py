@@ -98,8 +98,9 @@ def make_judge(
     from gmme_edge.evaluation import score_store
     from gmme_edge.profiling.latency import LatencySettings, Target, measure
     from gmme_edge.report.verdict import Tried, reach_verdict
-    from gmme_edge.runtime.backends import open_session, runnable_precisions
+    from gmme_edge.runtime.backends import runnable_precisions
     from gmme_edge.workflows.clips import check_labels, load_clips
+    from gmme_edge.workflows.evaluating import open_predictor
 
     spec, labels = checkpoint.spec, checkpoint.labels
     check_labels(where["dataset"], source.labels, "the checkpoint", labels)
@@ -111,15 +112,17 @@ def make_judge(
         scores = []
         for precision in precisions:
             report.stage(f"accuracy of {precision}")
-            session = open_session(bundle, settings.backend, precision)
-            scores.append(
-                score_store(
-                    lambda batch, session=session: session.run(batch)["logits"],  # type: ignore[misc]
-                    store, spec.n_samples, labels,
-                    lambda done, total: report.progress("clips", done, total), levels,
+            with open_predictor(bundle, settings.backend, precision) as predict:
+                scores.append(
+                    score_store(
+                        predict,
+                        store,
+                        spec.n_samples,
+                        labels,
+                        on_progress=lambda done, total: report.progress("clips", done, total),
+                        levels=levels,
+                    )
                 )
-            )  # fmt: skip
-            session.close()
         report.stage("latency, in turns")
         targets = [Target(bundle, settings.backend, name, _THREADS) for name in precisions]
         rows = measure(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.progress import Progress, TaskID
 
@@ -45,6 +47,29 @@ class ConsoleObserver(Observer):
 
 @contextmanager
 def watch() -> Iterator[ConsoleObserver]:
-    """An observer for one call; what it drew disappears at the end."""
+    """An observer for one call; what it drew disappears at the end.
+
+    What an `AudioWarning` says is a note, without the line of code that Python adds to warnings.
+    """
     with progress() as bars:
-        yield ConsoleObserver(bars)
+        observer = ConsoleObserver(bars)
+        with _audio_warnings_as_notes(observer):
+            yield observer
+
+
+@contextmanager
+def _audio_warnings_as_notes(observer: Observer) -> Iterator[None]:
+    from gmme_edge.audio.samples import AudioWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", AudioWarning)
+        show = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], *where: Any) -> None:  # noqa: ANN401 - as Python calls it
+            if issubclass(category, AudioWarning):
+                observer.note(f"note: {message}")
+            else:
+                show(message, category, *where)
+
+        warnings.showwarning = tell
+        yield
