@@ -67,6 +67,14 @@ def _aa_down(channels: int, frames: int, stride: int) -> _Tally:
     return tally
 
 
+def _separable_down(channels: int, frames: int, stride: int) -> _Tally:
+    tally = _Tally()
+    tally.conv(channels, channels, 2 * stride + 1, frames // stride, groups=channels)
+    tally.conv(channels, 2 * channels, 1, frames // stride)
+    tally.norm(2 * channels)
+    return tally
+
+
 def _gmme(spec: ModelSpec, channels: int, frames: int) -> _Tally:
     down, tally, positions = spec.downsample, _Tally(), (channels // 2) * (frames // 2)
     lite = down.kind == "gmme-lite"
@@ -112,8 +120,9 @@ def count(spec: ModelSpec) -> Complexity:
     channels, frames = spec.backbone.stem_channels, spec.n_samples
     total.conv(1, channels, 7, frames)
     total.norm(channels)
+    light = spec.backbone.stage1 == "separable"
     for index, factor in enumerate(spec.factors):
-        total.add(_aa_down(channels, frames, factor))
+        total.add((_separable_down if light else _aa_down)(channels, frames, factor))
         channels, frames = 2 * channels, frames // factor
         if index % 2 == 0:
             total.add(_res_block(channels, frames))

@@ -16,6 +16,7 @@ from typing import Any, Literal, cast, get_args
 from gmme_edge.errors import InputError, UsageError
 
 DownsampleKind = Literal["aa", "gmme", "gmme-lite"]
+Stage1Kind = Literal["aa", "separable"]
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,34 @@ class Task:
 
 @dataclass(frozen=True)
 class Backbone:
-    """EAT's widths: `stem_channels` (nf), token width, and the Transformer encoder's shape."""
+    """EAT's widths: `stem_channels` (nf), token width, and the Transformer encoder's shape.
+
+    `stage1` is its kind of down-sampling: EAT's own, or the light one of the ``edge`` family, whose
+    convolutions all pad with zeros.
+    """
 
     stem_channels: int
     embed_dim: int
     feedforward_dim: int
     n_layers: int
     n_heads: int
+    stage1: Stage1Kind = "aa"
+
+    def __post_init__(self) -> None:
+        if self.stage1 not in get_args(Stage1Kind):
+            raise UsageError(
+                f"Unknown stage 1 {self.stage1!r}.", f"one of {', '.join(get_args(Stage1Kind))}."
+            )
+
+    @property
+    def padding(self) -> Literal["reflect", "constant"]:
+        """How convolutions continue a clip, by torch's names."""
+        return "reflect" if self.stage1 == "aa" else "constant"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `asdict`; EAT's own stage 1 goes without saying, as in files of before."""
+        values = asdict(self)
+        return values if self.stage1 != "aa" else {k: v for k, v in values.items() if k != "stage1"}
 
 
 @dataclass(frozen=True)
@@ -80,11 +102,16 @@ TASKS = {
 BACKBONES = {
     "eat-s": Backbone(16, 128, 512, 4, 8),
     "eat-m": Backbone(32, 256, 2048, 6, 16),
+    "eat-s-edge": Backbone(16, 128, 512, 3, 8, "separable"),  # not in either paper
 }
 
 _PUBLISHED = ("aa", "gmme-k32c8", "gmme-k32c16", "gmme-k64c16")
 _LITE = tuple(f"gmme-lite-k{k}c{c}" for k, c in ((32, 8), (32, 16), (64, 16)))
-PRESETS = tuple(f"{backbone}-{down}" for backbone in BACKBONES for down in _PUBLISHED + _LITE)
+_EDGE = tuple(f"eat-s-edge-{down}" for down in ("gmme-k32c8", "gmme-lite-k32c8"))
+PRESETS = (
+    *(f"{backbone}-{down}" for backbone in ("eat-s", "eat-m") for down in _PUBLISHED + _LITE),
+    *_EDGE,
+)
 
 
 # Far beyond any network for a device, and small enough to be counted at once.
@@ -118,7 +145,7 @@ class ModelSpec:
             self.sample_rate_hz,
             self.n_samples,
             self.n_classes,
-            *asdict(self.backbone).values(),
+            *(size for size in asdict(self.backbone).values() if isinstance(size, int)),
         )
         if not self.factors or any(f < 2 for f in self.factors) or any(size < 1 for size in sizes):
             raise UsageError(
@@ -171,7 +198,7 @@ class ModelSpec:
         return self.n_samples // self.stride
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "backbone": self.backbone.to_dict()}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> ModelSpec:
@@ -180,7 +207,9 @@ class ModelSpec:
             down = values["downsample"]
             return ModelSpec(
                 name=str(values["name"]),
-                backbone=Backbone(**{k: int(v) for k, v in values["backbone"].items()}),
+                backbone=Backbone(
+                    **{k: v if k == "stage1" else int(v) for k, v in values["backbone"].items()}
+                ),
                 downsample=Downsample(down["kind"], int(down["kernel"]), int(down["channels"])),
                 sample_rate_hz=int(values["sample_rate_hz"]),
                 n_samples=int(values["n_samples"]),
@@ -196,11 +225,11 @@ class ModelSpec:
 
 def parse_preset(name: str) -> tuple[Backbone, Downsample]:
     """Split ``eat-s-gmme-k32c8`` into its backbone and block; any even K and C are accepted."""
-    match = re.fullmatch(r"(eat-[sm])-(?:aa|(gmme|gmme-lite)-k(\d+)c(\d+))", name)
+    match = re.fullmatch(r"(eat-s-edge|eat-[sm])-(?:aa|(gmme|gmme-lite)-k(\d+)c(\d+))", name)
     if match is None:
         raise UsageError(
             f"Unknown model {name!r}.",
-            "a preset such as eat-s-aa, eat-s-gmme-k32c8 or eat-s-gmme-lite-k32c8.",
+            "a preset such as eat-s-aa, eat-s-gmme-k32c8 or eat-s-edge-gmme-lite-k32c8.",
             "list them with `gmme-edge models`.",
         )
     backbone, kind, kernel, channels = match.groups()

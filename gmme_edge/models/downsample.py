@@ -1,6 +1,6 @@
-"""The two kinds of stride-2 block: EAT's anti-alias convolution and GMME.
+"""Down-sampling blocks: EAT's anti-alias convolution, a light separable one, and GMME.
 
-Both take ``(B, F, T)`` and return ``(B, 2F, T/s)``.
+All take ``(B, F, T)`` and return ``(B, 2F, T/s)``.
 """
 
 from __future__ import annotations
@@ -12,20 +12,24 @@ from torch import Tensor, nn
 from gmme_edge.spec import Downsample
 
 
+def triangle(channels: int, stride: int) -> Tensor:
+    """Taps ``[1, 2, …, stride + 1, …, 2, 1]`` of sum 1; ``(channels, 1, 2·stride + 1)``."""
+    ramp = torch.arange(1, stride + 1, dtype=torch.float32)
+    taps = torch.cat([ramp, torch.tensor([stride + 1.0]), ramp.flip(0)])
+    return (taps / taps.sum()).repeat(channels, 1, 1)
+
+
 class Blur(nn.Module):
     """Fixed depthwise triangular low-pass, stride `stride` (arXiv 1904.11486).
 
-    Reflect padding, taps ``[1, 2, …, stride + 1, …, 2, 1]`` normalised to sum 1; a buffer, so
-    it counts as no parameter.
+    Reflect padding. The taps are a buffer, so they count as no parameter.
     """
 
     taps: Tensor
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
-        ramp = torch.arange(1, stride + 1, dtype=torch.float32)
-        taps = torch.cat([ramp, torch.tensor([stride + 1.0]), ramp.flip(0)])
-        self.register_buffer("taps", (taps / taps.sum()).repeat(channels, 1, 1))
+        self.register_buffer("taps", triangle(channels, stride))
         self.channels, self.stride = channels, stride
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,6 +57,31 @@ class AADown(nn.Module):
         padded = F.pad(x, self.pad, mode="reflect")
         y: Tensor = self.blur(F.leaky_relu(self.norm(self.conv(padded)), 0.2))
         return y
+
+
+class SeparableDown(nn.Module):
+    """Light down-sampling of the ``edge`` family; in neither paper.
+
+        (B, c, T) ── depthwise, 2s + 1 taps, stride s ── 1×1, c → 2c ── BatchNorm ── LeakyReLU ──
+
+    The filter per channel is learned and begins as `Blur`'s triangle. It comes first, so that the
+    mixing of channels, which AA does at the full rate, happens at the low one. Zero padding.
+    """
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.depth = nn.Conv1d(
+            channels, channels, 2 * stride + 1, stride, stride, groups=channels, bias=False
+        )
+        self.point = nn.Conv1d(channels, 2 * channels, 1, bias=False)
+        self.norm = nn.BatchNorm1d(2 * channels)
+
+    def initialise(self) -> None:
+        """Begin as a low-pass; for whoever has initialised all convolutions alike."""
+        self.depth.weight.data = triangle(self.depth.in_channels, self.depth.stride[0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(self.norm(self.point(self.depth(x))), 0.2)
 
 
 class SameConv2d(nn.Conv2d):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,8 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gmme_edge.audio import Waveform
-from gmme_edge.models.downsample import AADown, build_downsample
+from gmme_edge.models.downsample import AADown, SeparableDown, build_downsample
 from gmme_edge.spec import Backbone, ModelSpec
+
+Padding = Literal["reflect", "constant"]
+"""How a convolution continues its input, by torch's names; constant is zeros."""
 
 
 def peak_scale(waveform: Tensor) -> Tensor:
@@ -24,15 +28,16 @@ def peak_scale(waveform: Tensor) -> Tensor:
 
 
 class Stem(nn.Module):
-    """``(B, 1, N)`` → ``(B, c, N)``: reflect pad 3, conv 7, BatchNorm, LeakyReLU."""
+    """``(B, 1, N)`` → ``(B, c, N)``: pad 3, conv 7, BatchNorm, LeakyReLU."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, padding: Padding = "reflect") -> None:
         super().__init__()
+        self.padding: Padding = padding
         self.conv = nn.Conv1d(1, channels, 7, bias=False)
         self.norm = nn.BatchNorm1d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(self.norm(self.conv(F.pad(x, (3, 3), mode="reflect"))), 0.2)
+        return F.leaky_relu(self.norm(self.conv(F.pad(x, (3, 3), mode=self.padding))), 0.2)
 
 
 class ResBlock(nn.Module):
@@ -40,8 +45,9 @@ class ResBlock(nn.Module):
 
     KERNEL = 15
 
-    def __init__(self, channels: int, dilation: int) -> None:
+    def __init__(self, channels: int, dilation: int, padding: Padding = "reflect") -> None:
         super().__init__()
+        self.padding: Padding = padding
         self.pad = dilation * (self.KERNEL // 2)
         self.shortcut = nn.Conv1d(channels, channels, 1)
         self.point = nn.Conv1d(channels, channels, 1, bias=False)
@@ -53,7 +59,7 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         point = F.leaky_relu(self.point_norm(self.point(x)), 0.2)
-        padded = F.pad(x, (self.pad, self.pad), mode="reflect")
+        padded = F.pad(x, (self.pad, self.pad), mode=self.padding)
         depth = F.leaky_relu(self.depth_norm(self.depth(padded)), 0.2)
         y: Tensor = self.shortcut(x) + point + depth
         return y
@@ -113,16 +119,18 @@ class EAT(nn.Module):
         super().__init__()
         self.spec = spec
         channels, width = spec.backbone.stem_channels, spec.backbone.embed_dim
-        self.stem = Stem(channels)
+        padding = spec.backbone.padding
+        down = AADown if spec.backbone.stage1 == "aa" else SeparableDown
+        self.stem = Stem(channels, padding)
         stage1: list[nn.Module] = []
         for index, factor in enumerate(spec.factors):
-            stage1.append(AADown(channels, factor))
+            stage1.append(down(channels, factor))
             channels *= 2
             if index % 2 == 0:
-                stage1.append(ResBlock(channels, dilation=1))
+                stage1.append(ResBlock(channels, 1, padding))
         stage2: list[nn.Module] = []
         for _ in range(2):
-            stage2 += [ResBlock(channels, dilation) for dilation in (1, 3, 9)]
+            stage2 += [ResBlock(channels, dilation, padding) for dilation in (1, 3, 9)]
             stage2.append(build_downsample(spec.downsample, channels))
             channels *= 2
         self.stage1, self.stage2 = nn.Sequential(*stage1), nn.Sequential(*stage2)
@@ -150,11 +158,16 @@ class EAT(nn.Module):
 
 
 def _initialise(module: nn.Module) -> None:
-    """EAT's initialisation: convolutions N(0, 0.02), every bias 0; the rest as torch does."""
+    """EAT's initialisation: convolutions N(0, 0.02), every bias 0; the rest as torch does.
+
+    `Module.apply` visits a block after its convolutions, so a block may have the last word.
+    """
     if isinstance(module, nn.Conv1d | nn.Conv2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
     if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear) and module.bias is not None:
         nn.init.zeros_(module.bias)
+    if isinstance(module, SeparableDown):
+        module.initialise()
 
 
 def torch_predictor(model: EAT) -> Callable[[Waveform], Waveform]:

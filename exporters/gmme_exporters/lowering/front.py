@@ -40,8 +40,10 @@ def split_front(model: EAT, tile_samples: int = TILE_SAMPLES) -> None:
     """Apply both to the stem and stage 1 up to its last `Down`; needs `to_planes`.
 
     Behind a `Down` of stride 2 or more the edges are at most a dozen frames of the 128 that the
-    shortest allowed clip has there.
+    shortest allowed clip has there. A network that pads with zeros has no edges to compute apart.
     """
+    if model.spec.backbone.padding == "constant":
+        return
     blocks = list(model.stage1)
     last = max(i for i, block in enumerate(blocks) if isinstance(block, PlaneDown))
     stem, n_samples = model.get_submodule("stem"), model.spec.n_samples
@@ -112,7 +114,7 @@ class FrontInPieces(nn.Module):
         tiles = list(self._tiles(x))
         y = torch.cat(tiles, -1) if len(tiles) > 1 else tiles[0]
         for index in range(self.n_tiled, self.n_split):
-            y = self._block(index)(y, "zeros")
+            y = self._block(index)(y, "constant")
         return y
 
     def _tiles(self, x: Tensor) -> Iterator[Tensor]:
@@ -123,7 +125,7 @@ class FrontInPieces(nn.Module):
             first, last = max(0, start - reach.before), min(n_frames, end + reach.after)
             y = self.stem(x[..., first * reach.stride : last * reach.stride])
             for index in range(self.n_tiled):
-                y = self._block(index)(y, "zeros")
+                y = self._block(index)(y, "constant")
             yield y[..., start - first : end - first]
 
 

@@ -8,16 +8,14 @@ of a convolution with the LeakyReLU behind it.
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gmme_edge.models.downsample import AADown
-from gmme_edge.models.eat import EAT, ResBlock, Stem
-
-Padding = Literal["reflect", "zeros"]
+from gmme_edge.models.downsample import AADown, SeparableDown
+from gmme_edge.models.eat import EAT, Padding, ResBlock, Stem
 
 
 def to_planes(model: EAT) -> None:
@@ -32,28 +30,33 @@ def to_planes(model: EAT) -> None:
 def _plane_block(block: nn.Module) -> nn.Module:
     if isinstance(block, AADown):
         return PlaneDown(block)
+    if isinstance(block, SeparableDown):
+        return PlaneSeparableDown(block)
     return PlaneResBlock(block) if isinstance(block, ResBlock) else PlaneMap(block)
 
 
 class PlaneConv(nn.Module):
-    """``(B, C, 1, T)`` → ``(B, C', 1, T')``; pads by reflection or by zeros."""
+    """``(B, C, 1, T)`` → ``(B, C', 1, T')``; `padding` is the network's unless a call differs."""
 
     def __init__(
-        self, conv: nn.Conv1d, norm: nn.BatchNorm1d | None = None, pad: tuple[int, int] = (0, 0)
-    ) -> None:
+        self, conv: nn.Conv1d, norm: nn.BatchNorm1d | None = None, pad: tuple[int, int] = (0, 0),
+        padding: Padding = "reflect",
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.padding: Padding = padding
         weight, bias = fold_norm(conv, norm)
         self.weight = nn.Parameter(weight.unsqueeze(2), requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
         self.pad, self.groups = pad, conv.groups
         self.stride, self.dilation = (1, conv.stride[0]), (1, conv.dilation[0])
 
-    def forward(self, x: Tensor, padding: Padding = "reflect") -> Tensor:
+    def forward(self, x: Tensor, padding: Padding | None = None) -> Tensor:
+        zeros = (padding or self.padding) == "constant"
         before, after = self.pad
         inside = (0, 0)
-        if padding == "zeros" and before == after:
+        if zeros and before == after:
             inside = (0, before)  # the engine's convolution pads for nothing
-        elif padding == "zeros":
+        elif zeros:
             x = F.pad(x, self.pad)
         elif before or after:
             x = F.pad(x, (before, after, 0, 0), mode="reflect")
@@ -82,7 +85,7 @@ class PlaneStem(nn.Module):
 
     def __init__(self, stem: Stem) -> None:
         super().__init__()
-        self.conv = PlaneConv(stem.conv, stem.norm, (3, 3))
+        self.conv = PlaneConv(stem.conv, stem.norm, (3, 3), stem.padding)
 
     def forward(self, x: Tensor) -> Tensor:
         return leaky(self.conv(x.unsqueeze(2) if x.ndim == 3 else x))
@@ -101,9 +104,22 @@ class PlaneDown(nn.Module):
         self.conv = PlaneConv(down.conv, down.norm, down.pad)
         self.blur = PlaneConv(taps, pad=(blur.stride, blur.stride))
 
-    def forward(self, x: Tensor, padding: Padding = "reflect") -> Tensor:
+    def forward(self, x: Tensor, padding: Padding | None = None) -> Tensor:
         y: Tensor = self.blur(leaky(self.conv(x, padding)), padding)
         return y
+
+
+class PlaneSeparableDown(nn.Module):
+    """`SeparableDown` on planes."""
+
+    def __init__(self, down: SeparableDown) -> None:
+        super().__init__()
+        pad = down.depth.stride[0]
+        self.depth = PlaneConv(down.depth, pad=(pad, pad), padding="constant")
+        self.point = PlaneConv(down.point, down.norm)
+
+    def forward(self, x: Tensor, padding: Padding | None = None) -> Tensor:
+        return leaky(self.point(self.depth(x, padding)))
 
 
 class PlaneResBlock(nn.Module):
@@ -113,9 +129,9 @@ class PlaneResBlock(nn.Module):
         super().__init__()
         self.shortcut = PlaneConv(block.shortcut)
         self.point = PlaneConv(block.point, block.point_norm)
-        self.depth = PlaneConv(block.depth, block.depth_norm, (block.pad, block.pad))
+        self.depth = PlaneConv(block.depth, block.depth_norm, (block.pad, block.pad), block.padding)
 
-    def forward(self, x: Tensor, padding: Padding = "reflect") -> Tensor:
+    def forward(self, x: Tensor, padding: Padding | None = None) -> Tensor:
         y: Tensor = self.shortcut(x) + (leaky(self.point(x)) + leaky(self.depth(x, padding)))
         return y
 
