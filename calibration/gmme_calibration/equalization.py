@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from gmme_calibration.sample import Windows
 from gmme_edge.audio import Waveform
-from gmme_edge.models.downsample import AADown
+from gmme_edge.models.downsample import AADown, SeparableDown
 from gmme_edge.models.eat import EAT, ResBlock, Stem, peak_scale
 
 # s = peak^−power, by measurement (docs/explanation/precision.md). What evens out channels makes
@@ -53,7 +53,7 @@ def equalize(model: EAT, waveforms: Waveform | Windows, precision: str) -> EAT:
 
 def _writers(block: nn.Module) -> list[nn.Module]:
     """What a block's output channels are sums of, apart from homogeneous functions."""
-    if isinstance(block, Stem | AADown):
+    if isinstance(block, Stem | AADown | SeparableDown):
         return [block.norm]
     if isinstance(block, ResBlock):
         return [block.shortcut, block.point_norm, block.depth_norm]
@@ -66,6 +66,8 @@ def _readers(block: nn.Module) -> list[nn.Conv1d]:
         return [block]
     if isinstance(block, AADown):
         return [block.conv]
+    if isinstance(block, SeparableDown):
+        return [block.depth]
     return [block.shortcut, block.point, block.depth] if isinstance(block, ResBlock) else []
 
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gmme_edge.blocks import FILTERS_OF_FRONT, block_of, choose_blocks
-from gmme_edge.models.downsample import AADown, Blur, SameConv2d
+from gmme_edge.models.downsample import AADown, Blur, SameConv2d, SeparableDown
 from gmme_edge.models.eat import EAT, EncoderLayer
 
 Flavour = Literal["int8-ort", "int8-tensorrt"]
@@ -214,12 +214,12 @@ def blocks_in_float(model: EAT, names: str) -> frozenset[str]:
 
 
 def _front_blocks(model: EAT) -> tuple[str, ...]:
-    """Up to the second anti-alias filter, as `gmme_exporters.graphs.queries.front_convs` counts."""
+    """Up to the second strided filter, as `gmme_exporters.graphs.queries.front_convs` counts."""
     blocks = {
         f"{stage}.{index}": block
         for stage in ("stage1", "stage2")
         for index, block in getattr(model, stage).named_children()
     }
-    filters = [name for name, block in blocks.items() if isinstance(block, AADown)]
+    filters = [name for name, block in blocks.items() if isinstance(block, AADown | SeparableDown)]
     names = ["stem", *blocks]
     return tuple(names[: names.index(filters[:FILTERS_OF_FRONT][-1]) + 1])

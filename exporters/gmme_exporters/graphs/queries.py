@@ -42,7 +42,7 @@ def nodes_before_first_conv(proto: ModelProto) -> list[str]:
 
 
 def front_convs(proto: ModelProto) -> list[str]:
-    """Names of the convolutions up to and including the second anti-alias filter.
+    """Names of the convolutions up to and including the second strided filter per channel.
 
     They see the waveform's own dynamic range, loud onsets and near silence in one clip, and on
     the silent part 8 bits round constants, an error that all later sums add up in phase. Which

@@ -131,10 +131,21 @@ class _Graph:
                 if node.op_type in passed:
                     pending.append(node.output[0])
                 elif node.op_type == "Conv" and node.input[0] == name:
+                    if self._zeros_count(node):
+                        return []
                     readers[self.layer_of[node.name]] = None
                 else:
                     return []
         return list(readers)
+
+    def _zeros_count(self, conv: NodeProto) -> bool:
+        """Whether zeros that a convolution pads with are part of the function.
+
+        They cannot be shifted. Where a clip's edges are computed apart, the zeros' frames are
+        thrown away.
+        """
+        pads = next((a.ints for a in conv.attribute if a.name == "pads"), ())
+        return any(pads) and len(self.layer_of[conv.name].nodes) == 1
 
     def _share_ranges(self, layers: Iterable[Layer]) -> None:
         """Edges of a clip get the steps of its middle, whose constants they share."""
