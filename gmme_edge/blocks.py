@@ -14,7 +14,7 @@ from gmme_edge.errors import UsageError
 
 INPUT_BLOCK, HEAD_BLOCK = "input", "head"
 FILTERS_OF_FRONT = 2
-"""The front, which INT8 leaves in floating point, ends with this strided filter of a down-sampling block."""
+"""INT8 leaves the front in floating point; it ends with this strided filter per channel."""
 FRONT, NOTHING = "front", "none"
 
 # From the most to the least exact: ``stage1.stem.conv`` is the stem, ``stage1/Concat`` no block.

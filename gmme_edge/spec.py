@@ -52,6 +52,11 @@ class Backbone:
             )
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """What is a number, by name."""
+        return {name: size for name, size in asdict(self).items() if isinstance(size, int)}
+
+    @property
     def padding(self) -> Literal["reflect", "constant"]:
         """How convolutions continue a clip, by torch's names."""
         return "reflect" if self.stage1 == "aa" else "constant"
@@ -145,7 +150,7 @@ class ModelSpec:
             self.sample_rate_hz,
             self.n_samples,
             self.n_classes,
-            *(size for size in asdict(self.backbone).values() if isinstance(size, int)),
+            *self.backbone.sizes.values(),
         )
         if not self.factors or any(f < 2 for f in self.factors) or any(size < 1 for size in sizes):
             raise UsageError(
@@ -173,7 +178,7 @@ class ModelSpec:
 
     def _check_bounds(self) -> None:
         """Sizes that no device could hold are refused before anything is made of them."""
-        sizes = {**asdict(self.backbone), "sample_rate_hz": self.sample_rate_hz,
+        sizes = {**self.backbone.sizes, "sample_rate_hz": self.sample_rate_hz,
                  "n_samples": self.n_samples, "n_classes": self.n_classes,
                  "factors": max(self.factors, default=0), "stages": len(self.factors),
                  "kernel": self.downsample.kernel,

@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from gmme_edge.complexity import count
 from gmme_edge.errors import GmmeEdgeError, InputError, UsageError
-from gmme_edge.spec import PRESETS, TASKS, Backbone, Downsample, ModelSpec, parse_preset, preset
+from gmme_edge.spec import (
+    BACKBONES,
+    PRESETS,
+    TASKS,
+    Backbone,
+    Downsample,
+    ModelSpec,
+    parse_preset,
+    preset,
+)
 from tests.conftest import TINY
 
 # ../shared/reference/model-spec.md: #D and #T per task.
@@ -47,6 +56,8 @@ GFLOPS = {
     },
 }  # fmt: skip
 
+PUBLISHED = [name for name in PRESETS if "edge" not in name]
+
 
 @pytest.mark.parametrize(("name", "task"), PARAMETERS)
 def test_published_parameters(name: str, task: str) -> None:
@@ -62,7 +73,7 @@ def test_lite_parameters(task: str, size: str) -> None:
 
 @pytest.mark.parametrize(("task", "rest"), [("esc50", 3_214_466), ("urbansound8k", 3_206_234)])
 def test_everything_but_the_downsampling_is_the_same(task: str, rest: int) -> None:
-    counts = [count(preset(name, task)) for name in PRESETS if name.startswith("eat-s")]
+    counts = [count(preset(name, task)) for name in PUBLISHED if name.startswith("eat-s")]
     assert {c.t_params - c.d_params for c in counts} == {rest}
 
 
@@ -83,14 +94,31 @@ def test_tasks(task: str, tokens: int, rate_hz: int, n_classes: int) -> None:
     assert preset("eat-s-aa", task, n_classes=7) == replace(spec, n_classes=7)
 
 
+def _family(spec: ModelSpec) -> str:
+    return next(name for name, backbone in BACKBONES.items() if backbone == spec.backbone)
+
+
 def test_presets_are_distinct_and_keep_their_names() -> None:
     specs = [preset(name, "esc50") for name in PRESETS]
-    assert len(set(PRESETS)) == len(PRESETS) == 14
+    assert len(set(PRESETS)) == len(PRESETS) == 16
     assert [spec.name for spec in specs] == list(PRESETS)
-    assert [f"{name[:5]}-{spec.downsample}" for name, spec in zip(PRESETS, specs, strict=True)] == [
-        *PRESETS
-    ]
+    assert [f"{_family(spec)}-{spec.downsample}" for spec in specs] == [*PRESETS]
     assert preset("eat-m-aa", "esc50").backbone == Backbone(32, 256, 2048, 6, 16)
+
+
+def test_the_fast_family_is_smaller_than_gmme_and_says_so_in_its_files() -> None:
+    for task in TASKS:
+        fast, gmme = (preset(f"eat-s-{kind}-k32c8", task) for kind in ("edge-gmme-lite", "gmme"))
+        assert count(fast).t_params < count(gmme).t_params
+        assert count(fast).flops < 0.65 * count(gmme).flops
+        assert ModelSpec.from_dict(fast.to_dict()) == fast
+        assert fast.to_dict()["backbone"]["stage1"] == "separable"
+        assert "stage1" not in gmme.to_dict()["backbone"]  # read by versions before it
+
+
+def test_an_unknown_stage_1_is_refused() -> None:
+    with pytest.raises(UsageError, match="stage 1"):
+        Backbone(16, 128, 512, 3, 8, "strided")  # type: ignore[arg-type]
 
 
 def test_preset_pattern_takes_other_sizes() -> None:

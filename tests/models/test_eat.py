@@ -58,7 +58,7 @@ def small_specs(draw: st.DrawFn) -> ModelSpec:
     factors = tuple(draw(st.lists(st.integers(2, 5), min_size=1, max_size=4)))
     backbone = Backbone(
         draw(st.integers(1, 6)), heads * draw(st.integers(1, 8)), draw(st.integers(1, 40)),
-        draw(st.integers(1, 3)), heads,
+        draw(st.integers(1, 3)), heads, draw(st.sampled_from(["aa", "separable"])),
     )  # fmt: skip
     kind = draw(st.sampled_from(["aa", "gmme", "gmme-lite"]))
     sizes = (2 * draw(st.integers(2, 9)), 2 * draw(st.integers(1, 5))) if kind != "aa" else (0, 0)

@@ -43,11 +43,13 @@ DOWNS = st.one_of(
     ),
 )  # fmt: skip
 SPECS = st.builds(
-    lambda down, factors, extra: replace(
+    lambda down, factors, extra, stage1: replace(
         TINY, downsample=down, factors=factors,
+        backbone=replace(TINY.backbone, stage1=stage1),
         n_samples=4 * int(np.prod(factors)) * (32 + extra),
     ),
     DOWNS, st.sampled_from([(4,), (2, 3), (5, 2), (4, 4), (3, 2, 2)]), st.integers(0, 9),
+    st.sampled_from(["aa", "separable"]),
 )  # fmt: skip
 
 
