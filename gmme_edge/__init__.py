@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from gmme_edge.runtime.streaming.stream import Stream
     from gmme_edge.workflows.comparing import compare
     from gmme_edge.workflows.evaluating import evaluate
+    from gmme_edge.workflows.exporting import export
+    from gmme_edge.workflows.judging import judge
     from gmme_edge.workflows.profiling import profile
+    from gmme_edge.workflows.sensitivity import measure_sensitivity
     from gmme_edge.workflows.training import cross_validate, train
 
 __version__ = "0.1.0"
@@ -32,7 +35,10 @@ __all__ = [
     "compare",
     "cross_validate",
     "evaluate",
+    "export",
+    "judge",
     "load",
+    "measure_sensitivity",
     "profile",
     "train",
 ]
@@ -49,6 +55,9 @@ _MODULES = {
     "Rule": "runtime.streaming.rules",
     "Stream": "runtime.streaming.stream",
     "compare": "workflows.comparing",
+    "export": "workflows.exporting",
+    "judge": "workflows.judging",
+    "measure_sensitivity": "workflows.sensitivity",
     "cross_validate": "workflows.training",
     "evaluate": "workflows.evaluating",
     "profile": "workflows.profiling",
@@ -63,3 +72,8 @@ def __getattr__(name: str) -> object:
 
         return getattr(importlib.import_module("gmme_edge." + _MODULES[name]), name)
     raise AttributeError(f"module 'gmme_edge' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What `dir()` and completion show: everything public, loaded or not."""
+    return sorted({*globals(), *__all__})

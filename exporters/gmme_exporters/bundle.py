@@ -27,22 +27,21 @@ from gmme_edge.device.facts import installed_versions
 from gmme_edge.errors import ParityError, UsageError
 from gmme_edge.files import updating_folder, write_json
 from gmme_edge.models.checkpoint import DESCRIPTION, WEIGHTS, Checkpoint
-from gmme_edge.models.eat import EAT
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.ownership import claim_bundle
 from gmme_edge.runtime.engines.info import sidecar_of
 from gmme_edge.runtime.onnxruntime import OnnxRuntimeSession
 from gmme_edge.runtime.parity import RELATIVE_LIMITS, compare_logits, run_in_batches
 from gmme_exporters.graphs.compact import round_to_16_bits, write_compact_checkpoint
-from gmme_exporters.graphs.export import ExportGraph, export_onnx
+from gmme_exporters.graphs.export import ExportGraph
 from gmme_exporters.graphs.fp16 import convert_fp16
 from gmme_exporters.graphs.queries import list_operators
 from gmme_exporters.graphs.shared_weights import share_weights
-from gmme_exporters.int8.qdq import Quantizer, Ranges, Refinement, prepare_int8
-from gmme_exporters.int8.silence import align_silence
+from gmme_exporters.int8.qdq import Refinement
 from gmme_exporters.lowering import targets
 from gmme_exporters.options import CALIBRATION, Calibration, ExportOptions
 from gmme_exporters.tensorrt.build import build_engine
+from gmme_exporters.workshop import Workshop
 
 _GOLDEN_CLIPS, _COMPACT_GOLDEN_CLIPS = 4, 2
 _TOOLS = ("gmme-edge", "torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
@@ -80,7 +79,7 @@ def export_bundle(
         )
     claim = claim_bundle(out, options.source, checkpoint.sha256, options.writes, options.force)
     with updating_folder(claim.folder, claim.owned, MANIFEST) as folder:
-        writer = _Writer(folder, folder.parent / "graphs", checkpoint, options, observer)
+        writer = _Writer(folder, checkpoint, options, observer)
         bundle = Bundle(folder, writer.write(clips, calibration))
         bundle.save_manifest()
         if judge:
@@ -90,15 +89,15 @@ def export_bundle(
 
 class _Writer:
     def __init__(
-        self, folder: Path, scratch: Path, checkpoint: Checkpoint, options: ExportOptions,
-        observer: Observer,
-    ) -> None:  # fmt: skip
-        self.folder, self.scratch = folder, scratch
-        scratch.mkdir()
+        self, folder: Path, checkpoint: Checkpoint, options: ExportOptions, observer: Observer
+    ) -> None:
+        self.folder = folder
+        self.workshop = Workshop(
+            folder.parent / "graphs", options.target, options.opset, options.embedding, observer
+        )
         self.source_sha256 = checkpoint.sha256
         self.checkpoint, self.options, self.observer = checkpoint, options, observer
         self.files: list[BundleFile] = []
-        self.ranges: dict[str, Ranges] = {}  # by target; by precision where equalised
         self.quantization: dict[str, Any] = {}  # by precision
         self.left_out: dict[str, str] = {}  # by precision, why
 
@@ -145,10 +144,7 @@ class _Writer:
     def _write_models(self, calibration: Calibration | None) -> None:
         for precision in self.options.precisions:
             target = targets.target_of(precision, self.options.target)
-            model, name = self.checkpoint.model, target
-            if calibration and calibration.equalize and precision.startswith("int8"):
-                model, name = calibration.equalize(model, precision), precision
-            source = self._export(model, target, name)
+            source = self.workshop.float_graph(self.checkpoint.model, precision, calibration)
             self.observer.stage(f"write {precision}")
             path = self.folder / f"model.{precision}.onnx"
             if precision == "fp32" and self.options.compact:
@@ -160,33 +156,18 @@ class _Writer:
             elif calibration is not None:
                 self._quantize(precision, source, path, calibration)
             self._add(path.name, "model", precision, target, self.options.opset)
-        if calibration is not None and self.ranges:
+        if calibration is not None and self.workshop.ranges:
             record = {
                 "schema": 1,
                 "kind": "calibration",
                 **calibration.record,
-                "ranges": self.ranges,
+                "ranges": self.workshop.ranges,
             }
             write_json(self.folder / CALIBRATION, record)
             self._add(CALIBRATION, "calibration")
 
-    def _export(self, model: EAT, target: str, name: str) -> Path:
-        """The float32 graph of a network for a target, exported once by its name."""
-        path = self.scratch / f"{name}.onnx"
-        if not path.exists():
-            self.observer.stage(f"export to ONNX for {target}")
-            network = targets.lower(model, target)
-            export_onnx(network, path, self.options.opset, self.options.embedding)
-        return path
-
     def _quantize(self, precision: str, source: Path, path: Path, calibration: Calibration) -> None:
-        name, prepared = source.stem, source.with_suffix(".prepared.onnx")
-        if name not in self.ranges:
-            prepare_int8(source, prepared)
-            self.ranges[name] = calibration.ranges(prepared)
-        plain = Quantizer(prepared, self.ranges[name], precision)  # type: ignore[arg-type]
-        aligned = self.scratch / f"{precision}.aligned.onnx"
-        quantizer = align_silence(plain, aligned, plain.layers_of(calibration.floats))
+        quantizer = self.workshop.quantizer(source, precision, calibration)
         refined = (
             calibration.refine(quantizer) if calibration.refine else Refinement(quantizer.front)
         )
@@ -196,7 +177,7 @@ class _Writer:
             "float_macs": quantizer.share_of(refined.floats),
             "corrected_biases": len(refined.corrections),
             "equalized": calibration.equalize is not None,
-            "silence_aligned": quantizer is not plain,
+            "silence_aligned": quantizer.prepared.name.endswith(".aligned.onnx"),
             **refined.record,
         }
 

@@ -157,11 +157,10 @@ def _out_of_budget(precision: str, found: FloatLayers, n_clips: int) -> Accuracy
     return AccuracyGateError(
         f"{precision} loses {best.drop_points:.2f} points of accuracy on {n_clips} validation "
         f"clips with {len(best.floats)} layers ({best.float_macs:.1%} of the multiply-adds) in "
-        f"floating point, the best of {len(found.trials)} trials.",
+        f"floating point, the best of {len(found.trials)} trials. No bundle was written.",
         f"at most {budget.max_drop_points:g} points (--max-accuracy-drop) with at most "
         f"{budget.max_float_macs:.0%} in floating point (--max-float-macs).",
-        "try --calib-method mse, allow more, or fine-tune with `train --qat`. No bundle was "
-        "written.",
+        "try --calib-method mse, allow more, or fine-tune with `train --qat`.",
     )
 
 

@@ -14,7 +14,6 @@ import numpy as np
 import onnx
 import pytest
 
-from gmme_edge.cli.options.engines import engine_options
 from gmme_edge.errors import (
     EngineError,
     InputError,
@@ -24,6 +23,8 @@ from gmme_edge.errors import (
 from gmme_edge.files import sha256_of
 from gmme_edge.runtime.engines.info import EngineInfo
 from gmme_edge.runtime.engines.library import captured_log, shared_logger
+from gmme_edge.workflows.engines import engine_options
+from gmme_edge.workflows.settings.engines import EngineSettings
 from gmme_exporters.graphs.bf16 import convert_bf16
 from gmme_exporters.tensorrt.build import EngineOptions, build_engine
 from tests.exporters.tensorrt_graphs import write_graph
@@ -270,29 +271,25 @@ def test_options_that_make_no_sense(values: dict[str, Any]) -> None:
 
 
 def options_of(**values: Any) -> tuple[EngineOptions, ...]:  # noqa: ANN401
-    defaults = {
-        "engine": None, "sm": None, "batches": (1, None, 8), "workspace_mib": None,
-        "optimization_level": None, "timing_cache": None, "compatibility": "none",
-        "version_compatible": False, "dla_core": None,
-    }  # fmt: skip
-    return engine_options(**{**defaults, **values})
+    return engine_options(EngineSettings(**values))
 
 
 def test_the_command_lines_options() -> None:
     assert options_of() == ()
-    pair = options_of(engine="tensorrt-rtx", sm="86,120", batches=(2, None, 4))
+    pair = options_of(engine="tensorrt-rtx", sm="86,120", min_batch=2, max_batch=4)
     assert [(each.sm, each.min_batch, each.opt_batch, each.max_batch) for each in pair] == [
         (86, 2, 2, 4), (120, 2, 2, 4),
     ]  # fmt: skip
     (one,) = options_of(
-        engine="tensorrt", batches=(1, 4, 8), workspace_mib=64, optimization_level=1,
+        engine="tensorrt", opt_batch=4, workspace_mib=64, optimization_level=1,
         timing_cache=Path("t"), compatibility="ampere-plus", version_compatible=True,
     )  # fmt: skip
     assert one == EngineOptions("tensorrt", None, 1, 4, 8, 64, 1, "t", "ampere-plus", True)
     for values in (
         {"sm": "89"}, {"workspace_mib": 1}, {"timing_cache": Path("t")}, {"dla_core": 0},
         {"version_compatible": True}, {"compatibility": "ampere-plus"},
-        {"optimization_level": 0}, {"engine": "tensorrt-rtx", "sm": "ada"},
+        {"optimization_level": 0}, {"engine": "tensorrt-rtx", "sm": "ada"}, {"min_batch": 2},
+        {"opt_batch": 2}, {"max_batch": 9},
     ):  # fmt: skip
         with pytest.raises(UsageError):
             options_of(**values)

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from gmme_edge.cli.options.engines import describe_trtexec
+from gmme_edge.cli.views.export import describe_next
 from gmme_edge.errors import UsageError
 from gmme_edge.runtime.engines.info import EngineInfo
+from gmme_edge.workflows.engines import trtexec_lines
 from gmme_exporters.tensorrt.config import EngineOptions
 from gmme_exporters.tensorrt.trtexec import trtexec_command
 
@@ -100,11 +101,17 @@ def test_the_export_prints_a_line_per_engine(tmp_path: Path) -> None:
         path = f"engines/{engine.name}"
         files.append(SimpleNamespace(role="engine", precision=precision, path=path))
     manifest = SimpleNamespace(files=files, model=SimpleNamespace(n_samples=16000))
-    bundle: Any = SimpleNamespace(path=tmp_path, manifest=manifest)
+    bundle: Any = SimpleNamespace(
+        path=tmp_path,
+        manifest=manifest,
+        find=lambda role, precision: SimpleNamespace(path=f"{role}.{precision}.onnx"),
+    )
+    exported: Any = SimpleNamespace(
+        script=None, trtexec=trtexec_lines(bundle, (EngineOptions("tensorrt", workspace_mib=7),))
+    )
     console = Console(file=io.StringIO(), width=20)
-    describe_trtexec(bundle, (EngineOptions("tensorrt", workspace_mib=7),), console)
+    describe_next(exported, console)
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert len(lines) == 2 and all("--memPoolSize=workspace:7" in line for line in lines)
     assert f"--onnx={tmp_path}/model.int8-tensorrt.onnx" in lines[1] and " --int8 " in lines[1]
-    describe_trtexec(bundle, (EngineOptions("tensorrt-rtx"),), console)
-    assert len(console.file.getvalue().splitlines()) == 2  # type: ignore[attr-defined]
+    assert trtexec_lines(bundle, (EngineOptions("tensorrt-rtx"),)) == ()

@@ -15,9 +15,9 @@ from typer.testing import CliRunner, Result
 from gmme_edge.cli.commands.compare import compare
 from gmme_edge.cli.commands.doctor import doctor, find_conflicts
 from gmme_edge.cli.commands.profile import profile
-from gmme_edge.cli.options.gates import check_latency
 from gmme_edge.errors import InputError, LatencyGateError, UsageError
 from gmme_edge.report.documents import load_result
+from gmme_edge.workflows.gates import check_latency
 from tests.bundles import make_bundle
 from tests.report.factory import row, write_latency
 

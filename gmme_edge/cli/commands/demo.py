@@ -103,9 +103,9 @@ def _labels() -> tuple[str, ...]:
 def _make_bundle(model: str, data: TrainingData, output: Path, epochs: int) -> Bundle:
     """Train, export with an engine where TensorRT-RTX is installed, and verify."""
     from gmme_calibration.sample import calibration_set
-    from gmme_edge.cli.commands.export import run_export
     from gmme_edge.cli.views.console import stderr
     from gmme_edge.cli.views.export import describe_bundle
+    from gmme_edge.cli.views.observer import watch
     from gmme_edge.cli.views.training import show_training
     from gmme_edge.models.checkpoint import load_checkpoint
     from gmme_edge.runtime.backends import open_session, runnable_precisions
@@ -113,6 +113,7 @@ def _make_bundle(model: str, data: TrainingData, output: Path, epochs: int) -> B
     from gmme_edge.spec import Task, preset
     from gmme_edge.training.recipe import Recipe
     from gmme_edge.training.run.loop import Trainer
+    from gmme_edge.workflows.exporting import Material, write_bundle
     from gmme_exporters.options import ExportOptions, expand_precisions
     from gmme_exporters.tensorrt.build import EngineOptions
 
@@ -131,9 +132,11 @@ def _make_bundle(model: str, data: TrainingData, output: Path, epochs: int) -> B
         stderr.print("no engine: tensorrt-rtx is not installed", style="yellow")
     options = ExportOptions(expand_precisions("fp32,fp16,int8"), engines=engines, force=True)
     clips = calibration_set(data.train, data.labels, spec.n_samples, "synthetic, train", seed=0)
-    bundle = run_export(
-        load_checkpoint(output / f"{model}-checkpoint"), output / f"{model}-bundle", options, clips
-    )
+    trained = load_checkpoint(output / f"{model}-checkpoint")
+    with watch() as observer:
+        bundle = write_bundle(
+            trained, output / f"{model}-bundle", options, Material(clips), observer
+        )
     verify_bundle(
         bundle, lambda name: open_session(bundle, "ort-cpu", name),
         runnable_precisions(bundle, "ort-cpu"),

@@ -51,14 +51,21 @@ def _is_group(hint: object) -> bool:
 
 
 def _make(group: type[Settings], given: dict[str, Any]) -> Settings:
-    """Take a group's values out of what the command line gave."""
-    values = {each.name: given.pop(each.name) for each in settings_of(group)}
+    """Take a group's values, and those of the groups in it, out of what the command line gave."""
+    values = {name: _make(inner, given) for name, inner in _inner_groups(group).items()}
+    values |= {each.name: given.pop(each.name) for each in settings_of(group)}
     return group(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 def _options(group: type[Settings]) -> list[inspect.Parameter]:
     hints = get_type_hints(group)
-    return [_option(each, hints[each.name]) for each in settings_of(group)]
+    inner = [option for each in _inner_groups(group).values() for option in _options(each)]
+    return inner + [_option(each, hints[each.name]) for each in settings_of(group)]
+
+
+def _inner_groups(group: type[Settings]) -> dict[str, type[Settings]]:
+    """The fields of a group that are groups themselves."""
+    return {name: hint for name, hint in get_type_hints(group).items() if _is_group(hint)}
 
 
 def _option(each: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:  # noqa: ANN401

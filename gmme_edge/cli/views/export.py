@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gmme_edge.bundle.bundle import Bundle
+    from gmme_edge.workflows.exporting import Exported
 
 
 def describe_bundle(bundle: Bundle, console: Console) -> None:
@@ -20,20 +21,27 @@ def describe_bundle(bundle: Bundle, console: Console) -> None:
     console.print(parity_table(bundle.manifest.parity))
     engines = sum(file.role == "engine" for file in bundle.manifest.files)
     held = ", ".join(bundle.precisions) + (f", {engines} engines" if engines else "")
-    console.print(f"{bundle.path}: {held}", soft_wrap=True)
+    console.print(f"{bundle.path}: {held}", soft_wrap=True, markup=False)
     if bundle.manifest.verdict:
         console.print(verdict_table(bundle.manifest.verdict))
 
 
-def refuse_partial(bundle: Bundle) -> None:
+def describe_next(exported: Exported, console: Console) -> None:
+    """Print what to run on a board, and the trtexec line of each TensorRT engine."""
+    if exported.script:
+        console.print(f"on the device: python3 {exported.script.name}", soft_wrap=True)
+    for line in exported.trtexec:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def refuse_partial(exported: Exported) -> None:
     """Raise `PartialError` where a precision was left out of a bundle that was written."""
-    left_out: dict[str, str] = bundle.manifest.provenance.get("left_out", {})
-    if left_out:
-        rest = ",".join(bundle.precisions)
+    if exported.left_out:
+        bundle, left_out = exported.bundle, exported.left_out
         raise PartialError(
             f"{bundle.path} was written without {', '.join(left_out)}: "
             + " ".join(left_out.values()),
             "every precision within its limit.",
-            f"use the bundle as it is, or name --precision {rest}; try --calib-method mse, or "
-            "--max-accuracy-drop, for the others.",
+            f"use the bundle as it is, or name --precision {','.join(bundle.precisions)}; try "
+            "--calib-method mse, or --max-accuracy-drop, for the others.",
         )

@@ -43,6 +43,12 @@ class CalibrationSettings(Settings):
     fold: int | None = setting(
         None, "The fold to test on, where the data set has folds.", needs="calib_data"
     )
+    allow_seen: bool = setting(
+        False,
+        "Calibrate on the model's own test clips all the same.",
+        "--allow-seen",
+        needs="calib_data",
+    )
 
     @property
     def size(self) -> int:
