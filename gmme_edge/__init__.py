@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -63,6 +64,10 @@ _MODULES = {
     "profile": "workflows.profiling",
     "train": "workflows.training",
 }
+
+# Official builds of ONNX Runtime number the device in its home folder and report their use to their
+# maker. They read this variable when they are imported; whoever set it, also to 0, has decided.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> object:

@@ -16,7 +16,8 @@
     │   └── RegressionGateError   10   … of compare --fail-if
     ├── PartialError               9   some inputs failed; the others were done
     └── PlatformError              7   this machine, board or library version cannot do it
-        └── EngineError                … an engine that does not fit this machine
+        ├── EngineError                … an engine that does not fit this machine
+        └── OutputError                … a network that gave NaN, or rows of another width
 
 Each message says what was got, what was expected and how to fix it.
 """
@@ -102,6 +103,10 @@ class EngineError(PlatformError):
     pass
 
 
+class OutputError(PlatformError):
+    pass
+
+
 INTERRUPTED_EXIT_CODE = 130
 
 _OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "failed to allocate memory")
@@ -148,6 +153,7 @@ _EXTRA_OF_MODULE = {
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt-rtx",
     "sounddevice": "mic",
+    "cryptography": "sign",
     "soundfile": "",
     "soxr": "",
     "platformdirs": "",

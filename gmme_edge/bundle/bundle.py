@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gmme_edge.bundle.golden import parse_golden
 from gmme_edge.bundle.manifest import (
     GOLDEN,
     INPUT,
@@ -21,8 +24,14 @@ from gmme_edge.bundle.manifest import (
     Role,
 )
 from gmme_edge.bundle.precisions import FAMILIES, PRECISIONS, REFERENCE
+from gmme_edge.bundle.reading import (
+    MOST_MANIFEST_BYTES,
+    is_archive,
+    parse_object,
+    read_bounded,
+)
 from gmme_edge.errors import BundleError, UsageError
-from gmme_edge.files import locked, read_json, sha256_of, write_json
+from gmme_edge.files import locked, sha256_of, write_json
 from gmme_edge.pretrained import describe_choice, resolve
 
 __all__ = [
@@ -31,31 +40,53 @@ __all__ = [
 ]  # fmt: skip
 
 
+_COPY_AGAIN = "copy the bundle again, or export it again."
+
+
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle's folder with its validated manifest."""
+    """A bundle's folder, or a zip file of one, with its validated manifest."""
 
     path: Path
     manifest: Manifest
 
     @staticmethod
-    def open(name_or_path: str | Path) -> Bundle:
-        """Read and validate the manifest; hashes are checked by `check_files` or on use.
+    def open(
+        name_or_path: str | Path, trust: str | Path | None = None, sha256: str | None = None
+    ) -> Bundle:
+        """Read and validate the manifest; files are compared with their hashes when they are used.
 
         Args:
-            name_or_path: a bundle's folder, or the name of a shipped model; a path goes first.
+            name_or_path: a bundle's folder, a zip file of one, or the name of a shipped model; a
+                path goes first.
+            trust: a public key, or the file of one: the manifest must be signed with it.
+            sha256: what the manifest's own SHA-256 must be.
 
         Raises:
-            BundleError: no bundle, another schema, or a damaged manifest.
+            BundleError: no bundle, another schema, a damaged manifest, or none to be trusted.
         """
-        folder = resolve(name_or_path)
-        if not (folder / MANIFEST).is_file():
+        root = resolve(name_or_path)
+        try:
+            content = read_bounded(root, MANIFEST, MOST_MANIFEST_BYTES)
+        except (FileNotFoundError, NotADirectoryError):
+            raise _no_bundle(root) from None
+        except OSError as error:
+            raise BundleError(f"{root} cannot be read: {error}", "a readable bundle.") from error
+        if trust is not None:
+            from gmme_edge.bundle.signing import check_signature
+
+            check_signature(root, content, trust)
+        digest = hashlib.sha256(content).hexdigest()
+        if sha256 is not None and digest != sha256.lower():
+            raise BundleError(f"{root / MANIFEST} has the SHA-256 {digest}.", f"{sha256}.")
+        values = parse_object(content, str(root / MANIFEST))
+        if values["schema"] != SCHEMA:
             raise BundleError(
-                f"{folder} is no bundle: it has no {MANIFEST}.",
-                describe_choice("a folder that `gmme-edge export` wrote"),
+                f"{root / MANIFEST} has schema {values['schema']}.",
+                f"schema {SCHEMA} of a bundle manifest.",
+                "write it again with this version, or use the version of gmme-edge that wrote it.",
             )
-        values = read_json(folder / MANIFEST, "bundle manifest", SCHEMA, BundleError)
-        return Bundle(folder, Manifest.from_dict(values))
+        return Bundle(root, Manifest.from_dict(values))
 
     def save_manifest(self) -> None:
         write_json(self.path / MANIFEST, self.manifest.to_dict())
@@ -96,35 +127,52 @@ class Bundle:
         known = self.manifest.verdict.get("backend") == backend
         return str(self.manifest.verdict["precision"]) if known else self.default_precision
 
-    def checked_path(self, file: BundleFile) -> Path:
-        """The file's path, after its size and SHA-256 were found to be the manifest's.
+    def checked_bytes(self, file: BundleFile) -> bytes:
+        """The file's content, read once, whose size and SHA-256 are the manifest's.
 
         Raises:
             BundleError: missing, or changed since the export.
         """
         path = self.path / file.path
         try:
-            present = path.is_file()
-            same = present and path.stat().st_size == file.size_bytes
-            same = same and sha256_of(path) == file.sha256
+            content = read_bounded(self.path, file.path, max(0, file.size_bytes))
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise BundleError(
+                f"{path} is missing.", f"the file that {MANIFEST} lists.", _COPY_AGAIN
+            ) from None
         except OSError as error:
             raise BundleError(f"{path} cannot be read: {error}", "a readable file.") from error
-        if not present:
-            raise BundleError(f"{path} is missing.", f"the file that {MANIFEST} lists.",
-                              "copy the bundle again, or export it again.")  # fmt: skip
-        if not same:
+        same_size = len(content) == file.size_bytes
+        if not same_size or hashlib.sha256(content).hexdigest() != file.sha256:
             raise BundleError(
                 f"{path} is not the file that was exported (its SHA-256 or size differs).",
                 f"SHA-256 {file.sha256}.",
-                "copy the bundle again, or export it again.",
+                _COPY_AGAIN,
             )
-        return path
+        return content
 
-    def checked_model(self, precision: str) -> Path:
-        """The path of a precision's graph, checked as are the weights that it reads, if any."""
-        path = self.checked_path(self.find("model", precision))
-        for file in self.weights(precision):
-            self.checked_path(file)
+    def checked_path(self, file: BundleFile) -> Path:
+        """The file's path, after `checked_bytes`; use the bytes wherever that is possible."""
+        self.checked_bytes(file)
+        if is_archive(self.path):
+            raise UsageError(
+                f"{self.path} is a zip file.", "a folder for this.", "unpack it and use the folder."
+            )
+        return self.path / file.path
+
+    def checked_model(self, precision: str) -> tuple[bytes, dict[str, bytes]]:
+        """A precision's graph, and by its name each file from which it reads its weights."""
+        weights = {file.path: self.checked_bytes(file) for file in self.weights(precision)}
+        return self.checked_bytes(self.find("model", precision)), weights
+
+    def copy_model(self, precision: str, folder: Path) -> Path:
+        """Write a precision's graph and weights, as they were checked, into a folder; its path."""
+        graph, weights = self.checked_model(precision)
+        for name, content in weights.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        path = folder / Path(self.find("model", precision).path).name
+        path.write_bytes(graph)
         return path
 
     def weights(self, precision: str) -> tuple[BundleFile, ...]:
@@ -138,12 +186,14 @@ class Bundle:
         return sum(file.size_bytes for file in files)
 
     def check_files(self) -> None:
-        """`checked_path` for every file of the manifest."""
+        """`checked_bytes` for every file of the manifest."""
         for file in self.manifest.files:
-            self.checked_path(file)
+            self.checked_bytes(file)
 
     def golden(self) -> dict[str, NDArray[np.float32]]:
         """``waveform`` (n, samples) with the reference's ``logits`` and ``embedding``.
+
+        Newer bundles hold ``logits.PRECISION`` too, what each graph gave when it was exported.
 
         Raises:
             BundleError: missing, changed since the export, or no such arrays.
@@ -151,23 +201,19 @@ class Bundle:
         file = next((f for f in self.manifest.files if f.role == "golden"), None)
         if file is None:
             raise BundleError(f"{self.path} has no {GOLDEN}.", "golden vectors.")
-        path, spec = self.checked_path(file), self.manifest.model
-        try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                golden = {name: arrays[name] for name in arrays.files}
-            shapes = golden[INPUT].shape, golden[OUTPUTS[0]].shape
-            n_clips = shapes[0][0]
-        except Exception as error:  # zip, zlib and numpy raise about ten kinds
-            raise BundleError(
-                f"{path} holds no golden vectors: {type(error).__name__}: {error}",
-                f"arrays {INPUT!r} and {OUTPUTS[0]!r}.",
-            ) from error
-        if not n_clips or shapes != ((n_clips, spec.n_samples), (n_clips, spec.n_classes)):
-            raise BundleError(
-                f"{path} has {INPUT} and {OUTPUTS[0]} of shapes {shapes[0]} and {shapes[1]}.",
-                f"(n, {spec.n_samples}) and (n, {spec.n_classes}), n at least 1.",
-            )
-        return golden
+        content = self.checked_bytes(file)
+        return parse_golden(content, self.manifest.model, str(self.path / file.path))
+
+
+def _no_bundle(root: Path) -> BundleError:
+    got = f"{root} is no bundle: it has no {MANIFEST}."
+    if (root / "model.safetensors").is_file():
+        return BundleError(
+            f"{root} is no bundle but a checkpoint.",
+            "a bundle, which `gmme-edge export` makes of it.",
+            f"gmme-edge export {shlex.quote(str(root))} -o BUNDLE, then use BUNDLE.",
+        )
+    return BundleError(got, describe_choice("a folder that `gmme-edge export` wrote"))
 
 
 def _how_to_get(precision: str) -> str:

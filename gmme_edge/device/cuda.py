@@ -24,7 +24,6 @@ _MAJOR, _MINOR = 75, 76  # cudaDevAttrComputeCapabilityMajor and …Minor
 _PROPERTIES_SIZE, _NAME_SIZE = 16_384, 256
 
 _DRIVER_FILE = Path("/proc/driver/nvidia/version")
-_L4T_FILE = Path("/etc/nv_tegra_release")
 
 
 @dataclass(frozen=True)
@@ -157,15 +156,6 @@ def driver_version() -> str:
     """The NVIDIA kernel driver's version, for example ``550.54.14``; "" where unknown."""
     match = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", _read(_DRIVER_FILE))
     return match.group(1) if match else ""
-
-
-def jetpack_version() -> str:
-    """The Jetson's L4T release, for example ``L4T 36.4.3``; "" on other machines.
-
-    The L4T release is recorded because it is exact, where one JetPack spans several of them.
-    """
-    match = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", _read(_L4T_FILE))
-    return f"L4T {match.group(1)}.{match.group(2)}" if match else ""
 
 
 def _read(path: Path) -> str:

@@ -6,10 +6,14 @@ import contextlib
 import os
 import platform
 import re
+import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from gmme_edge.device.boards import l4t_version, parse_power_mode
+from gmme_edge.device.cpu import cpu_quota
 
 ISA_FLAGS = (
     "avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16",
@@ -35,6 +39,7 @@ def describe_device() -> dict[str, Any]:
         "physical_cores": count_physical_cores(cpu_info),
         "logical_cores": os.cpu_count(),
         "usable_cores": _usable_cores(),
+        "cpu_quota_cores": cpu_quota(),
         "isa": parse_isa(cpu_info),
         "memory_bytes": parse_memory(_read("/proc/meminfo")),
         "gpus": parse_gpus(_run(*_GPU_QUERY)),
@@ -108,21 +113,9 @@ def parse_gpus(csv: str) -> list[dict[str, str]]:
     return gpus
 
 
-def parse_l4t(release: str) -> str:
-    """``36.4.3`` of ``# R36 (release), REVISION: 4.3, …`` in /etc/nv_tegra_release."""
-    match = re.search(r"# R(\d+) \(release\), REVISION: ([\d.]+)", release)
-    return f"{match[1]}.{match[2]}" if match else ""
-
-
-def parse_power_mode(nvpmodel: str) -> str:
-    """The mode's name in what ``nvpmodel -q`` prints."""
-    match = re.search(r"NV Power Mode:\s*(\S+)", nvpmodel)
-    return match[1] if match else ""
-
-
 def _describe_jetson() -> dict[str, str]:
     model = _read("/proc/device-tree/model").rstrip("\0\n")
-    l4t = parse_l4t(_read("/etc/nv_tegra_release"))
+    l4t = l4t_version()
     mode = parse_power_mode(_run("nvpmodel", "-q")) if l4t else ""
     return _present({"model": model, "l4t": l4t, "power_mode": mode})
 
@@ -151,8 +144,14 @@ def _read(path: str | Path) -> str:
 
 
 def _run(*command: str) -> str:
+    """What a program of the system prints; one that PATH finds in the current folder is none."""
+    program = shutil.which(command[0])
+    if program is None or not Path(program).is_absolute():
+        return ""
     try:
-        done = subprocess.run(command, capture_output=True, timeout=10, check=False)
+        done = subprocess.run(
+            [program, *command[1:]], capture_output=True, timeout=10, check=False, cwd=os.sep
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.decode("utf-8", errors="replace") if done.returncode == 0 else ""

@@ -1,24 +1,25 @@
 """Peak memory of one model on one backend, measured in a process of its own.
 
-`measure_memory` starts ``python -m gmme_edge.profiling.memory BUNDLE BACKEND PRECISION THREADS
-BATCH`` and reads the JSON that it prints.
+`measure_memory` starts an interpreter that runs `main` with the arguments BUNDLE BACKEND PRECISION
+THREADS BATCH, and reads the JSON that it prints.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gmme_edge.bundle.bundle import Bundle
+from gmme_edge.device.child import run_python
 from gmme_edge.errors import GmmeEdgeError, PlatformError
 from gmme_edge.profiling.inputs import golden_batch
 from gmme_edge.runtime.backends import open_session
 
 _RUNS = 3
 _AUTO = "auto"
+_CODE = "from gmme_edge.profiling.memory import main; main()"
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,9 @@ def measure_memory(
     Raises:
         PlatformError: that process failed, or was killed for want of memory.
     """
-    words = [str(bundle.path), backend, precision, str(threads or _AUTO), str(batch)]
-    done = subprocess.run(
-        [sys.executable, "-m", "gmme_edge.profiling.memory", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    path = str(bundle.path.resolve())
+    words = [path, backend, precision, str(threads or _AUTO), str(batch)]
+    done = run_python(_CODE, words)
     if done.returncode:
         ended = "was killed" if done.returncode < 0 else "failed"
         raise PlatformError(
@@ -87,7 +84,8 @@ def _main(words: list[str]) -> None:
     print(json.dumps(asdict(Memory(peak_rss_bytes(), baseline))))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The measuring process: arguments as `measure_memory` gives them, JSON on stdout."""
     try:
         _main(sys.argv[1:])
     except GmmeEdgeError as error:

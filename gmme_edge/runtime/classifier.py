@@ -182,21 +182,25 @@ def load(
     precision: str | None = None,
     threads: int | None = None,
     rebuild: Rebuild | None = None,
+    trust: str | Path | None = None,
+    sha256: str | None = None,
 ) -> Classifier:
     """Open a bundle for classification; needs numpy and the backend's library only.
 
     Args:
-        bundle: its folder, or the name of a shipped model, such as ``esc10``.
+        bundle: its folder, a zip file of it, or the name of a shipped model, such as ``esc10``.
         precision: default what `gmme-edge export --auto` recommended for `backend`; where it did
             not, fp32, or the bundle's first if it has no fp32.
         threads: CPU threads of one call; None lets the engine choose.
         rebuild: leave to build a TensorRT engine on this machine where the bundle has none that
             fits it: `gmme_exporters.tensorrt.rebuild.allow_rebuild()`.
+        trust: a public key, or the file of one, with which the manifest must be signed.
+        sha256: what the SHA-256 of the manifest must be.
 
     Raises:
-        BundleError: no bundle, or a damaged one.
+        BundleError: no bundle, a damaged one, or none to be trusted.
         MissingDependencyError, PlatformError: the backend cannot run here.
     """
-    opened = Bundle.open(bundle)
+    opened = Bundle.open(bundle, trust, sha256)
     chosen = precision or opened.recommended_precision(backend)
     return Classifier(opened, open_session(opened, backend, chosen, threads, rebuild))

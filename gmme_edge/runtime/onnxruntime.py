@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -12,14 +13,20 @@ from numpy.typing import NDArray
 
 from gmme_edge.bundle.bundle import INPUT, OUTPUTS, Bundle
 from gmme_edge.bundle.precisions import ONNX_RUNTIME, runs_on
+from gmme_edge.device.cpu import check_threads, default_threads
 from gmme_edge.errors import BundleError, PlatformError, UsageError, require
-from gmme_edge.runtime.session import Outputs, check_batch
+from gmme_edge.runtime.fork import ForkGuard
+from gmme_edge.runtime.session import Outputs, check_batch, check_graph, check_outputs
 
 if TYPE_CHECKING:
     from gmme_edge.runtime.backends import Request
 
 PROVIDERS = {"ort-cpu": "CPUExecutionProvider", "ort-cuda": "CUDAExecutionProvider"}
+_PURPOSE = "run the ort-cpu and ort-cuda backends"
 _DAMAGED = ("InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NoModel", "NoSuchFile")
+_NO_THREADS = ("pthread_create", "Resource temporarily unavailable", "thread constructor failed")
+_NO_MEMORY = ("bad_alloc", "Failed to allocate memory")
+_UNLISTED = ("not found from the table", "External data path", "external data")
 _TOO_NEW = ("Unsupported model IR version", "is under development", "No Op registered")
 
 
@@ -36,7 +43,7 @@ def check(backend: str) -> None:
         MissingDependencyError: no onnxruntime.
         PlatformError: this build of onnxruntime lacks the provider.
     """
-    _provider(_load(), backend)
+    _provider(require("onnxruntime", _PURPOSE), backend)
 
 
 class OnnxRuntimeSession:
@@ -57,15 +64,19 @@ class OnnxRuntimeSession:
         self, bundle: Bundle, backend: str, precision: str, threads: int | None = None,
         profile_prefix: Path | None = None,
     ) -> None:  # fmt: skip
-        if threads is not None and threads < 1:
-            raise UsageError(f"{threads} threads were asked for.", "at least 1.")
+        check_threads(threads)
         self.backend, self.precision = backend, precision
-        self.n_samples = bundle.manifest.model.n_samples
-        ort = _load()
+        spec = bundle.manifest.model
+        self._spec, self.n_samples = spec, spec.n_samples
+        ort = require("onnxruntime", _PURPOSE)
         provider = _provider(ort, backend)
-        path = bundle.checked_model(precision)
-        self._session: Any = _open(ort, path, provider, threads, precision, profile_prefix)
-        self._outputs = _check_graph(self._session, path)
+        options = _options(ort, precision, threads, profile_prefix)
+        graph, weights = bundle.checked_model(precision)
+        name = f"{bundle.path}'s {precision} graph"
+        session = _open(ort, graph, weights, options, provider, name)
+        self._outputs = check_graph(session.get_inputs(), session.get_outputs(), spec, name)
+        self._session: Any = session
+        self._guard = ForkGuard(session)
 
     def run(self, waveform: NDArray[np.float32]) -> Outputs:
         """``(batch, samples)`` float32 → ``logits`` and, where exported, ``embedding``.
@@ -74,8 +85,7 @@ class OnnxRuntimeSession:
             UsageError: another shape, or the session is closed.
             PlatformError: the engine failed, for example for want of memory.
         """
-        if self._session is None:
-            raise UsageError("The session is closed.", "a session that is open.")
+        self._guard.check()
         batch = check_batch(waveform, self.n_samples)
         try:
             values = self._session.run(self._outputs, {INPUT: batch})
@@ -84,10 +94,11 @@ class OnnxRuntimeSession:
                 f"{self.backend} failed on a batch of {len(batch)}: {error}",
                 fix="use a smaller batch if memory ran out.",
             ) from error
-        return {
+        outputs = {
             name: np.asarray(value, dtype=np.float32)
             for name, value in zip(self._outputs, values, strict=True)
         }
+        return check_outputs(outputs, len(batch), self._spec, f"{self.precision} on {self.backend}")
 
     def end_profiling(self) -> Path:
         """The file of the times, a list of Chrome trace events; for sessions that record one."""
@@ -96,23 +107,22 @@ class OnnxRuntimeSession:
     def close(self) -> None:
         """Free the session; calling it twice does no harm."""
         self._session = None
+        self._guard.release()
 
 
 def open_graph(
     path: Path, precision: str, threads: int | None = None
 ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """An ONNX file that is in no bundle yet, on the CPU: ``(batch, samples)`` → logits."""
-    session = _open(_load(), path, PROVIDERS["ort-cpu"], threads, precision, None)
+    ort = require("onnxruntime", _PURPOSE)
+    options = _options(ort, precision, threads, None)
+    session = _create(ort, str(path), options, PROVIDERS["ort-cpu"], str(path))
 
     def run(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
         logits: NDArray[np.float32] = session.run([OUTPUTS[0]], {INPUT: waveform})[0]
         return logits
 
     return run
-
-
-def _load() -> ModuleType:
-    return require("onnxruntime", "run the ort-cpu and ort-cuda backends")
 
 
 def _provider(ort: ModuleType, backend: str) -> str:
@@ -130,14 +140,13 @@ def _provider(ort: ModuleType, backend: str) -> str:
     return provider
 
 
-def _open(
-    ort: ModuleType, path: Path, provider: str, threads: int | None, precision: str,
-    profile_prefix: Path | None,
-) -> Any:  # fmt: skip  # noqa: ANN401 - no stubs
+def _options(
+    ort: ModuleType, precision: str, threads: int | None, profile_prefix: Path | None
+) -> Any:  # noqa: ANN401 - no stubs
     options = ort.SessionOptions()
     if profile_prefix:
         options.enable_profiling, options.profile_file_prefix = True, str(profile_prefix)
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads or default_threads()
     options.inter_op_num_threads = 1
     # Idle workers spin by default: at one call per 25 ms that burns 22 ms of CPU per call, 4-5 ms
     # without. An edge device runs other things between calls, so spinning is off.
@@ -147,10 +156,41 @@ def _open(
         # Made for another engine; here it is only simulated. ONNX Runtime's integer kernels would
         # add products of its full 8-bit weights in 16 bits, and saturate on CPUs without VNNI.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
+    return options
+
+
+def _open(
+    ort: ModuleType,
+    graph: bytes,
+    weights: dict[str, bytes],
+    options: Any,  # noqa: ANN401 - no stubs
+    provider: str,
+    name: str,
+) -> Any:  # noqa: ANN401 - no stubs
+    """A session of bytes that were checked; it opens no file, whatever the graph says."""
+    if hasattr(options, "add_external_initializers_from_files_in_memory"):
+        # Where a table is given, ONNX Runtime reads nothing else: so it is never empty.
+        table = weights or {"none": b"\0"}
+        sizes = [len(content) for content in table.values()]
+        options.add_external_initializers_from_files_in_memory(
+            list(table), list(table.values()), sizes
+        )
+        return _create(ort, graph, options, provider, name)
+    # An older version: a folder of our own, which holds nothing but what was checked.
+    with tempfile.TemporaryDirectory() as folder:
+        for path, content in {**weights, "graph.onnx": graph}.items():
+            (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
+            (Path(folder) / path).write_bytes(content)
+        return _create(ort, str(Path(folder) / "graph.onnx"), options, provider, name)
+
+
+def _create(
+    ort: ModuleType, graph: str | bytes, options: Any, provider: str, name: str  # noqa: ANN401
+) -> Any:  # fmt: skip  # noqa: ANN401 - no stubs
     try:
-        session = ort.InferenceSession(str(path), sess_options=options, providers=[provider])
+        session = ort.InferenceSession(graph, sess_options=options, providers=[provider])
     except Exception as error:  # onnxruntime's classes share no base but Exception
-        raise _load_error(ort, path, error) from error
+        raise _load_error(ort, name, error) from error
     if session.get_providers()[0] != provider:
         # onnxruntime only warns and runs on the CPU when CUDA's or cuDNN's libraries are absent.
         raise PlatformError(
@@ -161,25 +201,20 @@ def _open(
     return session
 
 
-def _load_error(ort: ModuleType, path: Path, error: Exception) -> BundleError | PlatformError:
-    got = f"onnxruntime {ort.__version__} cannot load {path}: {error}"
-    if type(error).__name__ in _DAMAGED and not any(text in str(error) for text in _TOO_NEW):
+def _load_error(ort: ModuleType, name: str, error: Exception) -> BundleError | PlatformError:
+    got = f"onnxruntime {ort.__version__} cannot load {name}: {error}"
+    if any(text in str(error) for text in _NO_THREADS):
+        return PlatformError(
+            got, "a machine that lets this process start its threads.",
+            "ask for fewer (--threads 1), or raise the limit on processes (ulimit -u, pids.max).",
+        )  # fmt: skip
+    if any(text in str(error) for text in _NO_MEMORY):
+        return PlatformError(got, "enough memory for the network.", "free memory.")
+    damaged = type(error).__name__ in _DAMAGED or any(text in str(error) for text in _UNLISTED)
+    if damaged and not any(text in str(error) for text in _TOO_NEW):
         return BundleError(got, "an ONNX graph that `gmme-edge export` wrote.", "export it again.")
     return PlatformError(
         got,
         "an onnxruntime that knows the graph's opset and operators.",
         "pip install --upgrade onnxruntime, or export with a lower --opset.",
     )
-
-
-def _check_graph(session: Any, path: Path) -> list[str]:  # noqa: ANN401 - no stubs
-    """The outputs to ask for, after the graph's names were found to be the bundle's."""
-    inputs = [value.name for value in session.get_inputs()]
-    outputs = [value.name for value in session.get_outputs()]
-    if inputs != [INPUT] or OUTPUTS[0] not in outputs:
-        raise BundleError(
-            f"{path} has inputs {inputs} and outputs {outputs}.",
-            f"one input {INPUT!r} and an output {OUTPUTS[0]!r}.",
-            "export the bundle again.",
-        )
-    return [name for name in OUTPUTS if name in outputs]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gmme_edge.bundle.bundle import INPUT, Bundle
 from gmme_edge.bundle.precisions import PRECISIONS
-from gmme_edge.errors import BundleError, ParityError, UsageError
+from gmme_edge.errors import BundleError, OutputError, ParityError, UsageError
 from gmme_edge.runtime.session import Outputs, Session
 
 RELATIVE_LIMITS = {row.name: row.limit for row in PRECISIONS.values()}
@@ -73,11 +73,16 @@ def compare_logits(
 def run_in_batches(
     session: Session, waveforms: NDArray[np.float32], batch_size: int = 4
 ) -> Outputs:
-    """All outputs for ``(clips, samples)``, a few clips at a time."""
-    parts = [
-        session.run(waveforms[start : start + batch_size])
-        for start in range(0, len(waveforms), batch_size)
-    ]
+    """All outputs for ``(clips, samples)``, a few clips at a time.
+
+    Raises:
+        ParityError: they are NaN, infinite or of another shape, which no reference is.
+    """
+    starts = range(0, len(waveforms), batch_size)
+    try:
+        parts = [session.run(waveforms[start : start + batch_size]) for start in starts]
+    except OutputError as error:
+        raise ParityError(error.got, error.expected) from error
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gmme_edge.errors import UsageError
+from gmme_edge.bundle.manifest import INPUT, OUTPUTS
+from gmme_edge.errors import BundleError, OutputError, UsageError
+from gmme_edge.spec import ModelSpec
 
 Outputs = dict[str, NDArray[np.float32]]
 
@@ -41,7 +44,54 @@ def check_batch(waveform: NDArray[np.float32], n_samples: int) -> NDArray[np.flo
     return np.ascontiguousarray(waveform, dtype=np.float32)
 
 
-def __getattr__(name: str) -> object:  # until every caller names its new home
-    from gmme_edge.runtime import backends
+class TensorFacts(Protocol):
+    """What an engine says of one input or output; a dimension that is no number may be any."""
 
-    return getattr(backends, name)
+    name: str
+    shape: list[object]
+    type: str
+
+
+def check_graph(
+    inputs: Sequence[TensorFacts], outputs: Sequence[TensorFacts], spec: ModelSpec, where: str
+) -> list[str]:
+    """The outputs to ask for, after names, types and shapes were found to be the manifest's."""
+    rows = {OUTPUTS[0]: spec.n_classes, OUTPUTS[1]: spec.backbone.embed_dim}
+    known = [each for each in outputs if each.name in rows]
+    if [each.name for each in inputs] != [INPUT] or OUTPUTS[0] not in [e.name for e in known]:
+        raise BundleError(
+            f"{where} has inputs {[each.name for each in inputs]} and outputs "
+            f"{[each.name for each in outputs]}.",
+            f"one input {INPUT!r} and an output {OUTPUTS[0]!r}.",
+            "export the bundle again.",
+        )
+    for each, width in ((inputs[0], spec.n_samples), *((e, rows[e.name]) for e in known)):
+        shape = list(each.shape or [])
+        fits = len(shape) == 2 and (not isinstance(shape[1], int) or shape[1] == width)
+        if each.type != "tensor(float)" or not fits:
+            raise BundleError(
+                f"{where} has {each.name} as {each.type} of shape {shape}.",
+                f"tensor(float) of shape (batch, {width}), as the manifest says.",
+                "export the bundle again.",
+            )
+    return [name for name in OUTPUTS if name in [each.name for each in known]]
+
+
+def check_outputs(outputs: Outputs, n_rows: int, spec: ModelSpec, where: str) -> Outputs:
+    """`outputs`, found to be one row of the manifest's width per clip, of finite logits.
+
+    Raises:
+        OutputError: they are not.
+    """
+    logits = outputs[OUTPUTS[0]]
+    if logits.shape != (n_rows, spec.n_classes):
+        raise OutputError(
+            f"{where} gave logits of shape {logits.shape}.", f"({n_rows}, {spec.n_classes})."
+        )
+    if not np.isfinite(logits).all():
+        raise OutputError(
+            f"{where} gave logits that are NaN or infinite.",
+            "finite ones.",
+            "verify the bundle here; where only fp16 does so, use fp32.",
+        )
+    return outputs

@@ -22,8 +22,7 @@ from gmme_edge.pretrained import resolve
 from gmme_edge.report.documents import accuracy_document
 from gmme_edge.report.flips import FlipReport, count_flips
 from gmme_edge.report.paired import load_tested
-from gmme_edge.runtime.backends import open_session
-from gmme_edge.runtime.session import resolve_precision
+from gmme_edge.runtime.backends import open_session, resolve_precision
 from gmme_edge.scoring import Predictions, Score
 from gmme_edge.spec import ModelSpec
 from gmme_edge.workflows.clips import check_labels, load_split

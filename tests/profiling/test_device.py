@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gmme_edge.device import boards
 from gmme_edge.device import facts as device
 
 X86 = """processor\t: 0
@@ -61,8 +62,8 @@ def test_gpus() -> None:
 
 def test_jetson() -> None:
     release = "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64\n"
-    assert device.parse_l4t(release) == "36.4.3"
-    assert device.parse_power_mode("NV Power Mode: MAXN_SUPER\n2\n") == "MAXN_SUPER"
+    assert boards.parse_l4t(release) == "36.4.3"
+    assert boards.parse_power_mode("NV Power Mode: MAXN_SUPER\n2\n") == "MAXN_SUPER"
 
 
 @pytest.mark.parametrize("text", ["", "garbage", "model name\nflags :\nMemTotal: x kB", "\0\xff"])
@@ -70,7 +71,7 @@ def test_parsers_find_nothing_in_garbage(text: str) -> None:
     for parse in (
         device.parse_cpu_model, device.parse_isa, device.count_physical_cores,
         device.parse_memory, device.parse_os_name, device.parse_khz, device.parse_gpus,
-        device.parse_l4t, device.parse_power_mode,
+        boards.parse_l4t, boards.parse_power_mode,
     ):  # fmt: skip
         assert not parse(text)
 

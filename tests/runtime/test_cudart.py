@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gmme_edge.device import boards
 from gmme_edge.device import cuda as cudart
 from gmme_edge.errors import MissingDependencyError, PlatformError, UsageError
 from gmme_edge.runtime.backends import why_unavailable
@@ -101,8 +102,8 @@ def test_driver_and_jetpack_are_read(
     l4t: str,
     expected: tuple[str, str],
 ) -> None:
-    for name, text in (("_DRIVER_FILE", driver), ("_L4T_FILE", l4t)):
-        monkeypatch.setattr(cudart, name, tmp_path / name)
+    for module, name, text in ((cudart, "_DRIVER_FILE", driver), (boards, "_L4T_FILE", l4t)):
+        monkeypatch.setattr(module, name, tmp_path / name)
         if text:
             (tmp_path / name).write_text(text)
-    assert (cudart.driver_version(), cudart.jetpack_version()) == expected
+    assert (cudart.driver_version(), boards.jetpack_version()) == expected

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import ModuleType
 
 from gmme_edge.bundle.precisions import PRECISIONS, TENSORRT, runs_on
-from gmme_edge.device.cuda import driver_version, jetpack_version, open_cudart
+from gmme_edge.device.boards import jetpack_version
+from gmme_edge.device.cuda import driver_version, open_cudart
 from gmme_edge.errors import EngineError, PlatformError, UsageError
 from gmme_edge.files import replacing, sha256_of
 from gmme_edge.runtime.engines.info import EngineInfo, format_sm

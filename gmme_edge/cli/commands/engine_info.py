@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gmme_edge.cli.options.common import JsonOption
+from gmme_edge.errors import InputError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,7 +32,7 @@ def engine_info(
     from gmme_exporters.tensorrt.inspector import inspect_engine, parse_layers
 
     info = EngineInfo.read(engine)
-    found = parse_layers(layers.read_text(encoding="utf-8")) if layers else inspect_engine(engine)
+    found = parse_layers(_read(layers)) if layers else inspect_engine(engine)
     if json:
         emit_json({**found.to_dict(), "engine": info.to_dict()})
         return
@@ -40,6 +41,15 @@ def engine_info(
     stdout.print(f"{info.precision} engine; of the layers that compute: {counts}.")
     if info.precision != "fp32" and found.n_fp32:
         stdout.print(f"{found.n_fp32} fell back to FP32.")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(
+            f"{path} is no text: {error}.", "the JSON that trtexec --exportLayerInfo wrote."
+        ) from error
 
 
 def _table(found: EngineLayers) -> Table:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -78,8 +79,10 @@ def _cached(
     with _locked(path.parent):
         engine = _read(path, machine, hashes[0], precision)
         if engine is None:
-            source = bundle.checked_model(precision)
-            rebuild.build(source, path, precision, machine.flavour)
+            # A copy that nobody else can write, so that what is built is what was checked.
+            with tempfile.TemporaryDirectory(dir=path.parent.parent) as own:
+                source = bundle.copy_model(precision, Path(own))
+                rebuild.build(source, path, precision, machine.flavour)
             engine = _read(path, machine, hashes[0], precision)
         if engine is None:
             raise EngineError(

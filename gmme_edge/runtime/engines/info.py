@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from gmme_edge.bundle.bundle import Bundle, BundleFile
+from gmme_edge.bundle.reading import MOST_MANIFEST_BYTES, parse_object, read_bounded
 from gmme_edge.device.cuda import Device
 from gmme_edge.errors import BundleError, EngineError
-from gmme_edge.files import read_json, write_json
+from gmme_edge.files import write_json
 
 SCHEMA = 1
 _TYPES: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
@@ -119,9 +120,20 @@ class EngineInfo:
         """
         path = sidecar_of(engine_path)
         try:
-            values = read_json(path, "engine sidecar", SCHEMA, BundleError)
+            content = read_bounded(path.parent, path.name, MOST_MANIFEST_BYTES)
+        except OSError as error:
+            raise _sidecar_error(f"{path} cannot be read: {error}") from None
+        return EngineInfo.parse(content, path)
+
+    @staticmethod
+    def parse(content: bytes, path: Path) -> EngineInfo:
+        """As `read`, of the bytes of a sidecar; `path` names it in messages."""
+        try:
+            values = parse_object(content, str(path))
         except BundleError as error:
-            raise BundleError(error.got, error.expected, "build the engine again.") from error
+            raise _sidecar_error(error.got) from error
+        if values["schema"] != SCHEMA:
+            raise _sidecar_error(f"{path} has schema {values['schema']}.")
         for field in fields(EngineInfo):
             value = values.get(field.name)
             if not isinstance(value, _TYPES[str(field.type)]) or isinstance(value, bool):
@@ -141,6 +153,10 @@ class Engine:
     path: str
     info: EngineInfo
     plan: bytes
+
+
+def _sidecar_error(got: str) -> BundleError:
+    return BundleError(got, f"an engine's sidecar of schema {SCHEMA}.", "build the engine again.")
 
 
 def _field_error(path: Path, name: str, value: object, expected: str) -> BundleError:
@@ -193,7 +209,7 @@ def choose_engine(bundle: Bundle, machine: Machine, precision: str) -> Engine:
         if not reason and described != (file.sha256, file.size_bytes, precision):
             reason = "is not the engine that its sidecar describes"
         if not reason:
-            return Engine(file.path, info, bundle.checked_path(file).read_bytes())
+            return Engine(file.path, info, bundle.checked_bytes(file))
         reasons.append(f"{file.path} {reason}")
     raise EngineError(
         f"{bundle.path} has no {machine.flavour} engine of precision {precision} that fits"
@@ -213,5 +229,5 @@ def _read_listed(bundle: Bundle, file: BundleFile) -> EngineInfo:
             "a sidecar for each engine.",
             "build the engine again.",
         )
-    bundle.checked_path(listed)
-    return EngineInfo.read(bundle.path / file.path)
+    content = bundle.checked_bytes(listed)
+    return EngineInfo.parse(content, bundle.path / name)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gmme_edge.bundle.bundle import INPUT, OUTPUTS, Bundle
 from gmme_edge.device.cuda import Cudart, Device, open_cudart
-from gmme_edge.errors import EngineError, UsageError
+from gmme_edge.errors import EngineError
 from gmme_edge.runtime.engines.cache import Rebuild, open_engine
 from gmme_edge.runtime.engines.info import Engine, Machine, rebuild_command
 from gmme_edge.runtime.engines.library import (
@@ -25,7 +25,8 @@ from gmme_edge.runtime.engines.library import (
     create_object,
     load_library,
 )
-from gmme_edge.runtime.session import Outputs, check_batch
+from gmme_edge.runtime.fork import ForkGuard
+from gmme_edge.runtime.session import Outputs, check_batch, check_outputs
 
 if TYPE_CHECKING:
     from gmme_edge.runtime.backends import Request
@@ -81,18 +82,19 @@ class TensorRTSession:
         self, bundle: Bundle, backend: str, precision: str, rebuild: Rebuild | None = None
     ) -> None:
         self.backend, self.precision = backend, precision
-        self.n_samples = bundle.manifest.model.n_samples
+        self._spec = bundle.manifest.model
+        self.n_samples = self._spec.n_samples
         self._library, self._cuda, device = _open_device(backend)
         machine = Machine.of(backend, self._library.__version__, device)
         chosen = open_engine(bundle, precision, machine, rebuild)
         self._info = chosen.info
-        self._objects: list[Any] = []  # runtime, engine, context: each needs those before it
+        self._guard = ForkGuard()  # of runtime, engine, context: each needs those before it
         self._buffers: dict[str, int] = {}
         self._row_shapes: dict[str, tuple[int, ...]] = {}
         with ExitStack() as resources:
             # Freed last to first; what was acquired is freed too when a later step fails.
             engine = self._deserialize(chosen)
-            resources.callback(self._objects.clear)
+            resources.callback(self._guard.release)
             self._row_shapes = _check_tensors(
                 self._library, engine, self.n_samples, self._info.max_batch, chosen.path
             )
@@ -102,8 +104,9 @@ class TensorRTSession:
                 size_bytes = 4 * self._info.max_batch * int(np.prod(shape))
                 self._buffers[name] = self._cuda.malloc(size_bytes)
                 resources.callback(self._cuda.free, self._buffers[name])
-            self._objects.append(self._create_context(engine))
-            resources.callback(self._objects.pop)
+            self._context: Any = self._create_context(engine)
+            self._guard.add(self._context)
+            resources.callback(self._drop_context)
             self._resources = resources.pop_all()
 
     def _deserialize(self, chosen: Engine) -> Any:  # noqa: ANN401 - no stubs
@@ -117,7 +120,7 @@ class TensorRTSession:
                 "an engine that was built on this machine.",
                 f"delete {chosen.path}; then, " + rebuild_command(self.backend, self.precision),
             )
-        self._objects += [runtime, engine]
+        self._guard.add(runtime, engine)
         return engine
 
     def _create_context(self, engine: Any) -> Any:  # noqa: ANN401 - no stubs
@@ -139,8 +142,7 @@ class TensorRTSession:
             UsageError: another shape, or the session is closed.
             PlatformError: the GPU failed, for example for want of memory.
         """
-        if not self._objects:
-            raise UsageError("The session is closed.", "a session that is open.")
+        self._guard.check()
         batch = check_batch(waveform, self.n_samples)
         outputs = {
             name: np.empty((len(batch), *shape), np.float32)
@@ -151,7 +153,8 @@ class TensorRTSession:
             stop = start + self._info.max_batch
             parts = {name: values[start:stop] for name, values in outputs.items()}
             self._run_part(batch[start:stop], parts)
-        return outputs
+        where = f"{self.precision} on {self.backend}"
+        return check_outputs(outputs, len(batch), self._spec, where)
 
     def _run_part(self, batch: NDArray[np.float32], parts: Outputs) -> None:
         """Run at most `max_batch` clips; `parts` receive the rows of each output."""
@@ -161,7 +164,7 @@ class TensorRTSession:
         with captured_log(self._library) as log:
             try:
                 self._cuda.copy_to_device(self._buffers[INPUT], batch, self._stream)
-                context = self._objects[-1]
+                context = self._context
                 done = context.set_input_shape(INPUT, (n_rows, self.n_samples))
                 done = done and context.execute_async_v3(self._stream)
                 for name, rows in parts.items():
@@ -174,7 +177,13 @@ class TensorRTSession:
 
     def close(self) -> None:
         """Free the context, the GPU memory and the stream; calling it twice does no harm."""
+        if self._guard.is_forked:
+            self._resources.pop_all()  # the GPU's memory is the parent's to free
         self._resources.close()
+
+    def _drop_context(self) -> None:
+        self._context = None
+        self._guard.drop_last()
 
 
 def _check_tensors(

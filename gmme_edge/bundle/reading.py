@@ -1,0 +1,95 @@
+"""Bytes out of a bundle's folder or zip file: bounded, and read once.
+
+Whoever hashes a file and opens it again by its name may be handed another one in between. So the
+bytes are read once, and those that were hashed are those that are used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from gmme_edge.errors import BundleError
+
+MOST_MANIFEST_BYTES = 16 << 20
+MOST_FILE_BYTES = 2 << 30
+_MOST_DEPTH = 64
+_ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError)
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a bundle's path is a zip file instead of a folder."""
+    return path.is_file() and zipfile.is_zipfile(path)
+
+
+def holds(root: Path, name: str) -> bool:
+    """Whether `root`, a folder or zip file, has a file of this name."""
+    if not is_archive(root):
+        return (root / name).is_file()
+    with zipfile.ZipFile(root) as archive:
+        return _member(archive, name) in archive.namelist()
+
+
+def read_bounded(root: Path, name: str, most_bytes: int) -> bytes:
+    """The file `name` of a folder or zip file; one byte over `most_bytes` where it is larger.
+
+    Raises:
+        FileNotFoundError: there is no such file; what is no regular file counts as none.
+        OSError: it cannot be read.
+    """
+    most_bytes = min(most_bytes, MOST_FILE_BYTES)
+    if is_archive(root):
+        return _read_member(root, name, most_bytes)
+    # Without O_NONBLOCK a pipe that nobody writes to would be waited for.
+    descriptor = os.open(root / name, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise FileNotFoundError(f"{root / name} is no file")
+        return file.read(most_bytes + 1)
+
+
+def _read_member(path: Path, name: str, most_bytes: int) -> bytes:
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(_member(archive, name)) as file:
+            return file.read(most_bytes + 1)
+    except KeyError:
+        raise FileNotFoundError(f"{path} holds no {name}") from None
+    except _ZIP_ERRORS as error:
+        raise OSError(f"{path} is damaged at {name}: {error}") from error
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> str:
+    """The name in the archive: a zip file of a folder holds that folder as well."""
+    names = archive.namelist()
+    tops = {PurePosixPath(each).parts[0] for each in names if PurePosixPath(each).parts}
+    nested = f"{next(iter(tops))}/{name}" if len(tops) == 1 else name
+    return nested if nested in names else name
+
+
+def parse_object(data: bytes, where: str, error: type[BundleError] = BundleError) -> dict[str, Any]:
+    """The JSON object in `data`, whose size and depth are bounded before it is parsed."""
+    try:
+        if len(data) > MOST_MANIFEST_BYTES:
+            raise ValueError(f"it is larger than {MOST_MANIFEST_BYTES:,} bytes")
+        text = data.decode("utf-8")
+        if _depth(text) > _MOST_DEPTH:
+            raise ValueError(f"it is nested deeper than {_MOST_DEPTH}")
+        values = json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{where} is no readable JSON: {problem}", "a bundle manifest.") from problem
+    if not isinstance(values, dict) or not isinstance(values.get("schema"), int):
+        raise error(f"{where} has no schema number.", "a bundle manifest.")
+    return values
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for bracket in re.findall(r'"(?:[^"\\]|\\.)*"|([\[{\]}])', text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(bracket, 0)
+        deepest = max(deepest, depth)
+    return deepest
