@@ -159,7 +159,7 @@ def claim_checkpoint(out: Path, allowed: bool = False, flag: str = "--force") ->
         )
     if not allowed:
         raise UsageError(
-            f"{out} holds a checkpoint.",
+            f"{out} holds a finished checkpoint.",
             "a new folder, or an empty one.",
             f"name another folder with -o, or replace that checkpoint with {flag}.",
         )

@@ -1,8 +1,9 @@
 """What a model was trained on, so that nobody takes clips that it knows for a test.
 
 A checkpoint's ``training["data"]`` is the model's origin: the data set, the fold that tested, and
-for data sets without an official division the fingerprints of the training clips. A bundle
-carries the same. Models of before that know less are judged by what they know.
+for data sets without an official division the fingerprints of the training clips. What the network
+that it started from has heard counts as well. A bundle carries the same. Models of before that
+know less are judged by what they know.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from gmme_edge.errors import UsageError
 from gmme_edge.files import sha256_of
 
 FINGERPRINTS = "fingerprints"
+BEFORE = "before"  # the data sets and folds of the networks that a training started from
 _DIGITS = 12  # of SHA-256: 48 bits keep two of a million clips apart
 _SAME_FOLDS = {"esc10": "esc50"}
 _PUBLISHED = ("esc50", "urbansound8k", "speech-commands")  # everybody's division is the same
@@ -44,6 +46,21 @@ def fingerprints(paths: Iterable[Path]) -> str:
     return ",".join(sorted({_fingerprint(path) for path in paths}))
 
 
+def inherit(origin: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """`facts` of a training that starts from a network of this `origin`, whose clips it knows too.
+
+    Args:
+        origin: ``training["data"]`` of that network's checkpoint; may be empty.
+    """
+    heard = _known(origin) | _known(facts)
+    merged = {**facts, **({FINGERPRINTS: ",".join(sorted(heard))} if heard else {})}
+    earlier = [*_before(origin)]
+    if family(str(origin.get("dataset"))) in _PUBLISHED:
+        own = {"dataset": origin["dataset"], "fold": origin.get("fold")}
+        earlier += [own] if own not in earlier else []
+    return {**merged, **({BEFORE: earlier} if earlier else {})}
+
+
 def needs_fingerprints(dataset: str) -> bool:
     """Whether only the recordings themselves tell which ones were trained on."""
     return family(dataset) not in _PUBLISHED
@@ -64,6 +81,10 @@ def judge_seen(
         dataset, fold: where `clips` come from, as `open_dataset` was called.
         clips: what is to be tested on, each with its split.
     """
+    for earlier in _before(origin):
+        seen = judge_seen({**earlier, FINGERPRINTS: ""}, dataset, fold, clips)
+        if seen.state == "seen":
+            return Seen("seen", f"of the network that it started from, {seen.reason}")
     theirs = str(origin.get("dataset") or "")
     known = _known(origin)
     if known and needs_fingerprints(dataset):
@@ -92,9 +113,12 @@ def _judge_published(
 
 
 def refuse_seen(
-    origin: Mapping[str, Any], dataset: str, fold: int | None, clips: Sequence[Clip],
+    origin: Mapping[str, Any],
+    dataset: str,
+    fold: int | None,
+    clips: Sequence[Clip],
     allow_seen: bool = False,
-) -> Seen:  # fmt: skip
+) -> Seen:
     """`judge_seen`, for the result; clips that the model knows are refused.
 
     Raises:
@@ -111,9 +135,12 @@ def refuse_seen(
 
 
 def refuse_own_test(
-    origin: Mapping[str, Any], dataset: str, fold: int | None, clips: Sequence[Clip],
+    origin: Mapping[str, Any],
+    dataset: str,
+    fold: int | None,
+    clips: Sequence[Clip],
     allow_seen: bool = False,
-) -> Seen:  # fmt: skip
+) -> Seen:
     """For calibration: `judge_seen` of `clips`; the model's own test clips are refused.
 
     Clips that a model was trained on are right to calibrate on. Those that it is tested on are
@@ -142,6 +169,17 @@ def _advice(origin: Mapping[str, Any], dataset: str) -> str:
     if fold is None or needs_fingerprints(dataset):
         return ""
     return f"use --fold {fold}, on which it is tested; or "
+
+
+def _before(origin: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Without what is damaged."""
+    noted = origin.get(BEFORE)
+    entries = noted if isinstance(noted, list) else []
+    return [
+        {"dataset": each["dataset"], "fold": each.get("fold")}
+        for each in entries
+        if isinstance(each, dict) and isinstance(each.get("dataset"), str)
+    ]
 
 
 def _known(origin: Mapping[str, Any]) -> frozenset[str]:

@@ -127,8 +127,9 @@ def _check_content(path: Path, state: Mapping[str, Tensor]) -> None:
     if wanted is not None and wanted != _content_hash(state):
         raise CheckpointError(
             f"{path} is damaged: its weights are not those that were written.",
-            "an intact checkpoint.", "copy it again, or train it again.",
-        )  # fmt: skip
+            "an intact checkpoint.",
+            "copy it again, or train it again.",
+        )
 
 
 def _check_hashes(bundle: Bundle) -> None:

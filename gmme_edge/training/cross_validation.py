@@ -19,12 +19,12 @@ from gmme_edge.models.checkpoint import WEIGHTS
 from gmme_edge.models.eat import torch_predictor
 from gmme_edge.scoring import Predictions
 from gmme_edge.statistics import Interval, t_interval, wilson_interval
+from gmme_edge.training.folds import RESULT as RESULT
 from gmme_edge.training.folds import fold_folder
 from gmme_edge.training.run.journal import METRICS, read_metrics
 from gmme_edge.training.run.loop import Trainer
 
 SCHEMA = 1
-RESULT = "cross-validation.json"
 
 
 @dataclass(frozen=True)

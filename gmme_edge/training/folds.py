@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from gmme_edge.errors import UsageError
+
+RESULT = "cross-validation.json"
 
 
 def fold_folder(fold: int) -> str:
@@ -18,3 +23,12 @@ def parse_folds(text: str, count: int) -> tuple[int, ...]:
     if len(numbers) < len(parts) or not numbers <= set(range(1, count + 1)):
         raise UsageError(f"--folds {text}", f"all, or different folds from 1 to {count}: 1,3.")
     return tuple(sorted(numbers))
+
+
+def is_result(path: Path) -> bool:
+    """Whether `path` is what a cross-validation wrote."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and {"folds", "pooled"} <= values.keys()

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 from gmme_edge.errors import require
 from gmme_edge.files import write_json
 from gmme_edge.report.paired import PairedResult, Tested, compare_pair, load_tested, parse_tested
-from gmme_edge.training.folds import fold_folder
-from gmme_edge.training.run.claim import claim_folder, refuse_loss
+from gmme_edge.training.folds import RESULT, fold_folder, is_result
+from gmme_edge.training.run.claim import claim_folder, refuse_foreign, refuse_loss
 from gmme_edge.training.run.interrupt import interrupt_on_signal
 from gmme_edge.training.run.journal import Journal
-from gmme_edge.workflows.training_curves import write_curves
+from gmme_edge.workflows.training_curves import CURVES, is_curves, write_curves
 from gmme_edge.workflows.training_observer import Tolerant, TrainingObserver
-from gmme_edge.workflows.training_plan import Plan, TrainingJob, make_plan, refuse_bundle
+from gmme_edge.workflows.training_plan import Plan, TrainingJob, make_plan
 
 if TYPE_CHECKING:
     from gmme_edge.spec import ModelSpec
@@ -78,9 +78,8 @@ def train(job: TrainingJob, observer: TrainingObserver | None = None) -> Trained
     _miss_torch()
     heard = Tolerant(observer or TrainingObserver())
     with _loading(heard), claim_folder(job.run.output):
-        refuse_bundle(job.run.output)
         plan = make_plan(job, job.data.fold)
-        refuse_loss(job.run.output, job.run.restart)
+        _refuse_loss(job.run.output, job.run.restart)
         setup = _set_up(job, plan, heard)
         trainer = _run_fold(setup, plan, job.run.output, job.data.fold)
     if setup.rank > 0:
@@ -112,9 +111,9 @@ def cross_validate(
         baseline = load_tested(job.data.against) if job.data.against else None
         plans = {fold: make_plan(job, fold) for fold in folds}
         with claim_folder(output):
+            refuse_foreign(output / RESULT, is_result)
             for fold in folds:
-                refuse_bundle(output / fold_folder(fold))
-                refuse_loss(output / fold_folder(fold), job.run.restart)
+                _refuse_loss(output / fold_folder(fold), job.run.restart)
             setup = _set_up(job, plans[folds[0]], heard)
             for fold in folds:
                 with claim_folder(output / fold_folder(fold)):
@@ -125,6 +124,11 @@ def cross_validate(
             if setup.rank > 0:
                 return None
             return _conclude(output, results, trainer.identity, baseline, command)
+
+
+def _refuse_loss(out: Path, restart: bool) -> None:
+    refuse_loss(out, restart)
+    refuse_foreign(out / CURVES, is_curves)
 
 
 def _miss_torch() -> None:
@@ -220,10 +224,13 @@ def _score(setup: TrainingSetup, trainer: Trainer, plan: Plan, fold: int) -> Fol
 
 
 def _conclude(
-    output: Path, results: list[FoldResult], identity: dict[str, Any], baseline: Tested | None,
+    output: Path,
+    results: list[FoldResult],
+    identity: dict[str, Any],
+    baseline: Tested | None,
     command: str,
-) -> CrossValidation:  # fmt: skip
-    from gmme_edge.training.cross_validation import RESULT, cross_validation_document
+) -> CrossValidation:
+    from gmme_edge.training.cross_validation import cross_validation_document
 
     document, path = cross_validation_document(results, identity, command), output / RESULT
     comparison = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gmme_edge.files import write_text
@@ -12,6 +13,14 @@ if TYPE_CHECKING:
 
 CURVES = "curves.svg"
 _RATES = 200
+_TITLE = "<title>Training curves of "
+_HEAD_BYTES = 1024
+
+
+def is_curves(path: Path) -> bool:
+    """Whether `path` is a picture that `write_curves` drew."""
+    with path.open("rb") as file:
+        return _TITLE.encode() in file.read(_HEAD_BYTES)
 
 
 def write_curves(trainer: Trainer, title: str) -> None:

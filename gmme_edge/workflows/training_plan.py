@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gmme_edge.bundle.bundle import MANIFEST
 from gmme_edge.data.registry import fold_count, open_dataset
 from gmme_edge.errors import UsageError
 from gmme_edge.models.description import Description, read_description
@@ -32,8 +31,12 @@ from gmme_edge.workflows.settings.training import (
 if TYPE_CHECKING:
     from gmme_edge.data.dataset import Dataset
 
-_TASK_OF_DATASET = {"esc50": "esc50", "esc10": "esc50", "urbansound8k": "urbansound8k",
-                    "speech-commands": "speech-commands"}  # fmt: skip
+_TASK_OF_DATASET = {
+    "esc50": "esc50",
+    "esc10": "esc50",
+    "urbansound8k": "urbansound8k",
+    "speech-commands": "speech-commands",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +81,6 @@ def make_plan(job: TrainingJob, fold: int | None) -> Plan:
     opened = open_dataset(job.data.dataset, job.data.data, fold)
     spec = _resolve_spec(job.network, audio, source, len(opened.labels))
     return Plan(spec, recipe, opened)
-
-
-def refuse_bundle(folder: Path) -> None:
-    """Raise `UsageError` where training would spoil a bundle."""
-    if (folder / MANIFEST).exists():
-        raise UsageError(
-            f"{folder} is a bundle; its files would no longer match their hashes.", "another -o."
-        )
 
 
 def source_path(name: str, fold: int | None) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import torch.distributed as dist
 
 from gmme_edge.data.dataset import Clip, Dataset
 from gmme_edge.data.holdout import with_validation
-from gmme_edge.data.seen import FINGERPRINTS, family, fingerprints, needs_fingerprints
+from gmme_edge.data.seen import FINGERPRINTS, fingerprints, inherit, judge_seen, needs_fingerprints
 from gmme_edge.data.store import WaveformStore
 from gmme_edge.errors import PlatformError, UsageError
 from gmme_edge.models.checkpoint import Checkpoint, load_checkpoint
@@ -51,8 +51,11 @@ class TrainingSetup:
 
     def make_trainer(self, plan: Plan, out: Path, fold: int | None, journal: Journal) -> Trainer:
         """A trainer that tests on `fold`."""
-        start = self._start(plan, fold)
+        source = self._open_source("--init", self.job.transfer.init, plan, fold)
+        start = self._start(plan, fold, source)
         data = self._load(plan, fold)
+        if source:
+            data = replace(data, facts=inherit(_origin(source), data.facts))
         place = Place(self.device, self.fabric, self._micro_batch(plan, out, len(data.train)))
         self.observer.stage("prepare the network")
         return Trainer(plan.spec, data, plan.recipe, out, place, start, journal)
@@ -61,10 +64,9 @@ class TrainingSetup:
         """The test clips of a fold whose training watches held-out clips instead."""
         return self._decode(plan.dataset.select("test"), "test", plan)
 
-    def _start(self, plan: Plan, fold: int | None) -> Start:
+    def _start(self, plan: Plan, fold: int | None, source: Checkpoint | None) -> Start:
         transfer, recipe, labels = self.job.transfer, plan.recipe, plan.dataset.labels
-        source = self._open_source("--init", transfer.init, fold)
-        taught_by = self._open_source("--teacher", transfer.teacher, fold)
+        taught_by = self._open_source("--teacher", transfer.teacher, plan, fold)
         weights: EAT | None = None
         identity: dict[str, Any] = {}
         if source:
@@ -82,11 +84,14 @@ class TrainingSetup:
         teacher.check(plan.spec, labels)
         return Start(weights, teacher, identity)
 
-    def _open_source(self, option: str, name: str | None, fold: int | None) -> Checkpoint | None:
+    def _open_source(
+        self, option: str, name: str | None, plan: Plan, fold: int | None
+    ) -> Checkpoint | None:
         if name is None:
             return None
         checkpoint = load_checkpoint(source_path(name, fold))
-        _refuse_leak(f"{option} {name}", checkpoint, self.job.data.dataset, fold)
+        tests = [clip for clip in plan.dataset.clips if clip.split == "test"]
+        _refuse_leak(f"{option} {name}", _origin(checkpoint), self.job.data.dataset, fold, tests)
         return checkpoint
 
     def _load(self, plan: Plan, fold: int | None) -> TrainingData:
@@ -139,8 +144,8 @@ class TrainingSetup:
             return saved
         if self.job.machine.micro_batch is not None:
             return asked
-        free = free_bytes(torch.device(self.device))
-        if free is None or size > 1:  # processes must agree, and each would see other free memory
+        free = self._free_bytes()
+        if free is None:
             return None
         fits = fitting_micro_batch(plan.spec, plan.recipe, n_rows, free)
         if fits is not None:
@@ -150,6 +155,24 @@ class TrainingSetup:
                 "(--micro-batch)"
             )
         return fits
+
+    def _free_bytes(self) -> int | None:
+        """What each process may take: the same number in all, which must divide batches alike."""
+        fabric = self.fabric
+        device = fabric.device if fabric else torch.device(self.device)
+        free = free_bytes(device)
+        if fabric is None or fabric.world_size == 1:
+            return free
+        if free is not None and device.type == "cpu":  # the processes of a machine share it
+            free //= _processes_here(fabric.world_size, self.job.machine.nodes)
+        told = torch.tensor(-1 if free is None else free, dtype=torch.int64, device=device)
+        least = int(torch.as_tensor(fabric.all_gather(told)).min())
+        return None if least < 0 else least
+
+
+def _processes_here(size: int, nodes: int) -> int:
+    """Of `size` processes, those on this machine; torchrun says it."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE") or max(size // nodes, 1))
 
 
 def _name_source(name: str | None, checkpoint: Checkpoint) -> dict[str, str]:
@@ -166,17 +189,24 @@ def _hold_out(opened: Dataset, share: float) -> Dataset:
     return with_validation(opened, share=share)
 
 
-def _refuse_leak(what: str, checkpoint: Checkpoint, dataset: str, fold: int | None) -> None:
-    """A network that was trained on the clips of the test fold would make the score worthless."""
-    origin: dict[str, Any] = checkpoint.training.get("data") or {}
-    theirs, their_fold = str(origin.get("dataset")), origin.get("fold")
-    if fold is None or their_fold in (None, fold):
+def _origin(checkpoint: Checkpoint) -> dict[str, Any]:
+    noted = checkpoint.training.get("data")
+    return noted if isinstance(noted, dict) else {}
+
+
+def _refuse_leak(
+    what: str, origin: dict[str, Any], dataset: str, fold: int | None, tests: list[Clip]
+) -> None:
+    """A network that was trained on the test clips would make the score worthless."""
+    unnamed = fold is not None and origin.get("fold") is None and not needs_fingerprints(dataset)
+    if not tests or unnamed:  # networks of before do not name their fold
         return
-    if family(theirs) == family(dataset) != "folder":
+    seen = judge_seen(origin, dataset, fold, tests)
+    if seen.state == "seen":
         raise UsageError(
-            f"{what} was trained on {theirs} with test fold {their_fold}, so it knows "
-            f"the clips of fold {fold}, which are to test here.",
-            f"a network with test fold {fold}.",
+            f"{what} knows clips that are to test here: {seen.reason}.",
+            "a network that was not trained on them"
+            + (f", such as one with test fold {fold}." if fold else "."),
             f"cross-validate that network first, and give {what.split()[0]} "
             "ITS-FOLDER/fold-{fold}.",
         )

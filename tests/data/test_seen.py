@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gmme_edge.data.dataset import Clip, Split
-from gmme_edge.data.seen import fingerprints, judge_seen, refuse_own_test, refuse_seen
+from gmme_edge.data.seen import fingerprints, inherit, judge_seen, refuse_own_test, refuse_seen
 from gmme_edge.errors import UsageError
 
 FOLD_5 = {"dataset": "esc10", "fold": 5}
@@ -73,3 +73,27 @@ def test_calibration_on_a_models_own_test_fold_is_refused() -> None:
     assert refuse_own_test(FOLD_5, "esc10", 5, [clip("train")]).state == "seen"
     assert refuse_own_test(FOLD_5, "esc10", 1, [clip("train")], allow_seen=True).state == "seen"
     assert refuse_own_test(FOLD_5, "folder", 1, [clip("train")]).state == "unseen"
+
+
+def test_a_tuned_network_knows_what_it_started_from_has_heard(recordings: list[Clip]) -> None:
+    first = {"dataset": "folder", "fold": None, "fingerprints": fingerprints([recordings[0].path])}
+    own = {"fingerprints": fingerprints([recordings[1].path])}
+    second = {"dataset": "csv", "fold": None, **inherit(first, own)}
+    assert judge_seen(second, "folder", None, recordings[:1]).state == "seen"
+    assert judge_seen(second, "folder", None, recordings[1:2]).state == "seen"
+    assert judge_seen(second, "folder", None, recordings[2:]).state == "unseen"
+    assert inherit({}, own) == own
+
+
+def test_a_tuned_network_knows_the_folds_of_its_ancestors(recordings: list[Clip]) -> None:
+    child = {"dataset": "folder", "fold": None, **inherit(FOLD_5, {})}
+    grandchild = {"dataset": "urbansound8k", "fold": 2, **inherit(child, {})}
+    for origin in (child, grandchild):
+        assert judge_seen(origin, "esc50", 1, [clip()]).state == "seen"
+        assert judge_seen(origin, "esc50", 5, [clip()]).state == "unseen"
+    assert judge_seen(grandchild, "urbansound8k", 1, [clip()]).state == "seen"
+
+
+@pytest.mark.parametrize("before", [None, 3, "esc10", [3], [{}], [{"dataset": []}], {"dataset": 1}])
+def test_damaged_notes_of_ancestors_are_left_out(before: object) -> None:
+    assert judge_seen({**FOLD_5, "before": before}, "esc10", 5, [clip()]).state == "unseen"

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from gmme_edge.errors import UsageError
-from gmme_edge.training.run.claim import STATE, claim_folder, refuse_loss
+from gmme_edge.training.folds import RESULT, is_result
+from gmme_edge.training.run.claim import STATE, claim_folder, refuse_foreign, refuse_loss
+from gmme_edge.workflows.training_curves import CURVES, is_curves
 from tests.training.tiny_run import RECIPE, make_trainer
 
 
@@ -42,3 +44,29 @@ def test_files_of_another_project_are_never_overwritten(tmp_path: Path, name: st
     for restart in (False, True):
         with pytest.raises(UsageError, match=name):
             refuse_loss(tmp_path, restart)
+
+
+def test_pictures_and_results_of_something_else_are_never_overwritten(tmp_path: Path) -> None:
+    for name, is_own in ((CURVES, is_curves), (RESULT, is_result)):
+        path = tmp_path / name
+        refuse_foreign(path, is_own)
+        path.write_text("<svg><title>My house</title></svg>")
+        with pytest.raises(UsageError, match="--restart does not replace it"):
+            refuse_foreign(path, is_own)
+
+
+def test_a_bundle_is_no_place_for_a_run_even_with_a_state(tmp_path: Path) -> None:
+    for name in ("manifest.json", STATE):
+        (tmp_path / name).write_text("{}")
+        with pytest.raises(UsageError, match="it is a bundle"):
+            refuse_loss(tmp_path, restart=True)
+
+
+def test_a_link_is_followed_also_to_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("target")
+    with claim_folder(link):
+        (link / "model").touch()
+        with pytest.raises(UsageError, match="is being trained in"), claim_folder(link.resolve()):
+            pass
+    assert link.is_symlink() and (tmp_path / "target" / "model").is_file()

@@ -124,8 +124,14 @@ def show_cross_validation(result: CrossValidation) -> None:
     for row in document["folds"]:
         low, high = row["wilson_95"]
         minutes = (row["wall_time_s"] or 0) / 60
-        cells = (row["fold"], f"{row['accuracy']:.2%}", f"{low:.1%} to {high:.1%}",
-                 row["correct"], row["n"], f"{minutes:.1f}")  # fmt: skip
+        cells = (
+            row["fold"],
+            f"{row['accuracy']:.2%}",
+            f"{low:.1%} to {high:.1%}",
+            row["correct"],
+            row["n"],
+            f"{minutes:.1f}",
+        )
         table.add_row(*map(str, cells))
     console.stdout.print(table)
     pooled, mean = document["pooled"], document["folds_mean"]

@@ -87,10 +87,18 @@ def draw_plan(
         recipe.segment_gain_low + (recipe.segment_gain_high - recipe.segment_gain_low) * uniform()
     )
     return Plan(
-        gain=gain, sign=sign, delay=shift.round().long(), fraction=shift - shift.round(),
-        cycle=cycle, mask_start=mask_start, mask_length=mask_length, segment_start=segment_start,
-        segment_length=segment_length, segment_gain=segment_gain, place=uniform(4).argsort(1),
-    )  # fmt: skip
+        gain=gain,
+        sign=sign,
+        delay=shift.round().long(),
+        fraction=shift - shift.round(),
+        cycle=cycle,
+        mask_start=mask_start,
+        mask_length=mask_length,
+        segment_start=segment_start,
+        segment_length=segment_length,
+        segment_gain=segment_gain,
+        place=uniform(4).argsort(1),
+    )
 
 
 def apply_plan(waveform: Tensor, plan: Plan) -> Tensor:

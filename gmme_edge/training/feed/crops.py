@@ -24,8 +24,9 @@ class Crops:
         min_energy: 0 takes the first window, as the EAT reference does.
     """
 
-    def __init__(self, samples: Waveform, offsets: NDArray[np.integer], n_samples: int,
-                 min_energy: float) -> None:  # fmt: skip
+    def __init__(
+        self, samples: Waveform, offsets: NDArray[np.integer], n_samples: int, min_energy: float
+    ) -> None:
         self._starts = np.asarray(offsets[:-1], np.int64)
         self._lengths = np.diff(offsets)
         self._n_samples, self._min_energy = n_samples, min_energy

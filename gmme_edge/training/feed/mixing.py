@@ -67,9 +67,13 @@ def stretch(waveform: Tensor, factor: float) -> Tensor:
 
 
 def mix(
-    waveform: Tensor, labels: Tensor, recipe: Recipe, sample_rate_hz: int, rows: Rows,
+    waveform: Tensor,
+    labels: Tensor,
+    recipe: Recipe,
+    sample_rate_hz: int,
+    rows: Rows,
     generator: torch.Generator,
-) -> tuple[Tensor, Targets]:  # fmt: skip
+) -> tuple[Tensor, Targets]:
     """Mix each clip with its neighbour by one of `METHODS`, drawn for the whole batch.
 
     Shapes: ``(B, N)`` and labels ``(B,)``, the `rows` of the batch → same. Row 2k and row 2k + 1
@@ -81,8 +85,9 @@ def mix(
     if rows.start % 2 or (rows.stop % 2 and rows.stop < rows.total):
         raise UsageError(
             f"Rows {rows.start} to {rows.stop} of {rows.total} cut a pair of clips in two.",
-            "an even number of clips per process.", "choose another batch size.",
-        )  # fmt: skip
+            "an even number of clips per process.",
+            "choose another batch size.",
+        )
     method = METHODS[int(torch.randint(len(METHODS), (), generator=generator))]
     sizes = stft_sizes(recipe, sample_rate_hz)
     size = sizes[int(torch.randint(len(sizes), (), generator=generator))]

@@ -6,12 +6,13 @@ import contextlib
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
-from gmme_edge.errors import CheckpointError, UsageError
-from gmme_edge.models.description import DESCRIPTION, WEIGHTS, read_description
+from gmme_edge.bundle.bundle import MANIFEST
+from gmme_edge.errors import UsageError
+from gmme_edge.ownership import claim_checkpoint
 from gmme_edge.training.run.journal import METRICS, read_metrics
 
 try:
@@ -27,9 +28,12 @@ LOCK = "training.lock"
 def claim_folder(folder: Path) -> Iterator[None]:
     """Hold `folder` for one training; the kernel lets go with the process, however it ends.
 
+    A link is followed, also one that leads to a folder which is not there yet.
+
     Raises:
         UsageError: another process trains there; it is named.
     """
+    folder = folder.resolve()
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
@@ -87,33 +91,26 @@ def _taken(path: Path) -> UsageError:
     )
 
 
-def refuse_loss(folder: Path, restart: bool) -> None:
-    """Raise where training into `folder` would overwrite what no run of this project left there.
+def refuse_loss(out: Path, restart: bool) -> None:
+    """Raise where training into `out` would overwrite what no run of this project left there.
 
     Raises:
-        UsageError: a checkpoint without a run to continue, unless `restart`; or files that are
-            not this project's, which nothing overwrites.
+        UsageError: what `claim_checkpoint` says, where there is no run to continue; or figures
+            that are of something else, which nothing overwrites.
     """
-    if (folder / STATE).exists():
+    folder = out.resolve()
+    if (folder / STATE).exists() and not (folder / MANIFEST).exists():
         return  # a run, which is continued, or replaced by --restart
-    if (folder / WEIGHTS).exists() or (folder / DESCRIPTION).exists():
-        try:
-            described = read_description(folder)
-        except CheckpointError as error:
-            raise UsageError(
-                f"{folder} holds a {WEIGHTS} or {DESCRIPTION} that is no checkpoint of this "
-                f"project: {error.got}",
-                "a folder of its own for the run.",
-                "choose another -o.",
-            ) from error
-        if not restart:
-            raise UsageError(
-                f"{folder} holds a finished checkpoint, {described.spec.name}.",
-                "an unfinished run to continue, or an empty folder.",
-                "choose another -o; --restart replaces the checkpoint.",
-            )
-    metrics = folder / METRICS
-    if metrics.is_file() and metrics.stat().st_size and not read_metrics(metrics):
+    claim_checkpoint(out, restart, "--restart")
+    refuse_foreign(folder / METRICS, lambda path: bool(read_metrics(path)))
+
+
+def refuse_foreign(path: Path, is_own: Callable[[Path], bool]) -> None:
+    """Raise `UsageError` where a file of a run's name holds something else than `is_own` knows."""
+    empty = path.is_file() and path.stat().st_size == 0
+    if path.exists() and not empty and not (path.is_file() and is_own(path)):
         raise UsageError(
-            f"{metrics} is not of a training.", "a folder of its own.", "choose another -o."
+            f"{path} is not of a training.",
+            "a folder of its own.",
+            "move it away, or choose another -o; --restart does not replace it.",
         )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from gmme_edge.data.store import WaveformStore
 from gmme_edge.errors import UsageError
 from gmme_edge.evaluation import score_store
 from gmme_edge.models.checkpoint import save_checkpoint
-from gmme_edge.models.eat import EAT, torch_predictor
+from gmme_edge.models.eat import torch_predictor
 from gmme_edge.spec import ModelSpec
 from gmme_edge.training.distill import distillation_loss
 from gmme_edge.training.fake_quantization import plain_state
@@ -28,6 +27,9 @@ from gmme_edge.training.run.accumulation import slow_batch_norm, split_rows
 from gmme_edge.training.run.allocator import keep_freed_memory
 from gmme_edge.training.run.divergence import divergence, is_finite
 from gmme_edge.training.run.ema import Ema
+from gmme_edge.training.run.inputs import Place as Place
+from gmme_edge.training.run.inputs import Start as Start
+from gmme_edge.training.run.inputs import TrainingData as TrainingData
 from gmme_edge.training.run.interrupt import stop_on_signal
 from gmme_edge.training.run.journal import Journal
 from gmme_edge.training.run.loss import batch_loss
@@ -37,57 +39,9 @@ from gmme_edge.training.run.progress import Progress as Progress
 from gmme_edge.training.run.start import initial_network
 from gmme_edge.training.run.state import STATE, RunState, new_running
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
 _SAVE_EVERY_S = 60.0
 _JOURNAL_EVERY_STEPS = 10
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Stored clips to train on and, if given, clips to watch the averaged weights on.
-
-    `description` says which data set and split these are; it is saved with the checkpoint, and a
-    continuation must agree on it. `facts` are saved with the checkpoint too.
-    """
-
-    train: WaveformStore
-    monitor: WaveformStore | None
-    labels: tuple[str, ...]
-    description: Mapping[str, Any]
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run computes.
-
-    Attributes:
-        device: where there is no Fabric, which else brings its own.
-        micro_batch: how many clips of a process one pass holds; None for all. Gradients add up
-            to those of the whole batch, but BatchNorm sees each part alone (docs/training.md).
-    """
-
-    device: str = "cpu"
-    fabric: Fabric | None = None
-    micro_batch: int | None = None
-
-
-@dataclass(frozen=True)
-class Start:
-    """What a run begins with, beside its recipe.
-
-    Attributes:
-        weights: the initial network; a fresh one otherwise.
-        teacher: peak-scaled waveforms ``(B, 1, N)`` on the device → logits, for distillation.
-        identity: what else a continuation must agree on, such as the names and hashes of the
-            weights and of the teacher; saved with the checkpoint.
-    """
-
-    weights: EAT | None = None
-    teacher: Callable[[Tensor], Tensor] | None = None
-    identity: Mapping[str, Any] = field(default_factory=dict)
+_HERE, _FRESH = Place(), Start()
 
 
 class Trainer:
@@ -108,8 +62,8 @@ class Trainer:
         data: TrainingData,
         recipe: Recipe,
         out: Path,
-        place: Place = Place(),
-        start: Start = Start(),
+        place: Place = _HERE,
+        start: Start = _FRESH,
         journal: Journal | None = None,
     ) -> None:
         if spec.n_classes != len(data.labels):
@@ -222,7 +176,10 @@ class Trainer:
         finished = self.state.step >= self.total_steps
         identity = self.identity
         save_checkpoint(
-            self.out, self.spec, plain_state(self.state.ema.model), self.data.labels,
+            self.out,
+            self.spec,
+            plain_state(self.state.ema.model),
+            self.data.labels,
             {
                 **identity,
                 "data": {**identity["data"], **self.data.facts},
@@ -231,7 +188,7 @@ class Trainer:
                 "history": self.state.history,
                 "versions": {"gmme-edge": __version__, "torch": str(torch.__version__)},
             },
-        )  # fmt: skip
+        )
 
     def _step(self) -> tuple[float, float]:
         """One optimizer step; the whole batch's loss and its gradient's norm before clipping."""

@@ -39,8 +39,9 @@ def initial_network(
         if start is None:
             raise UsageError(
                 "Quantization-aware training of a network with random weights.",
-                "a trained network to start from.", "add --init CHECKPOINT, or a shipped model.",
-            )  # fmt: skip
+                "a trained network to start from.",
+                "add --init CHECKPOINT, or a shipped model.",
+            )
         clips = _calibration_batches(batches, recipe)
         simulate_int8(model, recipe.qat, recipe.qat_float, clips)
     return model
@@ -60,9 +61,10 @@ def check_trained(source: Checkpoint, labels: tuple[str, ...]) -> None:
     """
     if source.training.get("untrained"):
         raise CheckpointError(
-            f"{source.spec.name} to start from has random weights.", "a trained network.",
+            f"{source.spec.name} to start from has random weights.",
+            "a trained network.",
             "train it without --qat first.",
-        )  # fmt: skip
+        )
     unknown = [label for label in labels if label not in source.labels]
     if unknown:
         raise CheckpointError(

@@ -87,8 +87,10 @@ class RunState:
             raise ValueError(f"running sums {sorted(running)}")
         own = self._tensors()
         parts = ("model.", "ema.")
-        _check_tensors({k: v for k, v in own.items() if k.startswith(parts)},
-                       {k: v for k, v in tensors.items() if k.startswith(parts)})  # fmt: skip
+        _check_tensors(
+            {k: v for k, v in own.items() if k.startswith(parts)},
+            {k: v for k, v in tensors.items() if k.startswith(parts)},
+        )
         slots = _optimizer_slots(self.optimizer, tensors)
         groups = self.optimizer.state_dict()["param_groups"]
         self.step, self.history, self.running, self.loss_scale = step, history, running, scale
@@ -114,14 +116,21 @@ def _naming_damage(path: Path) -> Iterator[None]:
     except CheckpointError:
         raise
     except (
-        ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, SafetensorError,
-        TypeError, ValueError,
-    ) as error:  # fmt: skip
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        OSError,
+        RuntimeError,
+        SafetensorError,
+        TypeError,
+        ValueError,
+    ) as error:
         reason = str(error).partition("\n")[0]
         raise CheckpointError(
             f"{path} cannot be read: {type(error).__name__}: {reason}",
-            "an intact training state.", "start again with --restart.",
-        ) from error  # fmt: skip
+            "an intact training state.",
+            "start again with --restart.",
+        ) from error
 
 
 def _read(path: Path, tensors: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -33,9 +33,12 @@ class LearningData(ClipSettings):
         None, "The cross-validation.json of another model, for the paired test."
     )
     validation_share: float | None = setting(
-        None, "Hold this part of the training clips out, by whole sources, and watch it instead "
-        "of the test clips.", least=0.01, most=0.5,
-    )  # fmt: skip
+        None,
+        "Hold this part of the training clips out, by whole sources, and watch it instead "
+        "of the test clips.",
+        least=0.01,
+        most=0.5,
+    )
 
     def check(self) -> None:
         if self.folds is None and self.against:
@@ -105,9 +108,12 @@ class RecipeSettings(Settings):
     augment: bool | None = setting(None, "", "--augment/--no-augment", panel=_RECIPE)
     seed: int | None = setting(None, "", panel=_RECIPE)
     assign: tuple[str, ...] = setting(
-        (), "Any number of the recipe, such as mixing=false; repeatable.", "--set",
-        metavar="NAME=VALUE", panel=_RECIPE,
-    )  # fmt: skip
+        (),
+        "Any number of the recipe, such as mixing=false; repeatable.",
+        "--set",
+        metavar="NAME=VALUE",
+        panel=_RECIPE,
+    )
     precision: str | None = setting(None, "32, bf16 or 16.", panel=_MACHINE)
     compile_network: bool | None = setting(
         None, "torch.compile.", "--compile/--no-compile", panel=_MACHINE
@@ -134,40 +140,52 @@ class TransferSettings(Settings):
     """A network to start from, and one to learn from."""
 
     init: str | None = setting(
-        None, "Start from a checkpoint or a shipped model; {fold} stands for the fold's number.",
+        None,
+        "Start from a checkpoint or a shipped model; {fold} stands for the fold's number.",
         panel=_TRANSFER,
-    )  # fmt: skip
+    )
     any_rate: bool = setting(
         False, "Let --init change its sample rate.", "--any-rate", needs="init", panel=_TRANSFER
     )
     qat: bool = setting(
-        False, "Train --init on as its INT8 export will compute, briefly and gently, by its own "
-        "outputs in floating point; --set qat=int8-tensorrt for the other flavour.", "--qat",
-        needs="init", panel=_TRANSFER,
-    )  # fmt: skip
+        False,
+        "Train --init on as its INT8 export will compute, briefly and gently, by its own "
+        "outputs in floating point; --set qat=int8-tensorrt for the other flavour.",
+        "--qat",
+        needs="init",
+        panel=_TRANSFER,
+    )
     freeze: str | None = setting(
-        None, "What of --init stays as it is: none, stem, stage1 or backbone.",
-        needs="init", panel=_TRANSFER,
-    )  # fmt: skip
+        None,
+        "What of --init stays as it is: none, stem, stage1 or backbone.",
+        needs="init",
+        panel=_TRANSFER,
+    )
     layer_decay: float | None = setting(
-        None, "Factor on the learning rate per layer below the head.", needs="init",
+        None,
+        "Factor on the learning rate per layer below the head.",
+        needs="init",
         panel=_TRANSFER,
-    )  # fmt: skip
+    )
     teacher: str | None = setting(
-        None, "Learn from the outputs of a checkpoint or shipped model; {fold} as in --init.",
+        None,
+        "Learn from the outputs of a checkpoint or shipped model; {fold} as in --init.",
         panel=_TRANSFER,
-    )  # fmt: skip
+    )
     teacher_weight: float | None = setting(
-        None, "Of the teacher's loss, 0 to 1; default 0.5, or 1 with --qat where --init teaches.",
+        None,
+        "Of the teacher's loss, 0 to 1; default 0.5, or 1 with --qat where --init teaches.",
         panel=_TRANSFER,
-    )  # fmt: skip
+    )
     teacher_temperature: float | None = setting(None, "", panel=_TRANSFER)
 
     def check(self) -> None:
         if self.teacher or (self.qat and self.init):
             return
-        for flag, value in (("weight", self.teacher_weight),
-                            ("temperature", self.teacher_temperature)):  # fmt: skip
+        for flag, value in (
+            ("weight", self.teacher_weight),
+            ("temperature", self.teacher_temperature),
+        ):
             if value is not None:
                 option = f"--teacher-{flag}"
                 raise UsageError(f"{option} without --teacher.", f"both, or neither of {option}.")
@@ -196,16 +214,22 @@ class MachineSettings(Settings):
     )
     nodes: int = setting(1, "Machines.", least=1, most=1024, panel=_MACHINE)
     micro_batch: int | None = setting(
-        None, "Clips that one pass holds, whose gradients add up to the batch's; default: the "
-        "whole batch, or what fits into memory.", least=1, most=1 << 20, panel=_MACHINE,
-    )  # fmt: skip
+        None,
+        "Clips that one pass holds, whose gradients add up to the batch's; default: the "
+        "whole batch, or what fits into memory.",
+        least=1,
+        most=1 << 20,
+        panel=_MACHINE,
+    )
     threads: int | None = setting(
         None, "CPU threads; default: all cores of this machine.", least=1, most=MOST_THREADS
     )
     tensorboard: bool | None = setting(
-        None, "Scalars for TensorBoard; default: where it is installed.",
-        "--tensorboard/--no-tensorboard", panel=_MACHINE,
-    )  # fmt: skip
+        None,
+        "Scalars for TensorBoard; default: where it is installed.",
+        "--tensorboard/--no-tensorboard",
+        panel=_MACHINE,
+    )
 
     def check(self) -> None:
         if not _DEVICE.fullmatch(self.device):
