@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -62,3 +62,35 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
         ways = ways * (n - k) // (k + 1)
         tail += ways
     return float(min(1.0, 2 * tail / 2**n))
+
+
+def exact_interval(hits: int, n: int, within: float = 0.95) -> Interval:
+    """Clopper and Pearson's interval of a proportion: it covers at least `within`, for any n."""
+    tail = (1 - within) / 2
+    low = 0.0 if hits == 0 else _bisect(lambda p: _at_least(hits, n, p) < tail)
+    high = 1.0 if hits == n else _bisect(lambda p: _at_least(hits + 1, n, p) < 1 - tail)
+    return low, high
+
+
+def _at_least(hits: int, n: int, p: float) -> float:
+    """P(X >= hits) of a binomial X, in logarithms so that large n do not overflow."""
+    ways = math.lgamma(n + 1)
+    return math.fsum(
+        math.exp(
+            ways
+            - math.lgamma(k + 1)
+            - math.lgamma(n - k + 1)
+            + k * math.log(p)
+            + (n - k) * math.log1p(-p)
+        )
+        for k in range(hits, n + 1)
+    )
+
+
+def _bisect(is_below: Callable[[float], bool]) -> float:
+    """Where `is_below` turns from true to false between 0 and 1."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if is_below(middle) else (low, middle)
+    return (low + high) / 2

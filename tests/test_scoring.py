@@ -22,7 +22,7 @@ from gmme_edge.scoring import (
     score,
     softmax,
 )
-from gmme_edge.statistics import mcnemar_exact, t_interval, wilson_interval
+from gmme_edge.statistics import exact_interval, mcnemar_exact, t_interval, wilson_interval
 
 
 def test_score_by_hand() -> None:
@@ -214,3 +214,16 @@ def test_predict_store_pools_windows_clip_by_clip() -> None:
     }  # fmt: skip
     written = json.loads(json.dumps(levelled.to_dict()))
     assert Predictions.from_dict(written["predictions"]) == levelled.predictions
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"),
+    [(0, 10, 0, 0.3085), (2, 5, 0.0527, 0.8534), (5, 10, 0.1871, 0.8129), (1, 1, 0.025, 1)],
+)
+def test_clopper_and_pearsons_interval(hits: int, n: int, low: float, high: float) -> None:
+    assert exact_interval(hits, n) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_an_exact_interval_of_thousands_does_not_overflow() -> None:
+    low, high = exact_interval(2000, 4000)
+    assert (low, high) == pytest.approx(wilson_interval(2000, 4000), abs=1e-3)

@@ -10,7 +10,8 @@ from gmme_edge.errors import UsageError
 from gmme_edge.profiling.latency import LatencyRow
 from gmme_edge.profiling.statistics import median_ratio
 from gmme_edge.report.flips import count_flips
-from gmme_edge.scoring import Predictions, Score, paired_test
+from gmme_edge.scoring import PairedTest, Predictions, Score, paired_test
+from gmme_edge.statistics import Interval, exact_interval
 
 REFERENCE = "fp32"
 _ROUNDING = 1e-9
@@ -24,11 +25,13 @@ class Tried:
         score: on the clips that all precisions were scored on, with their names.
         latency: its samples were taken in turn with those of the others.
         reasons: why it is not recommended; empty for the one that is.
+        notes: what to know of it all the same.
     """
 
     score: Score
     latency: LatencyRow
     reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def precision(self) -> str:
@@ -75,6 +78,7 @@ class Verdict:
             "interval": list(tried.score.interval),
             "difference_points": 100 * test.difference,
             "difference_interval_points": [100 * end for end in test.interval],
+            "loss_interval_points": list(loss_interval_points(test)),
             "flips": flips.all.to_dict(),
             "median_ms": row.median_ms,
             "median_interval_ms": list(row.median_interval_ms),
@@ -85,6 +89,7 @@ class Verdict:
             "size_bytes": row.size_bytes,
             "recommended": not tried.reasons,
             "reasons": list(tried.reasons),
+            "notes": list(tried.notes),
         }
 
 
@@ -107,12 +112,9 @@ def reach_verdict(measured: Sequence[Tried], max_drop_points: float) -> Verdict:
     best = 0
     for tried in measured[1:]:
         chosen = verdict[best]
-        lost = -100 * paired_test(measured[0].predictions, tried.predictions).difference
+        reasons, notes = _judge_loss(measured[0], tried, max_drop_points)
         ratio, (low, high) = median_ratio(tried.latency.samples_ms, chosen.latency.samples_ms)
         measure = f"×{ratio:.2f} of its median (95 % {low:.2f} to {high:.2f})"
-        reasons = []
-        if not lost <= max_drop_points + _ROUNDING:
-            reasons.append(f"loses {lost:.2f} points, more than {max_drop_points:g}")
         if high >= 1:
             slower = "slower than" if low > 1 else "not measurably faster than"
             reasons.append(f"{slower} {chosen.precision}: {measure}")
@@ -120,5 +122,47 @@ def reach_verdict(measured: Sequence[Tried], max_drop_points: float) -> Verdict:
             faster = f"{tried.precision} is faster: {measure}"
             verdict[best] = replace(chosen, reasons=(faster,))
             best = len(verdict)
-        verdict.append(replace(tried, reasons=tuple(reasons)))
+        verdict.append(replace(tried, reasons=tuple(reasons), notes=notes))
     return Verdict(tuple(verdict), max_drop_points)
+
+
+def loss_interval_points(test: PairedTest) -> Interval:
+    """The exact 95 % interval of the loss in points, given how many clips changed sides.
+
+    Of the clips of which only one of the two is right, the share that the reference has is a
+    proportion; Clopper and Pearson's interval of it bounds the loss. Without such clips it is 0.
+    """
+    changed = test.only_first + test.only_second
+    if not changed:
+        return 0.0, 0.0
+    low, high = exact_interval(test.only_first, changed)
+    scale = 100 * changed / test.n
+    return scale * (2 * low - 1), scale * (2 * high - 1)
+
+
+def _judge_loss(
+    reference: Tried, tried: Tried, max_drop_points: float
+) -> tuple[list[str], tuple[str, ...]]:
+    """Why it loses too much, as far as that can be told; and what to know of its labels."""
+    test = paired_test(reference.predictions, tried.predictions)
+    flips = count_flips(reference.predictions, tried.predictions, (), REFERENCE).all
+    lost, (low, high) = -100 * test.difference, loss_interval_points(test)
+    most = max_drop_points + _ROUNDING
+    reasons = []
+    if not lost <= most:
+        reasons.append(f"loses {lost:.2f} points, more than {max_drop_points:g}")
+    elif not high <= most:
+        reasons.append(
+            f"too few clips to tell whether it loses more than {max_drop_points:g} points: of "
+            f"{test.n} labels {flips.total} changed, {test.only_first} for the worse and "
+            f"{test.only_second} for the better (95 % of the loss {low:+.1f} to {high:+.1f})"
+        )
+    notes = []
+    if flips.total:
+        notes.append(f"{flips.total} of {flips.n} labels are not {REFERENCE}'s")
+    if 100 / test.n > max_drop_points:
+        notes.append(
+            f"too few clips to tell a loss of {max_drop_points:g} points: one of {test.n} is "
+            f"{100 / test.n:.2g}"
+        )
+    return reasons, tuple(notes)

@@ -118,3 +118,44 @@ def test_everything_that_was_tried_is_described() -> None:
     assert "fp16: recommended for ort-cpu" in text and "words fold 2" in text
     assert "These clips were trained on" in text and "int8-ort: slower than fp16" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def flipped(n_worse: int, n_better: int, n_otherwise_wrong: int = 0, n: int = 40) -> Verdict:
+    """FP32, and a precision twice as fast of which so many labels are others."""
+    true = np.zeros(n, np.int64)
+    exact, rounded = true.copy(), true.copy()
+    rounded[:n_worse] = 1
+    exact[n_worse : n_worse + n_better] = 1
+    wrong = slice(n_worse + n_better, n_worse + n_better + n_otherwise_wrong)
+    exact[wrong], rounded[wrong] = 1, 2
+    names, clips = ("a", "b", "c"), tuple(f"{i}.wav" for i in range(n))
+    measured = []
+    for precision, predicted, median_ms in (("fp32", exact, 10), ("int8-ort", rounded, 5)):
+        told = Predictions(clips, ("a",) * n, tuple(names[i] for i in predicted))
+        scored = replace(score(predicted, true, names), predictions=told)
+        samples = tuple(times(median_ms))
+        measured.append(Tried(scored, row(precision=precision, samples_ms=samples)))
+    return reach_verdict(measured, 0.5)
+
+
+def test_a_small_net_gain_of_many_flips_is_not_recommended() -> None:
+    verdict = flipped(n_worse=2, n_better=3)  # 5 of 40 labels, +2.5 points
+    assert verdict.chosen.precision == "fp32"
+    (reason,) = verdict.tried[1].reasons
+    assert reason.startswith("too few clips to tell") and "of 40 labels 5 changed" in reason
+    assert flipped(0, 1, 4).chosen.precision == "fp32"
+
+
+def test_what_is_recommended_says_its_flips_and_how_little_few_clips_tell() -> None:
+    verdict = flipped(0, 0, 5)  # wrong before and after
+    assert verdict.chosen.precision == "int8-ort"
+    assert verdict.chosen.notes[0] == "5 of 40 labels are not fp32's"
+    assert verdict.chosen.notes[1].startswith("too few clips to tell a loss of 0.5 points")
+    console = Console(width=80, record=True)
+    console.print(verdict_table(verdict.to_dict(CLIPS, {"cpu": "test"})))
+    assert "note: 5 of 40 labels" in console.export_text()
+    assert flipped(0, 0, n=400).chosen.notes == ()
+
+
+def test_many_gains_are_a_gain() -> None:
+    assert flipped(0, 12, n=200).chosen.precision == "int8-ort"

@@ -73,6 +73,8 @@ def verdict_table(verdict: Mapping[str, Any]) -> RenderableType:
     for each in tried:
         judged = "; ".join(each["reasons"]) or f"recommended for {verdict['backend']}"
         parts.append(Text(f"{each['precision']}: {judged}"))
+        if each["recommended"]:  # a manifest of before has no notes
+            parts += [Text(f"  note: {note}") for note in each.get("notes", ())]
     return Group(*parts)
 
 
