@@ -2,7 +2,8 @@
 
 Only files that a valid manifest of the product lists, in a folder of the same kind, are ever
 replaced. Everything else stays where it is, or the call is refused before work begins. A link that
-names the output is followed.
+names the output is followed. Other weights are another model, even where preset, data and labels
+are the same: of a network that was trained again, the old bundle may be all that is left.
 
     claim_bundle       before `export` works: which files of its output folder may go
     claim_checkpoint   before `train` or `convert` works: whether its output folder is free
@@ -115,7 +116,8 @@ def _refuse_other_model(out: Path, manifest: Manifest, source_sha256: str, force
         raise UsageError(
             f"{out} is the bundle of another model, {manifest.model.name} with other weights.",
             "a new folder, an empty one, or a bundle of the same weights.",
-            "name another folder with -o, or replace that bundle with --force.",
+            "name another folder with -o; or replace that bundle with --force, as after training it "
+            "again.",
         )
 
 

@@ -92,6 +92,18 @@ def test_find_similar_ranks_the_recording_itself_first(workplace: Path) -> None:
     assert float(lines[0].split()[0]) == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.slow
+def test_the_pipeline_goes_from_sounds_to_a_comparison(workplace: Path) -> None:
+    words = [
+        sys.executable, str(ROOT / "examples/python/pipeline.py"), "sounds", "-o", "pipeline",
+        "--epochs", "1", "--networks", "eat-s-gmme-k32c8", "--repetitions", "5",
+    ]  # fmt: skip
+    shown = run(words, workplace)
+    assert "eat-s-gmme-k32c8" in shown and "int8-ort" in shown
+    verify = [sys.executable, "-m", "gmme_edge.cli.app", "verify"]
+    run([*verify, "pipeline/eat-s-gmme-k32c8-bundle"], workplace)
+
+
 def test_readme_lists_every_command_and_only_pages_that_exist() -> None:
     text = (ROOT / "README.md").read_text()
     listed = text.split("## Commands")[1].split("##")[0]

@@ -10,6 +10,7 @@ import resource
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,14 @@ from safetensors.torch import save_file
 
 from gmme_edge import files
 from gmme_edge.errors import BundleError, DiskFullError, InputError
-from gmme_edge.files import read_json, replacing, replacing_folder, sha256_of, write_json
+from gmme_edge.files import (
+    read_json,
+    replacing,
+    replacing_folder,
+    sha256_of,
+    updating_folder,
+    write_json,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -315,3 +323,41 @@ def test_damaged_json_names_the_file(tmp_path: Path, content: bytes | None, mess
 def test_a_folder_is_no_json(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no readable JSON"):
         read_json(tmp_path, "thing", 3)
+
+
+_SWAPPER = """
+import sys
+from pathlib import Path
+from gmme_edge.files import updating_folder
+out, n = Path(sys.argv[1]), 0
+while True:
+    n += 1
+    with updating_folder(out, ("a", "b", "last"), "last") as new:
+        for name in ("a", "b", "last"):
+            (new / name).write_text(str(n))
+    if n == 1:
+        print("ready", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_folder_swap_that_is_killed_leaves_one_version_and_the_users_files(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "out"
+    for round_ in range(12):
+        process = subprocess.Popen(
+            [sys.executable, "-c", _SWAPPER, str(out)], cwd=ROOT, stdout=subprocess.PIPE
+        )
+        assert process.stdout and process.stdout.readline() == b"ready\n"
+        (out / "mine.txt").write_text("mine") if round_ == 0 else None
+        time.sleep(0.05 + 0.013 * round_)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        # The next writer first puts back what was killed between its two renames, then is refused.
+        with pytest.raises(ValueError), updating_folder(out, ("a", "b", "last"), "last"):
+            raise ValueError
+        assert len({(out / name).read_text() for name in ("a", "b", "last")}) == 1
+        assert (out / "mine.txt").read_text() == "mine"
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]

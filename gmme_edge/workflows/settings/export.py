@@ -64,6 +64,8 @@ class BundleSettings(Settings):
             raise UsageError(
                 "--untrained needs a --task.", "esc50, urbansound8k or speech-commands."
             )
+        if self.opset is not None and not _OPSETS[0] <= self.opset <= _OPSETS[1]:
+            raise UsageError(f"--opset is {self.opset}.", f"{_OPSETS[0]} to {_OPSETS[1]}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +138,10 @@ class ExportSettings(Settings):
         for group, names in ((self.int8, None), (self.calibration, ("calib_method",))):
             for each in settings_of(type(group)):
                 if (names is None or each.name in names) and is_given(group, each.name):
-                    flag = flag_of(each)
-                    raise UsageError(f"{flag} without INT8.", "int8 among --precision.")
+                    said = flag_of(each)
+                    if getattr(group, each.name) is False:  # as its other flag says it
+                        said = f"--no-{said[2:]}"
+                    raise UsageError(f"{said} without INT8.", "int8 among --precision.")
 
     def _check_auto(self, measurable: bool) -> None:
         if "fp32" not in self.precisions:
