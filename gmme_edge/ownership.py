@@ -116,8 +116,8 @@ def _refuse_other_model(out: Path, manifest: Manifest, source_sha256: str, force
         raise UsageError(
             f"{out} is the bundle of another model, {manifest.model.name} with other weights.",
             "a new folder, an empty one, or a bundle of the same weights.",
-            "name another folder with -o; or replace that bundle with --force, as after training it "
-            "again.",
+            "name another folder with -o; or, as after training again, replace that bundle with "
+            "--force.",
         )
 
 
