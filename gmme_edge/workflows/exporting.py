@@ -47,12 +47,14 @@ class Exported:
         left_out: by precision, why it is not in the bundle.
         script: what measures the bundle on a board, where a plan was asked for.
         trtexec: per TensorRT engine the command line that builds its like.
+        page: what a web server serves, where one was asked for.
     """
 
     bundle: Bundle
     left_out: dict[str, str]
     script: Path | None = None
     trtexec: tuple[str, ...] = ()
+    page: Path | None = None
 
 
 def export(source: str | Path, settings: ExportSettings, observer: Observer = SILENT) -> Exported:
@@ -80,7 +82,12 @@ def export(source: str | Path, settings: ExportSettings, observer: Observer = SI
     )
     from gmme_exporters.graphs.export import DEFAULT_OPSET
     from gmme_exporters.options import ExportOptions
+    from gmme_exporters.web.site import claim_site, find_runtime, write_site
 
+    web = settings.web.web
+    runtime = find_runtime(settings.web.ort_web) if web else None
+    if web:
+        claim_site(web)
     method = Method.parse(settings.calibration.calib_method)
     if asked.plan:
         check_plan(asked.plan, settings.precisions)
@@ -106,8 +113,9 @@ def export(source: str | Path, settings: ExportSettings, observer: Observer = SI
     if asked.plan:
         script = write_plan(bundle)
         bundle = Bundle.open(asked.output)
+    page = write_site(bundle, web, runtime) if web and runtime else None
     left_out: dict[str, str] = bundle.manifest.provenance.get("left_out", {})
-    return Exported(bundle, left_out, script, trtexec_lines(bundle, engines))
+    return Exported(bundle, left_out, script, trtexec_lines(bundle, engines), page)
 
 
 def require_exporters() -> None:

@@ -28,6 +28,7 @@ from tests.examples.tools import (
 
 pytestmark = pytest.mark.slow
 HEADERS = "com.github.asus4.onnxruntime"
+QUICK = ("-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0")  # to compile, not to run
 
 
 def _build(folder: Path, targets: tuple[str, ...], *options: str) -> Path:
@@ -46,7 +47,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     library.symlink_to(next(capi.glob("libonnxruntime.so.*")))
     return _build(
         folder / "build", ("vectors", "gmme-edge-app"), f"-DORT_INCLUDE={header.parent}",
-        f"-DORT_LIBRARY={library}", "-DGMME_EDGE_SANITIZE=ON",
+        f"-DORT_LIBRARY={library}", "-DGMME_EDGE_SANITIZE=ON", *QUICK,
     )  # fmt: skip
 
 

@@ -21,20 +21,31 @@ import pytest
 class Browser:
     """One window of a headless Chromium."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, more: tuple[str, ...] = ()) -> None:
         self._base = f"http://127.0.0.1:{port}"
-        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        arguments = [
+            *more,
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+        ]
         wanted = {
-            "goog:chromeOptions": {"args": arguments},
+            "goog:chromeOptions": {"args": [*arguments, *more]},
             "goog:loggingPrefs": {"browser": "ALL"},
         }
         session = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
         self._session = f"/session/{session['sessionId']}"
 
-    def open(self, path: Path, width: int = 1200) -> None:
+    def open(self, path: Path | str, width: int = 1200) -> None:
+        """A file, or a page that a server serves."""
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
         self.devtools("Emulation.setDeviceMetricsOverride", **metrics)
-        self._call("POST", f"{self._session}/url", {"url": path.resolve().as_uri()})
+        self._call(
+            "POST",
+            f"{self._session}/url",
+            {"url": path if isinstance(path, str) else path.resolve().as_uri()},
+        )
 
     def run(self, script: str) -> Any:  # noqa: ANN401 - whatever the script returns
         return self._call("POST", f"{self._session}/execute/sync", {"script": script, "args": []})
@@ -61,7 +72,7 @@ class Browser:
 
 
 @contextmanager
-def open_browser() -> Iterator[Browser]:
+def open_browser(*arguments: str) -> Iterator[Browser]:
     """A browser; without Chromium the test is skipped, but fails where CI promises one."""
     driver = shutil.which("chromedriver")
     if driver is None or not (shutil.which("chromium") or shutil.which("google-chrome")):
@@ -73,7 +84,7 @@ def open_browser() -> Iterator[Browser]:
         port = free.getsockname()[1]
     process = subprocess.Popen([driver, f"--port={port}"], stdout=subprocess.DEVNULL)
     try:
-        browser = _connect(port)
+        browser = _connect(port, arguments)
         try:
             yield browser
         finally:
@@ -83,11 +94,11 @@ def open_browser() -> Iterator[Browser]:
         process.wait(timeout=10)
 
 
-def _connect(port: int) -> Browser:
+def _connect(port: int, arguments: tuple[str, ...]) -> Browser:
     for _ in range(100):
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=1):
                 break
         except OSError:
             time.sleep(0.1)
-    return Browser(port)
+    return Browser(port, arguments)

@@ -30,6 +30,9 @@ def describe_next(exported: Exported, console: Console) -> None:
     """Print what to run on a board, and the trtexec line of each TensorRT engine."""
     if exported.script:
         console.print(f"on the device: python3 {exported.script.name}", soft_wrap=True)
+    if exported.page:
+        served = exported.page.parent
+        console.print(f"the page: python3 -m http.server -d {served}", markup=False, soft_wrap=True)
     for line in exported.trtexec:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 

@@ -96,6 +96,16 @@ class LoweringSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WebSettings(Settings):
+    """The bundle as a page."""
+
+    web: Path | None = setting(None, "Also write a page that runs the bundle in a browser.")
+    ort_web: Path | None = setting(
+        None, "onnxruntime-web's folder.  [default: node_modules/onnxruntime-web]", needs="web"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportSettings(Settings):
     """All that an export is asked for; groups that are left out have their defaults."""
 
@@ -106,6 +116,7 @@ class ExportSettings(Settings):
     engines: EngineSettings = field(default_factory=EngineSettings)
     verdict: VerdictSettings = field(default_factory=VerdictSettings)
     clips: ClipSettings = field(default_factory=ClipSettings)
+    web: WebSettings = field(default_factory=WebSettings)
 
     @property
     def precisions(self) -> tuple[str, ...]:

@@ -1,0 +1,7 @@
+export * from "./bundle";
+export * from "./events";
+export * from "./gate";
+export * from "./npz";
+export * from "./resampler";
+export * from "./stream";
+export * from "./wav";

@@ -1,0 +1,1 @@
+"""A bundle as a page: a folder that any web server serves."""

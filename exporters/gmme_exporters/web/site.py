@@ -1,0 +1,91 @@
+"""Writes a bundle as a page: a folder that any web server serves, and that works offline later.
+
+index.html, *.js, style.css   the page, built from examples/web
+ort/                          onnxruntime-web, which the user installs
+bundles/NAME/                 the bundles that the page offers
+site.json                     their names, written last
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from gmme_edge.bundle.bundle import MANIFEST, Bundle
+from gmme_edge.errors import MissingDependencyError, UsageError
+from gmme_edge.files import write_json
+
+_PAGE = Path(__file__).parent / "site"
+_INDEX, _KIND = "site.json", "gmme-edge-site"
+_RUNTIME = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+_ROLES = ("model", "weights", "golden")
+
+
+def find_runtime(given: Path | None) -> Path:
+    """The folder with onnxruntime-web's files; by default that of ``npm install`` here.
+
+    Raises:
+        MissingDependencyError: they are not there.
+    """
+    package = given or Path("node_modules/onnxruntime-web")
+    for folder in (package, package / "dist"):
+        if all((folder / name).is_file() for name in _RUNTIME):
+            return folder
+    raise MissingDependencyError(
+        f"{package} does not hold onnxruntime-web.",
+        ", ".join(_RUNTIME),
+        "npm install --ignore-scripts onnxruntime-web, or name its folder with --ort-web.",
+    )
+
+
+def claim_site(folder: Path) -> tuple[str, ...]:
+    """The names of the bundles of a page that is there already.
+
+    Raises:
+        UsageError: `folder` holds something else.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return ()
+    index = folder / _INDEX
+    try:
+        values = json.loads(index.read_text(encoding="utf-8"))
+        if values["kind"] != _KIND:
+            raise ValueError
+        return tuple(map(str, values["bundles"]))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UsageError(
+            f"{folder} exists and is no page of this command.",
+            "a new folder, an empty one, or such a page.",
+            "name another folder with --web.",
+        ) from error
+
+
+def write_site(bundle: Bundle, folder: Path, runtime: Path) -> Path:
+    """Write the page, or add `bundle` to one that is there; returns its first file.
+
+    Args:
+        runtime: what `find_runtime` found.
+    """
+    names = claim_site(folder)
+    name = bundle.path.resolve().name
+    bundles = folder / "bundles"
+    bundles.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as scratch:
+        new = Path(scratch) / name
+        new.mkdir()
+        for file in bundle.manifest.files:
+            if file.role in _ROLES:
+                shutil.copyfile(bundle.path / file.path, new / file.path)
+        shutil.copyfile(bundle.path / MANIFEST, new / MANIFEST)
+        if (bundles / name).exists():
+            (bundles / name).rename(Path(scratch) / "old")
+        new.rename(bundles / name)
+    shutil.copytree(_PAGE, folder, dirs_exist_ok=True)
+    (folder / "ort").mkdir(exist_ok=True)
+    for part in _RUNTIME:
+        shutil.copyfile(runtime / part, folder / "ort" / part)
+    others = [other for other in names if other != name]
+    write_json(folder / _INDEX, {"schema": 1, "kind": _KIND, "bundles": [name, *others]})
+    return folder / "index.html"

@@ -1,0 +1,202 @@
+"""The page, in a real headless Chromium."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+import gmme_edge
+from gmme_edge.bundle.bundle import Bundle
+from gmme_edge.data.synthetic import synthesize
+from gmme_edge.errors import MissingDependencyError, UsageError
+from gmme_exporters.web.site import find_runtime, write_site
+from tests.examples.tools import PACKAGES, change_a_byte, needs
+from tests.report.browser import Browser, open_browser
+
+RATE_HZ = 48_000
+RULES = gmme_edge.EventRules(0.6, merge_gap_s=0.5)  # the page's
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://localhost:{server.server_port}/index.html"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    needs("npm:onnxruntime-web")
+    folder = tmp_path_factory.mktemp("web") / "site"
+    for name in ("esc10", "digits"):
+        write_site(Bundle.open(name), folder, find_runtime(PACKAGES / "onnxruntime-web"))
+    return folder
+
+
+def wait_for(browser: Browser, script: str, seconds: float = 90) -> Any:  # noqa: ANN401
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = browser.run(f"return {script}")
+        if found:
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"{script}: {browser.run('return document.body.innerText')}")
+
+
+def sound() -> np.ndarray:
+    """Silence, a sound, silence, another one, silence."""
+    quiet = np.zeros(2 * RATE_HZ, np.float32)
+    bell = synthesize("bell", RATE_HZ, 2 * RATE_HZ, (1, 1))
+    clicks = synthesize("clicks", RATE_HZ, 2 * RATE_HZ, (2, 1))
+    return np.concatenate([quiet, bell, quiet, clicks, quiet])
+
+
+def python_events(name: str, samples: np.ndarray) -> list[dict[str, Any]]:
+    with gmme_edge.load(name, threads=1) as classifier:
+        stream = gmme_edge.Stream(classifier, rules=RULES)
+        return [e.to_dict() for e in (*stream.push(samples, RATE_HZ), *stream.flush())]
+
+
+def page_events(browser: Browser) -> list[dict[str, Any]]:
+    script = "[...document.querySelectorAll('#events li')].map(e => e.dataset.event).reverse()"
+    return [json.loads(text) for text in browser.run(f"return {script}")]
+
+
+def complaints(browser: Browser) -> list[Any]:
+    return [each for each in browser.complaints() if each["level"] in ("SEVERE", "WARNING")]
+
+
+@pytest.mark.slow
+def test_page_gives_pythons_events_of_a_recording(site: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", sound(), RATE_HZ)
+    samples, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
+    with served(site) as url, open_browser() as browser:
+        browser.open(url)
+        error = wait_for(browser, "document.body.dataset.golden")
+        assert float(error) < 1e-4
+        assert browser.run("return self.crossOriginIsolated")
+        assert int(browser.run("return document.body.dataset.threads")) >= 1
+        assert browser.run("return [...document.querySelectorAll('#model option')].length") == 2
+        node = browser.devtools("DOM.getDocument")["root"]["nodeId"]
+        chosen = browser.devtools("DOM.querySelector", nodeId=node, selector="#file")["nodeId"]
+        browser.devtools("DOM.setFileInputFiles", nodeId=chosen, files=[str(tmp_path / "a.wav")])
+        wait_for(browser, "document.body.dataset.stopped")
+        found = page_events(browser)
+        predictions = json.loads(wait_for(browser, "document.body.dataset.predictions"))
+        assert complaints(browser) == []
+    expected = python_events("digits", samples)
+    assert [e["label"] for e in found] == [e["label"] for e in expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert abs(ours["start_sample"] - theirs["start_sample"]) <= 1
+        assert abs(ours["end_sample"] - theirs["end_sample"]) <= 1
+        assert ours["peak"] == pytest.approx(theirs["peak"], abs=5e-3)
+    with gmme_edge.load("digits") as classifier:
+        best = classifier.classify_file(tmp_path / "a.wav")[0]
+    assert predictions[0]["label"] == best.label
+    assert predictions[0]["probability"] == pytest.approx(best.probability, abs=5e-3)
+
+
+@pytest.mark.slow
+def test_page_works_offline_once_loaded(site: Path) -> None:
+    with open_browser() as browser:
+        with served(site) as url:
+            browser.open(url)
+            wait_for(browser, "document.body.dataset.golden")
+        browser.open(url)  # the server is gone
+        assert float(wait_for(browser, "document.body.dataset.golden")) < 1e-4
+
+
+@pytest.mark.slow
+def test_a_microphone_gives_pythons_events(site: Path, tmp_path: Path) -> None:
+    """Where windows lie depends on when the microphone starts: by up to one hop and some blocks."""
+    soundfile.write(tmp_path / "mic.wav", sound(), RATE_HZ, "PCM_16")
+    fake = (
+        "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-audio-capture={tmp_path}/mic.wav%noloop",
+        "--autoplay-policy=no-user-gesture-required",
+    )  # fmt: skip
+    with served(site) as url, open_browser(*fake) as browser:
+        browser.open(url)
+        wait_for(browser, "document.body.dataset.golden")
+        browser.run("document.getElementById('microphone').click()")
+        wait_for(browser, "document.getElementById('microphone').ariaPressed === 'true'")
+        time.sleep(len(sound()) / RATE_HZ + 1)
+        browser.run("document.getElementById('microphone').click()")
+        wait_for(browser, "document.body.dataset.stopped")
+        found = page_events(browser)
+        assert complaints(browser) == []
+    expected = python_events("digits", sound())
+    assert {e["label"] for e in found} & {e["label"] for e in expected}
+    assert abs(found[0]["start_s"] - expected[0]["start_s"]) < 1.0
+    assert abs(found[-1]["end_s"] - expected[-1]["end_s"]) < 1.5
+
+
+@pytest.mark.slow
+def test_a_changed_byte_is_told(site: Path, tmp_path: Path) -> None:
+    write_site(Bundle.open("digits"), tmp_path / "site", site / "ort")
+    change_a_byte(tmp_path / "site" / "bundles" / "digits" / "golden.npz")
+    with served(tmp_path / "site") as url, open_browser() as browser:
+        browser.open(url)
+        text = wait_for(browser, "document.querySelector('#status.bad')?.textContent")
+    assert "SHA-256" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_page_fits_its_width(site: Path, width: int) -> None:
+    with served(site) as url, open_browser() as browser:
+        browser.open(url, width)
+        wait_for(browser, "document.body.dataset.golden")
+        assert browser.run("return document.documentElement.scrollWidth") <= width
+        unnamed = "[...document.querySelectorAll('input,select')].filter(e => !e.labels.length)"
+        assert browser.run(f"return {unnamed}.length") == 0
+
+
+def fake_runtime(folder: Path) -> Path:
+    folder.mkdir()
+    for name in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.mjs",
+                 "ort-wasm-simd-threaded.wasm"):  # fmt: skip
+        (folder / name).write_text(name)
+    return folder
+
+
+def test_a_page_offers_every_bundle_that_was_added(tmp_path: Path) -> None:
+    runtime = find_runtime(fake_runtime(tmp_path / "ort"))
+    for name in ("esc10", "digits", "esc10"):
+        write_site(Bundle.open(name), tmp_path / "site", runtime)
+    values = json.loads((tmp_path / "site" / "site.json").read_text())
+    assert values["bundles"] == ["esc10", "digits"]
+    assert Bundle.open(tmp_path / "site" / "bundles" / "esc10").golden()
+    assert not list((tmp_path / "site").glob(".new-*"))
+
+
+def test_a_page_is_not_written_over_other_files(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="no page"):
+        write_site(Bundle.open("digits"), tmp_path, fake_runtime(tmp_path / "ort"))
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_the_command_says_which_package_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(MissingDependencyError, match="npm install"):
+        find_runtime(tmp_path)
