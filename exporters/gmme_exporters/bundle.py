@@ -21,6 +21,7 @@ from gmme_edge.bundle.bundle import (
     Bundle,
     BundleFile,
     Manifest,
+    Role,
     describe_file,
 )
 from gmme_edge.device.facts import installed_versions
@@ -247,8 +248,8 @@ class _Writer:
                 )
 
     def _add(
-        self, path: str, role: Any, precision: str = "", target: str = "", opset: int = 0  # noqa: ANN401
-    ) -> None:  # fmt: skip
+        self, path: str, role: Role, precision: str = "", target: str = "", opset: int = 0
+    ) -> None:
         operators = list_operators(self.folder / path) if role == "model" else ()
         file = describe_file(self.folder, path, role, precision, target, opset, operators)
         self.files.append(file)

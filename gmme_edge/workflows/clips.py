@@ -12,9 +12,12 @@ _NAMED = 3  # silent recordings that are named one by one
 
 
 def load_split(
-    dataset: Dataset, split: str, sample_rate_hz: int, settings: ClipSettings,
+    dataset: Dataset,
+    split: str,
+    sample_rate_hz: int,
+    settings: ClipSettings,
     observer: Observer = SILENT,
-) -> WaveformStore:  # fmt: skip
+) -> WaveformStore:
     """Decode one split: ``train``, ``validation`` or ``test``."""
     if split not in ("train", "validation", "test"):
         raise UsageError(f"Unknown split {split!r}.", "train, validation or test.")
@@ -22,14 +25,20 @@ def load_split(
 
 
 def load_clips(
-    clips: tuple[Clip, ...], what: str, sample_rate_hz: int, settings: ClipSettings,
+    clips: tuple[Clip, ...],
+    what: str,
+    sample_rate_hz: int,
+    settings: ClipSettings,
     observer: Observer = SILENT,
-) -> WaveformStore:  # fmt: skip
+) -> WaveformStore:
     """Decode `clips` (`what` they are, for messages); notes tell what was silent or skipped."""
     store = load_waveforms(
-        clips, sample_rate_hz, settings.cache, settings.skip_bad,
+        clips,
+        sample_rate_hz,
+        settings.cache,
+        settings.skip_bad,
         lambda done, total: observer.progress(f"decode {what}", done, total),
-    )  # fmt: skip
+    )
     for path in store.silent[:_NAMED]:
         observer.note(f"note: {path} is silent")
     if len(store.silent) > _NAMED:

@@ -60,9 +60,14 @@ def calibration_clips(
         candidates = source.candidates(settings.size, settings.seed)
         store = load_clips(candidates, "calibration", rate, decoding, observer)
         clips = calibration_set(
-            store, source.labels, spec.n_samples, source.name, settings.seed, settings.size,
+            store,
+            source.labels,
+            spec.n_samples,
+            source.name,
+            settings.seed,
+            settings.size,
             source.root,
-        )  # fmt: skip
+        )
     refuse_held_out(clips, source)
     return clips
 
@@ -212,9 +217,12 @@ def calibration_of(
     def ranges(prepared: Path) -> Ranges:
         def compute() -> Ranges:
             return calibrate_ranges(
-                prepared, clips.waveforms, OP_TYPES,
-                lambda done, total: observer.progress("calibrate", done, total), method,
-            )  # fmt: skip
+                prepared,
+                clips.waveforms,
+                OP_TYPES,
+                lambda done, total: observer.progress("calibrate", done, total),
+                method,
+            )
 
         if cache is None:
             return compute()
@@ -253,9 +261,12 @@ def accuracy_on(
     def accuracy(path: Path) -> float:
         graph = open_graph(path, precision)
         found = predict_store(
-            graph, store, n_samples, batch_size=1,
+            graph,
+            store,
+            n_samples,
+            batch_size=1,
             on_progress=lambda done, n: observer.progress("validate", done, n),
-        )  # fmt: skip
+        )
         return float((found.argmax(axis=1) == store.labels).mean())
 
     return accuracy

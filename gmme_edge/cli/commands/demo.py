@@ -138,9 +138,10 @@ def _make_bundle(model: str, data: TrainingData, output: Path, epochs: int) -> B
             trained, output / f"{model}-bundle", options, Material(clips), observer
         )
     verify_bundle(
-        bundle, lambda name: open_session(bundle, "ort-cpu", name),
+        bundle,
+        lambda name: open_session(bundle, "ort-cpu", name),
         runnable_precisions(bundle, "ort-cpu"),
-    )  # fmt: skip
+    )
     describe_bundle(bundle, stderr)
     stderr.print("verified: every file's hash, and the outputs on the golden vectors")
     return bundle
