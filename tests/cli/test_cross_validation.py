@@ -193,3 +193,16 @@ def test_transfer_and_teacher_fold_by_fold(data: Path, uninterrupted: Path, tmp_
         training = load_checkpoint(tmp_path / fold).training
         source = load_checkpoint(uninterrupted / fold).sha256
         assert training["teacher"]["sha256"] == training["init"]["sha256"] == source
+
+
+def test_a_held_out_share_is_watched_and_the_test_clips_are_scored(
+    data: Path, tmp_path: Path
+) -> None:
+    result = train(data, tmp_path, "--validation-share", "0.3", folds="1")
+    assert result.exit_code == 0, result.stderr
+    noted = load_checkpoint(tmp_path / "fold-1").training["data"]
+    assert (noted["monitor"], noted["validation_share"]) == ("validation", 0.3)
+    assert noted["clips"] < 12 and len(noted["fingerprints"].split(",")) == noted["clips"]
+    assert "choose nothing by them" not in result.stderr
+    (fold,) = json.loads((tmp_path / RESULT).read_text())["folds"]
+    assert fold["n"] == 3

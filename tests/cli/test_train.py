@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,14 +17,21 @@ import torch
 from click.testing import Result
 from typer.testing import CliRunner
 
+import gmme_edge
 from gmme_edge.cli.app import app
 from gmme_edge.data.seen import fingerprints
 from gmme_edge.models.checkpoint import load_checkpoint
 from gmme_edge.training.run.journal import METRICS, TENSORBOARD, read_metrics
 from gmme_edge.training.run.state import STATE
-from gmme_edge.workflows.settings.training import RecipeSettings
+from gmme_edge.workflows.settings.training import (
+    LearningData,
+    MachineSettings,
+    NetworkSettings,
+    RecipeSettings,
+    RunSettings,
+)
 from gmme_edge.workflows.training_curves import CURVES
-from gmme_edge.workflows.training_plan import build_recipe
+from gmme_edge.workflows.training_plan import TrainingJob, build_recipe
 
 LABELS = ("high", "low", "noise")
 SMALL = {"sample-rate": "8000", "samples": "2048", "factors": "4,4"}
@@ -342,7 +350,7 @@ def test_tensorboard_is_missed_only_where_it_is_asked_for(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_run_exits_with_130_and_continues(
     data: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -364,3 +372,100 @@ def test_interrupted_run_exits_with_130_and_continues(
     loaded = load_checkpoint(tmp_path / "out")
     assert not loaded.training["finished"] and 2 <= loaded.training["step"] < 400
     assert f"stopped at step {loaded.training['step']}" in errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("moment", ["load PyTorch", "prepare the network"])
+def test_a_signal_before_the_first_step_ends_with_a_word_and_leaves_nothing(
+    data: Path, tmp_path: Path, number: signal.Signals, moment: str
+) -> None:
+    command = arguments(data, tmp_path / "out", epochs="200")
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from gmme_edge.cli.app import main; main()", *command],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    before = []
+    for line in process.stderr:
+        before.append(line)
+        if moment in line:
+            break
+    process.send_signal(number)
+    out, errors = process.communicate(timeout=120)
+    assert (process.returncode, out) == (130, ""), [*before, errors]
+    assert "stopped before a step was done" in errors and "Traceback" not in errors
+    assert not (tmp_path / "out" / STATE).exists()
+    assert not (tmp_path / "out" / "training.lock").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "2>/dev/full >/dev/full", "2>|p"])
+def test_a_stderr_that_takes_nothing_costs_no_checkpoint(
+    data: Path, tmp_path: Path, redirection: str
+) -> None:
+    """Full, closed, or a reader that is gone."""
+    words = [sys.executable, "-c", "from gmme_edge.cli.app import main; main()"]
+    words += arguments(data, tmp_path / "out", **SMALL)
+    shell = f'exec "$@" {redirection}'
+    if redirection == "2>|p":
+        shell = '{ "$@" 2>&1 >/dev/null; } | true'
+    subprocess.run(["bash", "-c", shell, "bash", *words], timeout=200, capture_output=True)
+    assert load_checkpoint(tmp_path / "out").training["finished"]
+
+
+def test_the_first_words_come_before_torch_is_loaded(data: Path, tmp_path: Path) -> None:
+    """Which takes many seconds on a small machine."""
+    code = """
+import sys
+import gmme_edge.cli.views.training as views
+def stage(self, name):
+    print(name, "torch" in sys.modules, "numpy" in sys.modules)
+    raise SystemExit(9)
+views.TrainingView.stage = stage
+from gmme_edge.cli.app import main
+main()
+"""
+    command = [sys.executable, "-c", code, *arguments(data, tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 9, done.stderr
+    assert done.stdout.startswith("load PyTorch False")
+
+
+def test_training_through_the_api_is_the_command(
+    data: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    """It continues what the command began; here nothing is left to do."""
+    out = Path(shutil.copytree(pretrained, tmp_path / "net"))
+    job = TrainingJob(
+        data=LearningData(dataset="folder", data=data, cache=data.parent / "cache"),
+        run=RunSettings(output=out),
+        network=NetworkSettings(
+            model="eat-s-gmme-lite-k4c2", task="speech-commands", sample_rate=8000, samples=2048,
+            factors="4,4",
+        ),
+        recipe=RecipeSettings(epochs=1, batch_size=3),
+        machine=MachineSettings(threads=1, device="cpu"),
+    )  # fmt: skip
+    trained = gmme_edge.train(job)
+    assert trained is not None and trained.checkpoint == out and trained.watched == "validation"
+    assert trained.figures == load_checkpoint(pretrained).training["history"][-1]
+    weights = [(folder / "model.safetensors").read_bytes() for folder in (out, pretrained)]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("option", ["init", "teacher"])
+def test_a_network_that_heard_the_test_clips_is_refused(
+    data: Path, pretrained: Path, tmp_path: Path, option: str
+) -> None:
+    """Known by their content: in other folders and under other names."""
+    root = tmp_path / "data"
+    for label in LABELS:
+        for split, name, source in (("train", "a", "validation"), ("test", "b", "train")):
+            target = root / split / label / f"{name}.wav"
+            target.parent.mkdir(parents=True)
+            shutil.copy(data / source / label / "0.wav", target)
+    refused = train(root, tmp_path / "out", f"--{option}", str(pretrained), **SMALL)
+    assert refused.exit_code == 2, refused.stderr
+    assert "3 of the 3 clips were trained on" in refused.stderr
+    assert not (tmp_path / "out").exists()
