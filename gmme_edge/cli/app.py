@@ -22,6 +22,7 @@ from gmme_edge.cli.commands.models import models
 from gmme_edge.cli.commands.paired import paired
 from gmme_edge.cli.commands.predict import predict
 from gmme_edge.cli.commands.profile import profile
+from gmme_edge.cli.commands.scan import scan
 from gmme_edge.cli.commands.sensitivity import sensitivity
 from gmme_edge.cli.commands.train import train
 from gmme_edge.cli.commands.verify import verify
@@ -52,6 +53,7 @@ _PANELS: dict[str, dict[_Command, str]] = {
     "Run": {
         predict: "predict esc10 some.wav",
         listen: "listen esc10 --file some.wav",
+        scan: "scan recordings -m esc10 -o found",
         demo: "demo --threads 2",
         models: "models esc10",
     },

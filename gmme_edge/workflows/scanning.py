@@ -1,0 +1,218 @@
+"""Archives to tables of events: any number of recordings of any length, stopped and resumed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gmme_edge.audio import AUDIO_SUFFIXES
+from gmme_edge.bundle.bundle import Bundle
+from gmme_edge.errors import UsageError, require
+from gmme_edge.files import write_json
+from gmme_edge.observer import SILENT, Observer
+from gmme_edge.runtime.session import resolve_precision
+from gmme_edge.runtime.streaming.grid import make_grid
+from gmme_edge.workflows.archive.executors import is_lost, open_executor
+from gmme_edge.workflows.archive.hearing import Heard, Job, hear
+from gmme_edge.workflows.archive.journal import Counts, Journal, absolute
+from gmme_edge.workflows.archive.tables import write_failed, write_tables
+from gmme_edge.workflows.listening import identify
+from gmme_edge.workflows.settings.listening import EventSettings
+from gmme_edge.workflows.settings.scanning import ScanSettings, WorkerSettings
+
+_SCHEMA = 1
+_TRIES = 2
+_NAMED = 10  # recordings whose faults are told at once; a table names them all
+SIDECAR, SKIPPED = "scan.json", "skipped.csv"
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a scan found so far.
+
+    Attributes:
+        head: the network, the rules and the time zone that made the events.
+        files: format → file or folder; empty before the scan is complete.
+    """
+
+    folder: Path
+    counts: Counts
+    head: dict[str, Any]
+    files: dict[str, Path]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            **self.head,
+            "counts": asdict(self.counts),
+            "files": {name: str(path) for name, path in self.files.items()},
+        }
+
+
+def scan(
+    bundle: str | Path,
+    recordings: Sequence[Path],
+    settings: ScanSettings,
+    rules: EventSettings | None = None,
+    workers: WorkerSettings | None = None,
+    observer: Observer = SILENT,
+    executor: Executor | None = None,
+) -> Scan:
+    """Hear every recording in `recordings`, and in folders of them and below, and write the events.
+
+    What an earlier call with the same output has heard is not heard again. The results do not
+    depend on who does the work, nor on how often it was interrupted.
+
+    Args:
+        executor: used instead of what `workers` asks for, and left open.
+
+    Raises:
+        UsageError: no recordings; a journal of other parameters, without `settings.restart`.
+        BundleError: no bundle, or a damaged one.
+    """
+    rules = rules or EventSettings()
+    opened = Bundle.open(bundle)
+    chosen = settings.precision or opened.recommended_precision(settings.backend)
+    precision = resolve_precision(chosen, settings.backend)
+    head = _describe(opened, bundle, precision, settings, rules)
+    if "parquet" in settings.chosen_formats():
+        require("pyarrow", "write Parquet", "parquet")
+    job = Job(
+        bundle=str(opened.path.absolute()),
+        backend=settings.backend,
+        precision=precision,
+        model_sha256=head["model_sha256"],
+        rules=rules,
+        timezone=settings.timezone,
+    )
+    with Journal(settings.output, create=True) as journal:
+        journal.claim(head["parameters"], settings.restart)
+        observer.stage("list recordings")
+        journal.add(_list(recordings))
+        counts = journal.counts()
+        if not counts.total:
+            raise UsageError(
+                f"{', '.join(map(str, recordings)) or 'Nothing'} holds no recordings.",
+                f"files that end in {', '.join(sorted(AUDIO_SUFFIXES))}.",
+            )
+        if counts.left:
+            observer.stage("listen")
+            given: AbstractContextManager[tuple[Executor, int]] = (
+                open_executor(workers or WorkerSettings())
+                if executor is None
+                else nullcontext((executor, 2 * (os.cpu_count() or 1)))
+            )
+            with given as (used, at_once):
+                _hear_all(used, at_once, job, journal, observer)
+        journal.commit()
+        return _write(settings, journal, head, observer)
+
+
+def status(folder: Path) -> Scan:
+    """What the journal in `folder` holds, also while a scan is at work.
+
+    Raises:
+        InputError: no journal of a scan.
+    """
+    with Journal(folder) as journal:
+        return Scan(folder, journal.counts(), {"parameters": journal.parameters}, {})
+
+
+def _describe(
+    opened: Bundle, bundle: str | Path, precision: str, settings: ScanSettings, rules: EventSettings
+) -> dict[str, Any]:
+    """The head of the results; a journal is of one set of `parameters`."""
+    spec = opened.manifest.model
+    network = identify(bundle, precision)
+    made_of, gate = rules.rules(), rules.gate_rules()
+    made_of.select(opened.manifest.labels)  # a wrong label is told before anything is heard
+    parameters = {
+        "model_sha256": network["model_sha256"],
+        "precision": precision,
+        "backend": settings.backend,
+        "hop_us": make_grid(spec.sample_rate_hz, spec.n_samples, rules.hop_ms).hop_us,
+        "rules": made_of.to_dict(),
+        "gate": None if gate is None else gate.to_dict(),
+        "timezone": settings.timezone,
+    }
+    return {
+        "kind": "scan",
+        "schema": _SCHEMA,
+        **network,
+        "sample_rate_hz": spec.sample_rate_hz,
+        "window_samples": spec.n_samples,
+        "confidence": "the highest probability of an event's windows",
+        "parameters": parameters,
+    }
+
+
+def _list(recordings: Sequence[Path]) -> Iterator[bytes]:
+    """Files as they are given, and recordings in folders and below, hidden ones left out."""
+    for given in recordings:
+        if not given.is_dir():
+            yield os.fsencode(given)
+            continue
+        for folder, folders, names in os.walk(given):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in names:
+                if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
+                    yield os.fsencode(Path(folder, name))
+
+
+def _hear_all(
+    executor: Executor, at_once: int, job: Job, journal: Journal, observer: Observer
+) -> None:
+    """Keep `at_once` recordings in work until none is left."""
+    counts = journal.counts()
+    done, failed = counts.heard + counts.failed, 0
+    left = journal.left()
+    working: dict[Future[Heard], tuple[bytes, int]] = {}
+
+    def submit(path: bytes, tries: int) -> None:
+        working[executor.submit(hear, job, absolute(path))] = path, tries
+
+    while True:
+        while len(working) < at_once and (path := next(left, None)) is not None:
+            submit(path, 1)
+        if not working:
+            return
+        observer.progress("recordings", done, counts.total)
+        for future in wait(working, return_when=FIRST_COMPLETED).done:
+            path, tries = working.pop(future)
+            heard = _result(future, tries)
+            if heard is None:
+                submit(path, tries + 1)
+                continue
+            journal.note(path, heard)
+            if heard.error and (failed := failed + 1) <= _NAMED:
+                observer.note(heard.error)
+            done += 1
+
+
+def _result(future: Future[Heard], tries: int) -> Heard | None:
+    """What was heard; None where the worker died and the recording deserves another."""
+    try:
+        return future.result()
+    except Exception as error:
+        if not is_lost(error):
+            raise
+        if tries < _TRIES:
+            return None
+        return Heard(error=f"its worker was killed {tries} times; the memory may be too small")
+
+
+def _write(
+    settings: ScanSettings, journal: Journal, head: dict[str, Any], observer: Observer
+) -> Scan:
+    observer.stage("write the results")
+    folder = settings.output
+    files = write_tables(folder, settings.chosen_formats(), journal, head)
+    write_failed(folder / SKIPPED, journal)
+    counts = journal.counts()
+    result = Scan(folder, counts, head, files)
+    write_json(folder / SIDECAR, result.to_dict())
+    return result
