@@ -3,7 +3,8 @@
     python benchmarks/scan.py [--model esc10] [--minutes 10] [--long-hours 1] [-o FILE]
 
 Recordings are generated: noise at 48 kHz, 16 bits. The gate is off, so that every window is
-computed, but for the small files, which are silent, and the long one. A plain loop over `classifier` is timed on the same recordings and windows.
+computed, but for the small files, which are silent, and the long one. A plain loop over
+`classifier` is timed on the same recordings and windows.
 """
 
 from __future__ import annotations

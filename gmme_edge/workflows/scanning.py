@@ -15,7 +15,7 @@ from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError, require
 from gmme_edge.files import write_json
 from gmme_edge.observer import SILENT, Observer
-from gmme_edge.runtime.session import resolve_precision
+from gmme_edge.runtime.backends import resolve_precision
 from gmme_edge.runtime.streaming.grid import make_grid
 from gmme_edge.workflows.archive.executors import is_lost, open_executor
 from gmme_edge.workflows.archive.hearing import Heard, Job, hear

@@ -71,5 +71,5 @@ def _audio_warnings_as_notes(observer: Observer) -> Iterator[None]:
             else:
                 show(message, category, *where)
 
-        warnings.showwarning = tell
+        warnings.showwarning = tell  # type: ignore[assignment]  # `where` is passed on as it is
         yield
