@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from gmme_calibration.selection import Source
 from gmme_edge.cli.app import app
-from gmme_edge.errors import EngineError, UsageError
+from gmme_edge.data.dataset import Clip
+from gmme_edge.errors import DatasetError, DiskFullError, EngineError, UsageError
+from gmme_edge.files import updating_folder
 from gmme_edge.runtime.engines.info import EngineInfo
 from gmme_edge.workflows.engines import engine_options
+from gmme_edge.workflows.int8 import check_calibration_data
 from gmme_edge.workflows.settings.engines import EngineSettings
 from gmme_edge.workflows.settings.export import BundleSettings, ExportSettings
 from gmme_exporters.tensorrt.config import EngineOptions
@@ -120,3 +127,52 @@ def test_a_program_names_groups_and_gets_the_same_checks(tmp_path: Path) -> None
     assert ExportSettings(bundle=bundle).precisions == ("fp32", "fp16")
     with pytest.raises(UsageError, match="for --untrained"):
         BundleSettings(output=tmp_path, task="esc50")
+
+
+def clips_of(split_fold: int, labels: tuple[str, ...] = ("dog", "rain")) -> Any:  # noqa: ANN401
+    """A division of ESC-50 that tests on this fold."""
+    training = tuple(Clip(Path(f"{i}.wav"), 0, "train") for i in range(3))
+    return Source(f"esc50, all folds but {split_fold}, train", Path(), labels, training, ())
+
+
+TRAINED: Any = SimpleNamespace(
+    labels=("dog", "rain"), training={"data": {"dataset": "esc50", "fold": 1}}
+)
+
+
+def test_a_models_own_test_clips_calibrate_only_where_that_is_allowed() -> None:
+    check_calibration_data(TRAINED, "esc50", 1, clips_of(1))
+    with pytest.raises(UsageError, match="own test clips") as refused:
+        check_calibration_data(TRAINED, "esc50", 2, clips_of(2))
+    assert "--allow-seen" in refused.value.fix
+    check_calibration_data(TRAINED, "esc50", 2, clips_of(2), allow_seen=True)
+
+
+def test_sounds_of_no_class_of_the_model_do_not_calibrate_it_without_a_word() -> None:
+    with pytest.raises(DatasetError, match="none of the model's classes") as refused:
+        check_calibration_data(TRAINED, "esc50", 1, clips_of(1, labels=("one", "two")))
+    assert "unlabelled" in refused.value.fix
+
+
+def test_temporary_files_of_an_export_lie_beside_its_output(tmp_path: Path) -> None:
+    """So a kill leaves nothing that the next export does not sweep."""
+    before = tempfile.gettempdir()
+    with updating_folder(tmp_path / "out", (), "last") as new:
+        with tempfile.TemporaryDirectory() as folder:
+            assert Path(folder).is_relative_to(tmp_path)
+        (new / "last").write_text("done")
+    assert tempfile.gettempdir() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_full_disk_is_named_by_where_it_is(tmp_path: Path) -> None:
+    """The disk of temporary files may be another than that of the output."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    error = OSError(errno.ENOSPC, "No space left on device", str(elsewhere / "graph.onnx"))
+    with (
+        pytest.raises(DiskFullError, match=f"{elsewhere} has"),
+        updating_folder(tmp_path / "out", (), "last"),
+    ):
+        raise error
+    assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]
