@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from gmme_edge.cli.app import app
-from tests.artifacts import WORDS, artifacts_root, compact_bundle, full_bundle, sounds
+from tests.artifacts import WORDS, artifacts_root, compact_bundle, full_bundle, sounds, write_words
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("gmme_edge", "gmme_exporters", "gmme_calibration")
@@ -161,7 +161,7 @@ MISSING = [
 _OPTIONS = {
     "train": ["--dataset=folder", "--data=x", "--model=eat-s-aa", "--epochs=1", "-o", "out"],
     "export": ["-o", "out"],
-    "evaluate": ["--dataset", "folder", "--data", "nowhere"],
+    "evaluate": ["--dataset", "folder", "--data", "SOUNDS"],
     "predict": ["a.wav"],
     "verify": [],
     "verify-rtx": ["--backend", "tensorrt-rtx", "--precision", "fp32"],
@@ -175,8 +175,9 @@ def test_a_missing_extra_is_exit_code_4_with_its_command(
     """One interpreter for all cases: `sys.modules[name] = None` makes its import fail."""
     root = artifacts_root(tmp_path_factory)
     places = {"BUNDLE": str(full_bundle(root)), "CHECKPOINT": str(root / "checkpoint-gmme")}
+    places["SOUNDS"] = str(write_words(root / "words"))
     calls = [
-        ([command.partition("-")[0], *(places.get(a, a) for a in rest), *_OPTIONS[command]], module)
+        ([places.get(a, a) for a in (command.partition("-")[0], *rest, *_OPTIONS[command])], module)
         for (command, *rest), module, _ in MISSING
     ]
     code = f"""

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pkgutil import iter_modules
+
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from gmme_edge import __version__, errors
+from gmme_edge.cli import commands
 from gmme_edge.cli.app import app
 from gmme_edge.cli.guard import guarded
 from gmme_edge.cli.options.common import task_updater
@@ -26,6 +29,7 @@ def test_help_names_every_command_and_exit_code() -> None:
     for name, code in {
         "usage": 2, "bad input": 3, "missing dependency": 4, "parity failure": 5,
         "accuracy gate": 6, "unsupported platform": 7, "latency gate": 8, "partial": 9,
+        "regression": 10,
         "interrupted": 130,
     }.items():  # fmt: skip
         assert f"{code} {name}" in text
@@ -35,6 +39,12 @@ def test_help_names_every_command_and_exit_code() -> None:
 def test_every_command_explains_itself(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0 and "Usage:" in result.stdout
+
+
+def test_every_module_of_commands_is_in_a_panel() -> None:
+    """A command without a panel and an example would vanish from the program."""
+    modules = {module.name.replace("_", "-") for module in iter_modules(commands.__path__)}
+    assert modules == COMMANDS
 
 
 def test_without_arguments_there_is_help() -> None:
