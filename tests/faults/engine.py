@@ -101,6 +101,7 @@ def _work(family: str, shared: Path, numbers: Sequence[int], pipe: Connection) -
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.umask(0o022)
+    sys.path[:] = map(os.path.abspath, sys.path)  # the cases change the folder
     cases = importlib.import_module(FAMILIES + family).make_cases(shared)
     for number in numbers:
         folder = Path(tempfile.mkdtemp(prefix="case-", dir=shared))
@@ -185,7 +186,7 @@ class Campaign:
             thread.join()
         return self.outcomes
 
-    def _take(self, most: int = 50) -> list[int]:
+    def _take(self, most: int = 250) -> list[int]:
         with self._lock:
             taken, self._left = self._left[:most], self._left[most:]
             return taken

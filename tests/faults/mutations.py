@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 Place = tuple[str | int, ...]
+Content = str | bytes | Callable[[], bytes]  # the last where it is too large to be kept
 
 _DEEP = "@deep@"  # nothing that `json.dumps` could write: 100,000 lists in each other
 VALUES: dict[str, Any] = {
@@ -43,7 +44,7 @@ def mutated(
     yield "a new key", _dump({**values, "unheard_of": 1})
 
 
-def broken_texts(text: str) -> dict[str, bytes]:
+def broken_texts(text: str) -> dict[str, Content]:
     """What is no JSON, or none that ought to be read."""
     raw = text.encode()
     first = next(iter(json.loads(text)))
@@ -54,9 +55,9 @@ def broken_texts(text: str) -> dict[str, bytes]:
         "zeros": bytes(1000), "Latin-1": b'{"schema": 1, "x": "\xe9"}', "UTF-16": text.encode("utf-16"),
         "with a mark": b"\xef\xbb\xbf" + raw, "a key twice": twice, "twice": raw + raw,
         "5,000 digits": b'{"schema": ' + b"9" * 5000 + b"}", "huge exponent": b'{"schema": 1e999}',
-        "60 MB of spaces": b" " * 60_000_000 + raw,
-        "60 MB of text": b'{"x": "' + b"x" * 60_000_000 + b'",' + raw.lstrip()[1:],
-        "2 million lists": b'{"x": [' + b"[]," * 2_000_000 + b"1]," + raw.lstrip()[1:],
+        "60 MB of spaces": lambda: b" " * 60_000_000 + raw,
+        "60 MB of text": lambda: b'{"x": "' + b"x" * 60_000_000 + b'",' + raw.lstrip()[1:],
+        "2 million lists": lambda: b'{"x": [' + b"[]," * 2_000_000 + b"1]," + raw.lstrip()[1:],
     }  # fmt: skip
 
 
@@ -65,7 +66,9 @@ def broken_bytes(content: bytes, rng: random.Random) -> dict[str, bytes]:
     size = len(content)
     changed = {f"cut to {n}": content[:n] for n in sorted({1, 8, 9, 100, size // 2, size - 1})}
     for at in sorted({0, 1, 7, 8, 20, *(rng.randrange(size) for _ in range(8))}):
-        changed[f"byte {at} flipped"] = content[:at] + bytes([content[at] ^ 255]) + content[at + 1 :]
+        changed[f"byte {at} flipped"] = (
+            content[:at] + bytes([content[at] ^ 255]) + content[at + 1 :]
+        )
     changed |= {"empty": b"", "zeros": bytes(size), "longer": content + b"\0", "noise":
                 rng.randbytes(size), "text": b"not this\n", "twice": content * 2}  # fmt: skip
     return changed
@@ -87,5 +90,6 @@ def _dump(values: object) -> str:
     return json.dumps(values).replace(f'"{_DEEP}"', "[" * 20_000 + "]" * 20_000)
 
 
-def write(path: Path, content: str | bytes) -> None:
+def write(path: Path, content: Content) -> None:
+    content = content() if callable(content) else content
     path.write_bytes(content.encode() if isinstance(content, str) else content)

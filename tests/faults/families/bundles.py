@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from tests.faults.engine import Case, Wanted, refuses
-from tests.faults.mutations import broken_bytes, broken_texts, mutated, write
+from tests.faults.mutations import Content, broken_bytes, broken_texts, mutated, write
 
 SEED = 2101
 MANIFEST, GRAPH, GOLDEN = "manifest.json", "model.fp32.onnx", "golden.npz"
@@ -46,6 +46,10 @@ def prepare(shared: Path) -> None:
         verdict={"backend": "ort-cpu", "precision": "fp32"},
     ))  # fmt: skip
     add_engine(Bundle.open(bundle.path))
+    for kind, contents in (("graph", graphs()), ("golden", goldens())):
+        (shared / kind).mkdir()
+        for name, content in contents:
+            (shared / kind / name).write_bytes(content)
     np.save(shared / "tone.npy", np.sin(np.arange(9000) / 9).astype(np.float32))
     import soundfile
 
@@ -99,7 +103,7 @@ def make_cases(shared: Path) -> list[Case]:
 
         cases.append(Case(name, act, want))
 
-    def put(file: str, content: str | bytes, listed: bool = False) -> Callable[[Path], object]:
+    def put(file: str, content: Content, listed: bool = False) -> Callable[[Path], object]:
         def change(bundle: Path) -> None:
             write(bundle / file, content)
             if listed:
@@ -118,10 +122,9 @@ def make_cases(shared: Path) -> list[Case]:
         for name, raw in broken_bytes(content, rng).items():
             add(f"{file}: {name}", put(file, raw), "refused")
             add(f"{file}: {name}, listed", put(file, raw, listed=True))
-    for name, raw in graphs():
-        add(f"graph: {name}", put(GRAPH, raw, listed=True), "refused")
-    for name, raw in goldens():
-        add(f"golden: {name}", put(GOLDEN, raw, listed=True), "refused")
+    for kind, file in (("graph", GRAPH), ("golden", GOLDEN)):
+        for made in sorted((shared / kind).iterdir()):
+            add(f"{kind}: {made.name}", put(file, made.read_bytes, listed=True), "refused")
     return cases + list(_engine_cases(shared, rng))
 
 
@@ -178,10 +181,11 @@ def graphs() -> Iterator[tuple[str, bytes]]:
     tensor = outside.graph.initializer[1]
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
-    for place in ("weights.bin", "../weights.bin", "/etc/passwd", GOLDEN, "/dev/zero"):
+    for name, place in (("absent", "weights.bin"), ("above", "../weights.bin"), ("of Unix",
+                        "/etc/passwd"), ("unlisted", GOLDEN), ("endless", "/dev/zero")):  # fmt: skip
         del tensor.external_data[:]
         tensor.external_data.add(key="location", value=place)
-        yield f"weights in {place}", outside.SerializeToString()
+        yield f"weights in a file that is {name}", outside.SerializeToString()
     huge = ending([node("ConstantOfShape", ["size"], ["vast"]),
                    node("ReduceSum", ["vast"], ["sum"], keepdims=0),
                    node("Add", ["before", "sum"], ["logits"])],
@@ -191,6 +195,7 @@ def graphs() -> Iterator[tuple[str, bytes]]:
 
 def goldens() -> Iterator[tuple[str, bytes]]:
     """Archives that are zip files of numpy arrays, though not those that were exported."""
+
     def npz(**arrays: np.ndarray) -> bytes:
         file = io.BytesIO()
         np.savez(file, **arrays)
@@ -211,8 +216,8 @@ def goldens() -> Iterator[tuple[str, bytes]]:
     pickled = io.BytesIO()
     np.savez(pickled, waveform=np.array([object()] * 2), logits=logits)
     yield "objects", pickled.getvalue()
-    for name, size in (("of 3 GB", 3_000_000_000), ("of 60 GB", 60_000_000_000)):
-        yield f"a bomb {name}", _bomb(size, min(size, 3_000_000_000))
+    yield "a bomb of 3 GB", _bomb(3_000_000_000, 3_000_000_000)
+    yield "a bomb of 60 GB", _bomb(60_000_000_000, 100_000_000)
 
 
 def _bomb(claimed: int, size: int) -> bytes:
@@ -233,10 +238,10 @@ def _bomb(claimed: int, size: int) -> bytes:
 def _engine_cases(shared: Path, rng: random.Random) -> Iterator[Case]:
     """TensorRT's stand-in, which notes whether it was given anything to deserialize."""
     original = json.loads((shared / "bundle" / SIDECAR).read_text())
-    texts = dict(mutated(original, rng, 5, lambda place: False))
-    texts |= broken_texts((shared / "bundle" / SIDECAR).read_text())  # type: ignore[arg-type]
-    for name, text in texts.items():
-        def act(folder: Path, text: str | bytes = text) -> None:
+    texts: dict[str, Content] = dict(mutated(original, rng, 5, lambda place: False))
+    for name, text in (texts | broken_texts((shared / "bundle" / SIDECAR).read_text())).items():
+
+        def act(folder: Path, text: Content = text) -> None:
             from gmme_edge.bundle.bundle import Bundle
             from gmme_edge.runtime.backends import open_session
             from tests.fake_gpu import FakeCuda, FakeLibrary, install_cuda

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.faults.engine import Case, Wanted
-from tests.faults.mutations import broken_bytes, broken_texts, mutated, write
+from tests.faults.mutations import Content, broken_bytes, broken_texts, mutated, write
 
 SEED = 2104
 DESCRIPTION, WEIGHTS, METRICS = "model.json", "model.safetensors", "metrics.jsonl"
@@ -90,7 +90,7 @@ def make_cases(shared: Path) -> list[Case]:
     cases: list[Case] = []
 
     def add(
-        base: str, use: Callable[[Path], object], file: str, name: str, raw: str | bytes,
+        base: str, use: Callable[[Path], object], file: str, name: str, raw: Content,
         want: Wanted = "any",
     ) -> None:  # fmt: skip
         def act(folder: Path) -> None:
@@ -124,7 +124,7 @@ def make_cases(shared: Path) -> list[Case]:
     for name, changed in mutated(json.loads(lines[0]), rng, 10, lambda place: False):
         add("run", resume, METRICS, name, "\n".join([changed, *lines[1:]]) + "\n")
     for name, raw in broken_texts(lines[0]).items():
-        add("run", resume, METRICS, name, raw + b"\n" + "\n".join(lines[1:]).encode())
+        add("run", resume, METRICS, name, raw)
     return cases + list(_selections(shared, rng))
 
 
@@ -134,9 +134,12 @@ def _as_it_is(folder: Path, use: Callable[[Path], object]) -> Callable[[Path], o
 
 def _selections(shared: Path, rng: random.Random) -> Iterator[Case]:
     text = (shared / CLIPS).read_text()
-    changed = dict(mutated(json.loads(text), rng, 6, lambda p: len(p) > 1 and p[1] not in (0, 1)))
+    changed: dict[str, Content] = dict(
+        mutated(json.loads(text), rng, 6, lambda p: len(p) > 1 and p[1] not in (0, 1))
+    )
     for name, raw in {**changed, **broken_texts(text)}.items():
-        def act(folder: Path, raw: str | bytes = raw) -> None:
+
+        def act(folder: Path, raw: Content = raw) -> None:
             from gmme_calibration.selection import load_selection, open_source
             from gmme_edge.data.store import load_waveforms
 
@@ -177,13 +180,17 @@ def safetensors(content: bytes, rng: random.Random) -> Iterator[tuple[str, bytes
         for what, value in changes.items():
             yield f"{name}, {what}", _join({**header, name: value}, data)
         yield f"{name} absent", _join({k: v for k, v in header.items() if k != name}, data)
-        yield f"{name} renamed", _join(
-            {(f"{k}x" if k == name else k): v for k, v in header.items()}, data
+        yield (
+            f"{name} renamed",
+            _join({(f"{k}x" if k == name else k): v for k, v in header.items()}, data),
         )
         for what, word in (("NaN", b"\0\0\xc0\x7f"), ("infinity", b"\0\0\x80\x7f"),
                            ("3e38", b"\x99\x76\x61\x7f")):  # fmt: skip
             if entry["dtype"] == "F32" and end > begin:
-                yield f"{name}, {what} in it", _join(header, data[:begin] + word + data[begin + 4 :])
+                yield (
+                    f"{name}, {what} in it",
+                    _join(header, data[:begin] + word + data[begin + 4 :]),
+                )
     metadata = header.get("__metadata__")
     for what, value in (("null", None), ("a list", []), ("numbers", {"run": 1}), ("empty", {})):
         yield f"metadata {what}", _join({**header, "__metadata__": value}, data)

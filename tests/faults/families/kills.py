@@ -176,7 +176,9 @@ def _traceback(folder: Path) -> str:
     return "\n" + path.read_text() if path.exists() else ""
 
 
-def end_somewhere(name: str, number: signal.Signals, share: float, shared: Path, folder: Path) -> None:
+def end_somewhere(
+    name: str, number: signal.Signals, share: float, shared: Path, folder: Path
+) -> None:
     work = WORKS[name]
     work.before(shared, folder)
     duration_s = json.loads((shared / "durations.json").read_text())[name]
