@@ -103,7 +103,7 @@ def _own_manifest(out: Path) -> Manifest:
 
 def _refuse_other_model(out: Path, manifest: Manifest, source_sha256: str, force: bool) -> None:
     noted = manifest.provenance
-    sources = {noted.get("source_sha256"), noted.get("checkpoint_sha256")} - {None, ""}
+    sources = (noted.get("source_sha256"), noted.get("checkpoint_sha256"))
     if source_sha256 and source_sha256 in sources:
         return
     if any(file.role == "weights" for file in manifest.files):

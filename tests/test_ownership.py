@@ -15,7 +15,7 @@ from gmme_edge.errors import UsageError
 from gmme_edge.ownership import claim_bundle, claim_checkpoint
 from gmme_exporters.bundle import export_bundle
 from gmme_exporters.options import ExportOptions
-from tests.artifacts import open_checkpoint, small_checkpoint, sounds, write_words
+from tests.artifacts import edit_manifest, open_checkpoint, small_checkpoint, sounds, write_words
 from tests.test_files import listing
 
 QUICK = ExportOptions(("fp32",), embedding=False)
@@ -70,6 +70,13 @@ def test_another_models_bundle_needs_force(old: Path) -> None:
     assert "model.fp32.onnx" in claim_bundle(old, None, "0" * 64, (), force=True).owned
     noted = Bundle.open(old).manifest.provenance["checkpoint_sha256"]
     assert claim_bundle(old, None, noted, ()).folder == old.resolve()
+
+
+@pytest.mark.parametrize("noted", [{}, [], ["x"], 1, True])
+def test_a_manifest_that_notes_no_hash_is_another_models(old: Path, noted: object) -> None:
+    edit_manifest(old, lambda v: v["provenance"].update(checkpoint_sha256=noted))
+    with pytest.raises(UsageError, match="another model"):
+        claim_bundle(old, None, "0" * 64, ["manifest.json"])
 
 
 def test_the_only_weights_of_a_compact_bundle_are_never_deleted(root: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class Outcome(NamedTuple):
     peak_bytes: int
 
 
-class Failed(AssertionError):
+class FailedError(AssertionError):
     """What a case raises where it ended in a way that no user should see."""
 
 
@@ -67,7 +67,7 @@ def command(*arguments: object) -> int:
     except SystemExit as end:
         code = end.code or 0
         if code not in DOCUMENTED:
-            raise Failed(f"exit code {code!r} of {arguments}") from end
+            raise FailedError(f"exit code {code!r} of {arguments}") from end
         return int(code)
     return 0
 

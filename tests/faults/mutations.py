@@ -16,8 +16,9 @@ _DEEP = "@deep@"  # nothing that `json.dumps` could write: 100,000 lists in each
 VALUES: dict[str, Any] = {
     "null": None, "true": True, "-1": -1, "0": 0, "2^31": 2**31, "10^30": 10**30, "1e308": 1e308,
     "0.5": 0.5, "NaN": float("nan"), "infinity": float("inf"), "no text": "", "text": "nonsense",
-    "a surrogate": "\ud800", "escapes": "\x1b[31m[/red]", "a long text": "x" * 200_000, "a list": [],
-    "an object": {}, "a list of null": [None], "deep": _DEEP, "an object of text": {"a": "b"},
+    "a surrogate": "\ud800", "escapes": "\x1b[31m[/red]", "a long text": "x" * 200_000,
+    "a list": [], "an object": {}, "a list of null": [None], "deep": _DEEP,
+    "an object of text": {"a": "b"},
 }  # fmt: skip
 
 
@@ -52,9 +53,10 @@ def broken_texts(text: str) -> dict[str, Content]:
     return {
         "empty": b"", "cut": raw[: len(raw) // 2], "a list": b"[]", "a number": b"1",
         "null": b"null", "deep": b"[" * 100_000, "deep objects": b'{"a":' * 100_000,
-        "zeros": bytes(1000), "Latin-1": b'{"schema": 1, "x": "\xe9"}', "UTF-16": text.encode("utf-16"),
-        "with a mark": b"\xef\xbb\xbf" + raw, "a key twice": twice, "twice": raw + raw,
-        "5,000 digits": b'{"schema": ' + b"9" * 5000 + b"}", "huge exponent": b'{"schema": 1e999}',
+        "zeros": bytes(1000), "Latin-1": b'{"schema": 1, "x": "\xe9"}',
+        "UTF-16": text.encode("utf-16"), "with a mark": b"\xef\xbb\xbf" + raw, "a key twice": twice,
+        "twice": raw + raw, "5,000 digits": b'{"schema": ' + b"9" * 5000 + b"}",
+        "huge exponent": b'{"schema": 1e999}',
         "60 MB of spaces": lambda: b" " * 60_000_000 + raw,
         "60 MB of text": lambda: b'{"x": "' + b"x" * 60_000_000 + b'",' + raw.lstrip()[1:],
         "2 million lists": lambda: b'{"x": [' + b"[]," * 2_000_000 + b"1]," + raw.lstrip()[1:],

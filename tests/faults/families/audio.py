@@ -78,14 +78,15 @@ def make_cases(shared: Path) -> list[Case]:
             cases.append(
                 _file_case(f"{name}, named sound{other}", content, other, bundle, "success")
             )
-    return cases + list(_content_cases(bundle)) + list(_signal_cases(bundle)) + list(
-        _place_cases(shared)
+    return (
+        cases
+        + list(_content_cases(bundle))
+        + list(_signal_cases(bundle))
+        + list(_place_cases(shared))
     )
 
 
-def _file_case(
-    name: str, content: bytes, suffix: str, bundle: Path, want: str = "any"
-) -> Case:
+def _file_case(name: str, content: bytes, suffix: str, bundle: Path, want: str = "any") -> Case:
     def act(folder: Path) -> None:
         path = folder / f"sound{suffix}"
         path.write_bytes(content)
@@ -158,6 +159,7 @@ def _signal_cases(bundle: Path) -> Iterator[Case]:
         for hz in (1, 2, 99, 100, 101, 7999, 44_101, 999_983, 10_000_000, 10_000_001, 2**31 - 1)
     }  # fmt: skip
     for name, (samples, rate_hz, want) in signals.items():
+
         def act(folder: Path, samples: np.ndarray = samples, rate_hz: int = rate_hz) -> None:
             soundfile.write(folder / "s.wav", samples, rate_hz, "FLOAT")
             hear(folder / "s.wav", bundle)
@@ -190,6 +192,7 @@ def _place_cases(shared: Path) -> Iterator[Case]:
         "link to a terminal": lambda p: p.symlink_to("/dev/tty"),
     }
     for name, make in places.items():
+
         def in_api(folder: Path, make: Callable[[Path], object] = make) -> None:
             make(folder / "s.wav")
             hear(folder / "s.wav", bundle)
@@ -201,15 +204,15 @@ def _place_cases(shared: Path) -> Iterator[Case]:
 
         yield Case(f"place: {name}", in_api, "refused")
         yield Case(f"place: {name}, by command", in_command, "success")
-    names = ("[red]x[bold].wav", "[",, "a\nb.wav", "caf\udce9.wav", "-o.wav", "é" * 100 + ".wav", " .wav",
-             "\x1b[31m.wav", "'\"$(x).wav", "x" * 251 + ".wav", "\u202egnp.wav", "😀.wav")  # fmt: skip
+    names = ("[red]x[bold].wav", "[.wav", "a\nb.wav", "caf\udce9.wav", "-o.wav", " .wav",
+             "é" * 100 + ".wav", "\x1b[31m.wav", "'\"$(x).wav", "x" * 251 + ".wav", "\u202egnp.wav",
+             "😀.wav")  # fmt: skip
     for name in names:
+
         def named(folder: Path, name: str = name, json: bool = False) -> None:
             (folder / name).write_bytes(sound.read_bytes())
             if command("predict", bundle, folder / name, *["--json"] * json):
                 raise AssertionError("not heard")
 
         yield Case(f"name: {name!a}", named, "success")
-        yield Case(
-            f"name: {name!a}, JSON", lambda f, named=named: named(f, json=True), "success"
-        )
+        yield Case(f"name: {name!a}, JSON", lambda f, named=named: named(f, json=True), "success")

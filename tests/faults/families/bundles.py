@@ -181,8 +181,9 @@ def graphs() -> Iterator[tuple[str, bytes]]:
     tensor = outside.graph.initializer[1]
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
-    for name, place in (("absent", "weights.bin"), ("above", "../weights.bin"), ("of Unix",
-                        "/etc/passwd"), ("unlisted", GOLDEN), ("endless", "/dev/zero")):  # fmt: skip
+    elsewhere = {"absent": "weights.bin", "above": "../weights.bin", "of Unix": "/etc/passwd",
+                 "unlisted": GOLDEN, "endless": "/dev/zero"}  # fmt: skip
+    for name, place in elsewhere.items():
         del tensor.external_data[:]
         tensor.external_data.add(key="location", value=place)
         yield f"weights in a file that is {name}", outside.SerializeToString()

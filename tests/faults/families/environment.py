@@ -1,4 +1,4 @@
-"""Surroundings that services, containers and full disks bring; each case is a process of its own."""
+"""Surroundings that services, containers and full disks bring; a process for each case."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.faults.engine import DOCUMENTED, Case, Failed
+from tests.faults.engine import DOCUMENTED, Case, FailedError
 
 ROOT = Path(__file__).parents[3]
 COMMANDS: dict[str, Callable[[Path], list[object]]] = {
@@ -35,8 +35,9 @@ def prepare(shared: Path) -> None:
 
 
 def run(
-    shared: Path, arguments: list[object], folder: Path, *, limits: tuple[tuple[int, int], ...] = (),
-    closed: tuple[int, ...] = (), user: int | None = None, cwd: Path | None = None,
+    shared: Path, arguments: list[object], folder: Path, *,
+    limits: tuple[tuple[int, int], ...] = (), closed: tuple[int, ...] = (),
+    user: int | None = None, cwd: Path | None = None,
     **environment: str | None,
 ) -> int:  # fmt: skip
     """The installed program's exit code; a traceback is a failure."""
@@ -65,7 +66,7 @@ def run(
         )  # fmt: skip
     said = (folder / "errors").read_bytes()
     if done.returncode not in DOCUMENTED or b"Traceback" in said:
-        raise Failed(f"exit code {done.returncode}: {said[-1500:].decode(errors='replace')}")
+        raise FailedError(f"exit code {done.returncode}: {said[-1500:].decode(errors='replace')}")
     return done.returncode
 
 
@@ -119,6 +120,8 @@ def _expect(shared: Path, name: str, fine: bool, how: dict[str, Any], folder: Pa
             parent.chmod(parent.stat().st_mode | 0o005)
     code = run(shared, COMMANDS[name](shared), folder, **how)
     if fine and code:
-        raise Failed(f"exit code {code}: {(folder / 'errors').read_text(errors='replace')[-800:]}")
+        raise FailedError(
+            f"exit code {code}: {(folder / 'errors').read_text(errors='replace')[-800:]}"
+        )
     if (shared / "hostile" / "ran").exists():
-        raise Failed("code of the current folder ran")
+        raise FailedError("code of the current folder ran")

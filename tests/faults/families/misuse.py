@@ -68,7 +68,8 @@ def prepare(shared: Path) -> None:
     command("export", shared / "checkpoint", "-o", shared / "bundle", "--opset", 17,
             "--precision", "fp32")  # fmt: skip
     command("evaluate", shared / "bundle", "--dataset", "speech-commands", "--data",
-            shared / "words", "--cache", shared / "cache", "-o", shared / "result.json")  # fmt: skip
+            shared / "words", "--cache", shared / "cache", "-o",
+            shared / "result.json")  # fmt: skip
 
 
 def _parameters() -> Iterator[tuple[str, Any]]:
