@@ -91,8 +91,10 @@ def _check_value(flag: str, value: Any, known: Setting) -> None:  # noqa: ANN401
         raise UsageError(f"{flag} is {value!r}.", f"one of {', '.join(known.choices)}.")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise UsageError(f"{flag} is {value}.", "a number within ±2^63.")
     low, high = known.least, known.most
-    bad = math.isnan(value) or (low is not None and value < low)
+    bad = not math.isfinite(value) or (low is not None and value < low)
     if bad or (high is not None and value > high):
         bounds = (f"at least {low:g}" if low is not None else "",
                   f"at most {high:g}" if high is not None else "")  # fmt: skip

@@ -86,7 +86,7 @@ def evaluate(
     reference = _reference(settings.against)
     candidates = _candidates(folder, settings)
     first = candidates[0]
-    dataset = open_dataset(clips.dataset, clips.data, clips.fold)
+    dataset = open_dataset(clips.dataset, clips.data, clips.fold, observer)
     check_labels(clips.dataset, dataset.labels, str(artifact), first.labels)
     chosen = dataset.select(clips.split)  # type: ignore[arg-type]
     seen = refuse_seen(first.origin, clips.dataset, clips.fold, chosen, clips.allow_seen)
