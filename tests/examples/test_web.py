@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.data.synthetic import synthesize
 from gmme_edge.errors import MissingDependencyError, UsageError
 from gmme_exporters.web.site import find_runtime, write_site
-from tests.examples.tools import PACKAGES, change_a_byte, needs
+from tests.examples.tools import PACKAGES, change_a_byte, needs, run
 from tests.report.browser import Browser, open_browser
 
 RATE_HZ = 48_000
@@ -200,3 +201,14 @@ def test_a_page_is_not_written_over_other_files(tmp_path: Path) -> None:
 def test_the_command_says_which_package_is_missing(tmp_path: Path) -> None:
     with pytest.raises(MissingDependencyError, match="npm install"):
         find_runtime(tmp_path)
+
+
+@pytest.mark.slow
+def test_export_writes_the_page(tmp_path: Path) -> None:
+    runtime = fake_runtime(tmp_path / "ort")
+    out, page = tmp_path / "my-bundle", tmp_path / "page"
+    run(sys.executable, "-m", "gmme_edge.cli.app", "export", "digits", "-o", out,
+        "--precision", "fp32", "--web", page, "--ort-web", runtime)  # fmt: skip
+    assert json.loads((page / "site.json").read_text())["bundles"] == ["my-bundle"]
+    assert Bundle.open(page / "bundles" / "my-bundle").golden()
+    assert (page / "index.html").is_file()

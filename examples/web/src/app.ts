@@ -88,6 +88,7 @@ class Spectrogram {
     const { width, height } = canvas;
     const taper = (i: number) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / FRAME);
     const power = powerSpectrum(Float64Array.from(frame, (x, i) => x * taper(i)));
+    this.context.globalCompositeOperation = "copy"; // where it is transparent, it stays so
     this.context.drawImage(canvas, -1, 0);
     const column = this.context.createImageData(1, height);
     for (let y = 0; y < height; y++) {
