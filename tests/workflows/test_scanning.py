@@ -25,11 +25,12 @@ from typer.testing import CliRunner
 import gmme_edge
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
-from gmme_edge.errors import UsageError
+from gmme_edge.errors import InputError, UsageError
 from gmme_edge.runtime.streaming.stream import Stream
 from gmme_edge.workflows import scanning
 from gmme_edge.workflows.archive.executors import usable_cpus
 from gmme_edge.workflows.archive.hearing import Job, hear_with
+from gmme_edge.workflows.archive.journal import Journal
 from gmme_edge.workflows.settings.listening import EventSettings
 from gmme_edge.workflows.settings.scanning import ScanSettings, WorkerSettings
 from tests.conftest import shared
@@ -197,6 +198,36 @@ def test_what_was_heard_is_not_heard_again(
         run(copy, tmp_path / "out", timezone="UTC")
     run(copy, tmp_path / "out", timezone="UTC", restart=True)
     assert len(heard) == 8 + 6
+
+
+def test_two_scans_do_not_share_a_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gmme_edge.workflows.archive.journal._PATIENCE_S", 0.1)
+    with Journal(tmp_path, create=True) as first, Journal(tmp_path) as second:
+        first.claim({"rules": 1}, restart=False)
+        with pytest.raises(UsageError, match="is in use"):
+            second.claim({"rules": 1}, restart=False)
+        assert second.counts().total == 0  # reading is always possible
+    (tmp_path / "journal.sqlite").write_text("no journal, but long enough to be looked at")
+    with pytest.raises(InputError, match="cannot be opened"):
+        Journal(tmp_path)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_at_once_and_keeps_what_was_heard(archive: Path, tmp_path: Path) -> None:
+    many = tmp_path / "many"
+    for i in range(8):
+        shutil.copytree(archive, many / str(i))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gmme_edge.cli.app", *command(many, "-o", tmp_path / "out")],
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while not (tmp_path / "out/journal.sqlite").exists() or not noted(tmp_path / "out"):
+        assert process.poll() is None, "it ended before it could be interrupted"
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in told, told
+    assert 0 < noted(tmp_path / "out") < 48
 
 
 def test_a_fault_of_ours_costs_one_recording(

@@ -22,6 +22,7 @@ from gmme_edge.workflows.archive.hearing import Heard, Row
 NAME = "journal.sqlite"
 _SCHEMA = 1
 _COMMIT_EVERY_S = 1.0
+_PATIENCE_S = 5.0  # while another process puts its notes on the disk
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE recordings (
@@ -72,7 +73,7 @@ class Journal:
             raise InputError(f"{folder} holds no journal of a scan.", "the -o folder of one.")
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            self._base = sqlite3.connect(self.path, timeout=5, isolation_level=None)
+            self._base = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
             fresh = not self._base.execute("SELECT name FROM sqlite_master").fetchall()
             if fresh:
                 self._base.executescript(f"BEGIN; {_TABLES} COMMIT;")
