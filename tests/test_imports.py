@@ -16,6 +16,7 @@ import typer
 
 from gmme_edge.cli.app import app
 from tests.artifacts import WORDS, artifacts_root, compact_bundle, full_bundle, sounds, write_words
+from tests.bundles import make_bundle
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("gmme_edge", "gmme_exporters", "gmme_calibration")
@@ -213,3 +214,32 @@ def test_imports_point_downwards() -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert "Contracts: 2 kept, 0 broken." in done.stdout
+
+
+TELEMETRY = """
+import os, sys, warnings
+warnings.simplefilter("ignore")
+import {module}, onnxruntime
+onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+print(os.environ["ORT_DISABLE_TELEMETRY"])
+"""
+
+
+@pytest.mark.parametrize("given", [None, "0"])
+@pytest.mark.parametrize(
+    "module", ["gmme_edge", "gmme_exporters.graphs.queries", "gmme_calibration.ranges"]
+)
+def test_onnx_runtime_reports_nothing_unless_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, given: str | None
+) -> None:
+    """It would number the device in the home folder as soon as it is imported."""
+    (tmp_path / "home").mkdir()
+    graph = make_bundle(tmp_path / "bundle").path / "model.fp32.onnx"
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    if given is not None:
+        monkeypatch.setenv("ORT_DISABLE_TELEMETRY", given)
+    told = run_python(TELEMETRY.format(module=module), str(graph))
+    assert told.strip() == (given or "1")
+    assert given == "0" or list((tmp_path / "home").rglob("*")) == []

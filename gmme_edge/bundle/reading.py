@@ -7,32 +7,30 @@ bytes are read once, and those that were hashed are those that are used.
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import re
 import stat
+import struct
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gmme_edge.errors import BundleError
 
-MOST_MANIFEST_BYTES = 16 << 20
+MOST_MANIFEST_BYTES = 4 << 20
 MOST_FILE_BYTES = 2 << 30
 _MOST_DEPTH = 64
-_ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError)
+_ZIP_ERRORS = (  # what zipfile lets through of a damaged file
+    zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError,
+    zlib.error, lzma.LZMAError, struct.error, OverflowError,
+)  # fmt: skip
 
 
 def is_archive(path: Path) -> bool:
     """Whether a bundle's path is a zip file instead of a folder."""
     return path.is_file() and zipfile.is_zipfile(path)
-
-
-def holds(root: Path, name: str) -> bool:
-    """Whether `root`, a folder or zip file, has a file of this name."""
-    if not is_archive(root):
-        return (root / name).is_file()
-    with zipfile.ZipFile(root) as archive:
-        return _member(archive, name) in archive.namelist()
 
 
 def read_bounded(root: Path, name: str, most_bytes: int) -> bytes:
@@ -77,7 +75,7 @@ def parse_object(data: bytes, where: str, error: type[BundleError] = BundleError
         if len(data) > MOST_MANIFEST_BYTES:
             raise ValueError(f"it is larger than {MOST_MANIFEST_BYTES:,} bytes")
         text = data.decode("utf-8")
-        if _depth(text) > _MOST_DEPTH:
+        if _is_deep(text):
             raise ValueError(f"it is nested deeper than {_MOST_DEPTH}")
         values = json.loads(text)
     except (ValueError, RecursionError) as problem:
@@ -87,9 +85,13 @@ def parse_object(data: bytes, where: str, error: type[BundleError] = BundleError
     return values
 
 
-def _depth(text: str) -> int:
-    depth = deepest = 0
-    for bracket in re.findall(r'"(?:[^"\\]|\\.)*"|([\[{\]}])', text):
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(bracket, 0)
-        deepest = max(deepest, depth)
-    return deepest
+def _is_deep(text: str) -> bool:
+    """Whether brackets outside of texts are nested deeper than `_MOST_DEPTH`."""
+    depth = 0
+    # A text that is never closed matches too: else each of its quotes is scanned to the end.
+    for match in re.finditer(r'"(?:[^"\\]|\\.)*"?|([\[{])|([\]}])', text):
+        if match.lastindex:
+            depth += 1 if match.lastindex == 1 else -1
+            if depth > _MOST_DEPTH:
+                return True
+    return False

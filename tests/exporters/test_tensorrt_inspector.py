@@ -199,3 +199,6 @@ def test_the_command_reads_trtexecs_file_without_a_gpu(engine_path: Path, tmp_pa
     assert (printed["n_fp32"], printed["engine"]["precision"]) == (1, "fp16")
     layers.write_text("nothing")
     assert CliRunner().invoke(app, arguments).exit_code == InputError.exit_code
+    layers.write_bytes(PLAN + b"\xff\xfe")  # a user's slip: the engine itself
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == InputError.exit_code and "is no text" in result.stderr
