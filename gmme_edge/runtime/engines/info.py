@@ -121,8 +121,10 @@ class EngineInfo:
         path = sidecar_of(engine_path)
         try:
             content = read_bounded(path.parent, path.name, MOST_MANIFEST_BYTES)
+        except (FileNotFoundError, NotADirectoryError):
+            raise _sidecar_error(f"{path} does not exist.") from None
         except OSError as error:
-            raise _sidecar_error(f"{path} cannot be read: {error}") from None
+            raise _sidecar_error(f"{path} cannot be read: {error}.") from error
         return EngineInfo.parse(content, path)
 
     @staticmethod
