@@ -94,7 +94,7 @@ class Spectrogram {
     for (let y = 0; y < height; y++) {
       const bin = Math.floor((FRAME / 2) * (1 - y / height) ** 2);
       const level = Math.min(1, Math.max(0, (10 * Math.log10(power[bin]! + 1e-9) + 50) / 80));
-      column.data.set([30 + 225 * level, 60 + 140 * level ** 2, 110 - 40 * level, 255 * level], 4 * y);
+      column.data.set([235 * level, 110 + 10 * level, 130 - 100 * level, 255 * Math.sqrt(level)], 4 * y);
     }
     this.context.putImageData(column, width - 1, 0);
   }
