@@ -161,8 +161,11 @@ class Campaign:
         self._context = context()
         self._child(_prepare, family, shared)
         receive, send = self._context.Pipe(duplex=False)
-        self._child(_names, family, shared, send)
+        names = self._context.Process(target=_names, args=(family, shared, send))
+        names.start()
+        send.close()
         self.names: list[str] = receive.recv()
+        names.join()
         twice = [name for name, n in Counter(self.names).items() if n > 1]
         if twice:
             raise ValueError(f"{family} has two cases of one name: {twice[:3]}")
