@@ -61,9 +61,11 @@ def _read_arrays(data: bytes) -> dict[str, NDArray[np.float32]]:
         if len(members) > _MOST_ARRAYS or stated_bytes > _MOST_BYTES:
             raise ValueError(f"{len(members)} arrays of {stated_bytes:,} bytes")
         return {
-            member.filename[: -len(".npy")] if member.filename.endswith(".npy") else
-            member.filename: _read_array(archive.read(member)) for member in members
-        }  # fmt: skip
+            member.filename[: -len(".npy")]
+            if member.filename.endswith(".npy")
+            else member.filename: _read_array(archive.read(member))
+            for member in members
+        }
 
 
 def _read_array(data: bytes) -> NDArray[np.float32]:

@@ -22,5 +22,9 @@ def run_python(code: str, arguments: Sequence[str]) -> subprocess.CompletedProce
     environment = {**os.environ, "PYTHONPATH": paths}
     return subprocess.run(
         [sys.executable, "-c", _FORGET_FOLDER + code, *arguments],
-        capture_output=True, text=True, check=False, cwd=os.sep, env=environment,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=os.sep,
+        env=environment,
+    )

@@ -61,9 +61,13 @@ class OnnxRuntimeSession:
     """
 
     def __init__(
-        self, bundle: Bundle, backend: str, precision: str, threads: int | None = None,
+        self,
+        bundle: Bundle,
+        backend: str,
+        precision: str,
+        threads: int | None = None,
         profile_prefix: Path | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         check_threads(threads)
         self.backend, self.precision = backend, precision
         spec = bundle.manifest.model
@@ -205,9 +209,10 @@ def _load_error(ort: ModuleType, name: str, error: Exception) -> BundleError | P
     got = f"onnxruntime {ort.__version__} cannot load {name}: {error}"
     if any(text in str(error) for text in _NO_THREADS):
         return PlatformError(
-            got, "a machine that lets this process start its threads.",
+            got,
+            "a machine that lets this process start its threads.",
             "ask for fewer (--threads 1), or raise the limit on processes (ulimit -u, pids.max).",
-        )  # fmt: skip
+        )
     if any(text in str(error) for text in _NO_MEMORY):
         return PlatformError(got, "enough memory for the network.", "free memory.")
     damaged = type(error).__name__ in _DAMAGED or any(text in str(error) for text in _UNLISTED)
