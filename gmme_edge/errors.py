@@ -152,6 +152,7 @@ _EXTRA_OF_MODULE = {
     "onnxruntime": "cpu",
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt-rtx",
+    "cryptography": "sign",
     "sounddevice": "mic",
     "cryptography": "sign",
     "soundfile": "",

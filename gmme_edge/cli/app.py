@@ -24,6 +24,7 @@ from gmme_edge.cli.commands.predict import predict
 from gmme_edge.cli.commands.profile import profile
 from gmme_edge.cli.commands.scan import scan
 from gmme_edge.cli.commands.sensitivity import sensitivity
+from gmme_edge.cli.commands.sign import sign
 from gmme_edge.cli.commands.train import train
 from gmme_edge.cli.commands.verify import verify
 from gmme_edge.cli.guard import ErrorsAsJson, guarded
@@ -48,6 +49,7 @@ _PANELS: dict[str, dict[_Command, str]] = {
         export: "export ckpt -o bundle --precision fp32,fp16",
         sensitivity: "sensitivity ckpt --dataset folder --data sounds",
         verify: "verify bundle",
+        sign: "sign bundle --key my-key",
         engine_info: "engine-info model.engine",
     },
     "Run": {

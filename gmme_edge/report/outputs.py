@@ -60,7 +60,7 @@ class Doctor(TypedDict):
 
 
 class Parity(TypedDict):
-    """Errors of the logits against the reference."""
+    """Errors of the logits against others: those of floating point, or of the same graph."""
 
     max_abs: NotNegative
     mean_abs: NotNegative
@@ -71,12 +71,19 @@ class Parity(TypedDict):
 
 
 class Verify(TypedDict):
-    """`gmme-edge verify --json`: per precision, the outputs against the golden vectors."""
+    """`gmme-edge verify --json`, by precision.
+
+    `parity` compares with the network in floating point; `repeat` with what the same graph gave
+    when it was exported, null where the bundle does not hold that. `signed_by` names the trusted
+    key that signed the manifest, null without `--trust`.
+    """
 
     bundle: Text
     backend: Text
     passed: bool
+    signed_by: str | None
     parity: dict[str, Parity]
+    repeat: dict[str, Parity | None]
 
 
 class LabelProbability(TypedDict):

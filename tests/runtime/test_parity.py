@@ -76,9 +76,9 @@ class TestVerify:
         names = ("fp32", "fp16", "int8-ort")
         results = verify_bundle(opened, lambda p: open_session(opened, precision=p), names)
         assert tuple(results) == names
-        assert results["fp32"].relative < 1e-5 < results["fp16"].relative
-        assert [results[name].limit for name in names] == [1e-3, 3e-2, 1.0]
-        assert results["fp32"].n_clips == 4
+        assert results["fp32"].reference.relative < 1e-5 < results["fp16"].reference.relative
+        assert [results[name].reference.limit for name in names] == [1e-3, 3e-2, 1.0]
+        assert results["fp32"].reference.n_clips == 4
 
     def test_other_logits_fail_and_the_session_is_closed(self, bundle: Path) -> None:
         opened = Bundle.open(bundle)
