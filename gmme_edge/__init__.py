@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gmme_edge.workflows.profiling import profile
     from gmme_edge.workflows.sensitivity import measure_sensitivity
     from gmme_edge.workflows.training import cross_validate, train
+    from gmme_edge.workflows.verifying import verify
 
 __version__ = "0.1.0"
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "measure_sensitivity",
     "profile",
     "train",
+    "verify",
 ]
 _MODULES = {
     "Analysis": "runtime.analysis",
@@ -63,6 +65,7 @@ _MODULES = {
     "evaluate": "workflows.evaluating",
     "profile": "workflows.profiling",
     "train": "workflows.training",
+    "verify": "workflows.verifying",
 }
 
 # Official builds of ONNX Runtime number the device in its home folder and report their use to their

@@ -154,7 +154,6 @@ _EXTRA_OF_MODULE = {
     "tensorrt_rtx": "tensorrt-rtx",
     "cryptography": "sign",
     "sounddevice": "mic",
-    "cryptography": "sign",
     "soundfile": "",
     "soxr": "",
     "platformdirs": "",

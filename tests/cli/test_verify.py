@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +25,8 @@ def verify(*arguments: object) -> Result:
 
 
 def change_golden(bundle: Path, offset: float) -> None:
-    """Other reference logits, under a hash that fits."""
-    path = bundle / "golden.npz"
-    with np.load(path) as arrays:
-        golden = dict(arrays)
-    golden["logits"] = golden["logits"] + np.float32(offset)
-    np.savez(path, **golden)
-    entry = {"sha256": sha256_of(path), "size_bytes": path.stat().st_size}
-    edit_manifest(bundle, lambda values: values["files"][-1].update(entry))
+    """Other reference logits."""
+    change_arrays(bundle, lambda v: v.update(logits=v["logits"] + np.float32(offset)))
 
 
 def test_an_intact_bundle(bundle: Path) -> None:
@@ -47,8 +42,45 @@ def test_an_intact_bundle(bundle: Path) -> None:
 def test_the_table(bundle: Path) -> None:
     result = verify(bundle, "--precision", "fp32, int8-tensorrt")
     assert result.exit_code == 0, result.stderr
-    assert "6 files intact; outputs agree on ort-cpu." in result.stdout
+    assert "6 files intact." in result.stdout
+    assert "int8-tensorrt on ort-cpu: computes here what it computed there." in result.stdout
     assert "int8-tensorrt" in result.stdout and "fp16" not in result.stdout
+
+
+def change_arrays(bundle: Path, change: Callable[[dict[str, np.ndarray]], object]) -> None:
+    """Other golden vectors, under a hash that fits."""
+    path = bundle / "golden.npz"
+    with np.load(path) as arrays:
+        golden = dict(arrays)
+    change(golden)
+    np.savez(path, **golden)
+    entry = {"sha256": sha256_of(path), "size_bytes": path.stat().st_size}
+    edit_manifest(bundle, lambda values: values["files"][-1].update(entry))
+
+
+def test_int8_is_held_to_its_own_outputs_and_told_apart_from_floats(mine: Path) -> None:
+    def swap_labels(golden: dict[str, np.ndarray]) -> None:
+        golden["logits"] = golden["logits"][:, ::-1].copy()
+
+    edit_manifest(mine, lambda values: values["parity"]["int8-ort"].update(limit=9.0))
+    change_arrays(mine, swap_labels)
+    result = verify(mine, "--precision", "int8-ort")
+    assert result.exit_code == 0, result.stderr
+    assert "agree" not in result.stdout
+    assert "int8-ort on ort-cpu: computes here what it computed there." in result.stdout
+    assert "int8-ort gives another label than floating point for " in result.stdout
+    change_arrays(mine, lambda golden: golden.update({"logits.int8-ort": golden["logits"]}))
+    result = verify(mine, "--precision", "int8-ort")
+    assert result.exit_code == 5 and "of which the export noted" in result.stderr
+
+
+def test_a_bundle_without_outputs_of_its_own_says_so(mine: Path) -> None:
+    change_arrays(mine, lambda golden: golden.pop("logits.fp32"))
+    result = verify(mine, "--precision", "fp32,fp16", "--json")
+    values = json.loads(result.stdout)
+    assert values["repeat"]["fp32"] is None and values["repeat"]["fp16"]["relative"] < 1e-3
+    result = verify(mine, "--precision", "fp32")
+    assert "not compared" in result.stdout and "computed there" not in result.stdout
 
 
 def test_a_changed_file_is_exit_code_3(mine: Path) -> None:
