@@ -41,11 +41,11 @@ class Parity:
     def to_dict(self) -> dict[str, float]:
         return asdict(self)
 
-    def check(self, what: str) -> None:
+    def check(self, what: str, reference: str = "its reference") -> None:
         """Raise `ParityError` where the limit is passed."""
         if not self.passed:
             raise ParityError(
-                f"{what} disagrees with its reference: relative error {self.relative:.2e} "
+                f"{what} disagrees with {reference}: relative error {self.relative:.2e} "
                 f"(max {self.max_abs:.2e}, mean {self.mean_abs:.2e}, top-1 agreement "
                 f"{self.top1_agreement:.1%} of {self.n_clips} clips).",
                 f"a relative error of at most {self.limit:.0e}.",
@@ -145,7 +145,7 @@ def _verify(
     repeat = None
     if own is not None:
         repeat = compare_logits(logits, own, find_precision(precision).repeat_limit)
-        repeat.check(f"{what}, of which the export noted what it gave there,")
+        repeat.check(what, "what the same graph gave when it was exported")
     reference = compare_logits(logits, golden["logits"], limit)
     reference.check(what)
     return Verified(reference, repeat)

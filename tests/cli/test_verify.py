@@ -71,7 +71,7 @@ def test_int8_is_held_to_its_own_outputs_and_told_apart_from_floats(mine: Path) 
     assert "int8-ort gives another label than floating point for " in result.stdout
     change_arrays(mine, lambda golden: golden.update({"logits.int8-ort": golden["logits"]}))
     result = verify(mine, "--precision", "int8-ort")
-    assert result.exit_code == 5 and "of which the export noted" in result.stderr
+    assert result.exit_code == 5 and "the same graph gave when it was exported" in result.stderr
 
 
 def test_a_bundle_without_outputs_of_its_own_says_so(mine: Path) -> None:
