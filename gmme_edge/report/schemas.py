@@ -30,9 +30,15 @@ OUTPUTS: dict[str, Any] = {
     "manifest": outputs.Manifest,
     "paired": outputs.Paired,
     "comparison": outputs.Compared,
+    "cache": outputs.Cache,
+    "microphones": list[outputs.Microphone],
+    "event": outputs.HeardEvent,
+    "gap": outputs.HeardGap,
+    "scan": outputs.Scanned,
 }
 
 COMMANDS = {
+    "cache": ("cache",),
     "compare": ("comparison",),
     "convert": ("convert",),
     "demo": ("comparison",),
@@ -40,10 +46,12 @@ COMMANDS = {
     "engine-info": ("engine-layers",),
     "evaluate": ("evaluation", "accuracy"),
     "export": ("manifest",),
+    "listen": ("event", "gap", "microphones"),
     "models": ("models",),
     "paired": ("paired",),
     "predict": ("predict",),
     "profile": ("latency", "layers"),
+    "scan": ("scan",),
     "sensitivity": ("sensitivity",),
     "train": ("train", "cross-validation"),
     "verify": ("verify",),

@@ -22,7 +22,7 @@ from gmme_edge.pretrained import resolve
 from gmme_edge.report.documents import accuracy_document
 from gmme_edge.report.flips import FlipReport, count_flips
 from gmme_edge.report.paired import load_tested
-from gmme_edge.runtime.backends import open_session, resolve_precision
+from gmme_edge.runtime.backends import find_backend, open_session, resolve_precision
 from gmme_edge.scoring import Predictions, Score
 from gmme_edge.spec import ModelSpec
 from gmme_edge.workflows.clips import check_labels, load_split
@@ -174,6 +174,7 @@ def _candidates(artifact: Path, settings: EvaluationSettings) -> list[_Candidate
     chosen = dict.fromkeys(resolve_precision(name.strip(), backend) for name in asked)
     for name in chosen:  # a wrong one is told before anything is decoded
         bundle.find("model", name)
+    find_backend(backend).opener.check(backend)  # so is an engine that is not there
     return [
         _Candidate(
             spec=bundle.manifest.model,

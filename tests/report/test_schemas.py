@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 import soundfile
 from typer.main import get_command
@@ -57,6 +58,22 @@ def test_every_command_that_prints_json_has_a_schema() -> None:
 def test_models_and_doctor() -> None:
     check("models", run("models"))
     check("doctor", run("doctor"))
+
+
+def test_cache_listen_and_scan(tmp_path: Path) -> None:
+    sound = tmp_path / "noise.wav"
+    noise = np.random.default_rng(0).normal(0, 0.1, 48_000)
+    soundfile.write(sound, noise, 16_000)
+    check("cache", run("cache", "--cache", tmp_path / "none"))
+    heard = CliRunner().invoke(
+        app, ["listen", "digits", "--file", str(sound), "--on", "0.2", "--no-gate", "--json"]
+    )
+    assert heard.exit_code == 0, heard.output
+    lines = [json.loads(line) for line in heard.stdout.splitlines()]
+    assert lines
+    for line in lines:
+        check(line["kind"], line)
+    check("scan", run("scan", sound, "-m", "digits", "-o", tmp_path / "out", "--workers", 1))
 
 
 def test_profile_and_compare(tmp_path: Path) -> None:
