@@ -83,6 +83,8 @@ class RunState:
         """Take over a whole state, or raise and keep what is."""
         step, history = _whole_number(note["step"]), [_figures(e) for e in note["history"]]
         running, scale = _figures(note["running"]), _figures(note.get("loss_scale", {}))
+        if any("epoch" not in entry for entry in history):
+            raise ValueError("an epoch without its number")
         if running.keys() != new_running().keys():
             raise ValueError(f"running sums {sorted(running)}")
         own = self._tensors()
