@@ -382,3 +382,12 @@ def test_kill_at_random_moments(uninterrupted: Trainer, tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
     trainer.run()
     assert_same_end(trainer, uninterrupted)
+
+
+def test_an_epoch_without_its_number_is_refused(tmp_path: Path) -> None:
+    """The curves are drawn by it, long after the state was taken over."""
+    trainer = make_trainer(tmp_path)
+    trainer.state.history = [{"loss": 1.0, "accuracy": 0.5}]
+    trainer.state.save(tmp_path, trainer.identity)
+    with pytest.raises(CheckpointError, match="without its number"):
+        make_trainer(tmp_path).state.load(tmp_path, trainer.identity)
