@@ -61,6 +61,12 @@ class Backbone:
         """How convolutions continue a clip, by torch's names."""
         return "reflect" if self.stage1 == "aa" else "constant"
 
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Backbone:
+        """Rebuild it from `to_dict`'s result."""
+        sizes = {name: int(size) for name, size in values.items() if name != "stage1"}
+        return Backbone(**sizes, stage1=values.get("stage1", "aa"))
+
     def to_dict(self) -> dict[str, Any]:
         """As `asdict`; EAT's own stage 1 goes without saying, as in files of before."""
         values = asdict(self)
@@ -212,9 +218,7 @@ class ModelSpec:
             down = values["downsample"]
             return ModelSpec(
                 name=str(values["name"]),
-                backbone=Backbone(
-                    **{k: v if k == "stage1" else int(v) for k, v in values["backbone"].items()}
-                ),
+                backbone=Backbone.from_dict(values["backbone"]),
                 downsample=Downsample(down["kind"], int(down["kernel"]), int(down["channels"])),
                 sample_rate_hz=int(values["sample_rate_hz"]),
                 n_samples=int(values["n_samples"]),

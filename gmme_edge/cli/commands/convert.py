@@ -8,23 +8,16 @@ from typing import Annotated
 import typer
 
 from gmme_edge.cli.options.common import JsonOption, OutputOption
+from gmme_edge.cli.options.signature import with_options
 from gmme_edge.errors import UsageError, require
+from gmme_edge.workflows.settings.conversion import ConversionSettings
 
 
+@with_options
 def convert(
     state_dict: Annotated[Path, typer.Argument(help=".safetensors, or a torch file of tensors.")],
-    task: Annotated[str, typer.Option(help="esc50, urbansound8k or speech-commands.")],
-    model: Annotated[str, typer.Option(help="A preset, such as eat-s-aa.")],
+    settings: ConversionSettings,
     output: OutputOption,
-    classes: Annotated[
-        int | None, typer.Option(min=1, help="If not the task's own number.")
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="A text file, one class name per line, in logit order.")
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a checkpoint that -o holds.")
-    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Turn reference-implementation weights into a checkpoint of this project."""
@@ -36,19 +29,23 @@ def convert(
     from gmme_edge.ownership import claim_checkpoint
     from gmme_edge.spec import preset
 
-    folder = claim_checkpoint(output, force)
-    names = _read_labels(labels) if labels else None
-    spec = preset(model, task, classes or (len(names) if names else None))
+    folder = claim_checkpoint(output, settings.force)
+    names = _read_labels(settings.labels) if settings.labels else None
+    spec = preset(
+        settings.model, settings.task, settings.classes or (len(names) if names else None)
+    )
     if names is None:
         names = tuple(f"class {index}" for index in range(spec.n_classes))
     elif len(names) != spec.n_classes:
-        raise UsageError(f"{labels} has {len(names)} names for {spec.n_classes} classes.")
+        raise UsageError(f"{settings.labels} has {len(names)} names for {spec.n_classes} classes.")
     network = load_reference_state(spec, read_state_dict(state_dict))
     save_checkpoint(folder, spec, network.state_dict(), names, {"converted_from": state_dict.name})
     if json:
         emit_json({"checkpoint": str(output), "model": spec.to_dict()})
         return
-    stdout.print(f"{output}: {spec.name} for {task}, {spec.n_classes} classes", soft_wrap=True)
+    stdout.print(
+        f"{output}: {spec.name} for {settings.task}, {spec.n_classes} classes", soft_wrap=True
+    )
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:

@@ -20,9 +20,6 @@ def listen(
     bundle: Annotated[
         str, typer.Argument(help="A bundle's folder, or a shipped model's name.")
     ] = "esc10",
-    list_devices: Annotated[
-        bool, typer.Option("--list-devices", help="Show the microphones and end.")
-    ] = False,
     backend: Annotated[str, typer.Option(help="ort-cpu, ort-cuda, tensorrt, tensorrt-rtx.")] = (
         "ort-cpu"
     ),
@@ -33,7 +30,7 @@ def listen(
     json: JsonOption = False,
 ) -> None:
     """Listen until Ctrl-C, or to the end of --file, and tell each event as it ends."""
-    if list_devices:
+    if settings.list_devices:
         _show_devices(json)
         return
     from gmme_edge.cli.views.listening import watch_stream

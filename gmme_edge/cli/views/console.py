@@ -93,5 +93,5 @@ def _usable(stream: TextIO | None) -> TextIO:
     if stream is None:  # started with `>&-`
         return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - for good
     with contextlib.suppress(AttributeError, ValueError):  # a stand-in without, or used already
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr, attr-defined]
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
     return stream

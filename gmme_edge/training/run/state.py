@@ -184,10 +184,10 @@ def _optimizer_slots(
         return slots
     if sorted(slots) != list(range(len(parameters))):
         raise ValueError(f"moments of {len(slots)} parameters, not {len(parameters)}")
-    for index, parameter in enumerate(parameters):
-        moments = {name: slots[index][name] for name in ("exp_avg", "exp_avg_sq")}
+    for number, parameter in enumerate(parameters):
+        moments = {name: slots[number][name] for name in ("exp_avg", "exp_avg_sq")}
         _check_tensors(dict.fromkeys(moments, parameter), moments)
-        _check_tensors({"step": torch.tensor(0.0)}, {"step": slots[index]["step"]})
+        _check_tensors({"step": torch.tensor(0.0)}, {"step": slots[number]["step"]})
     return slots
 
 

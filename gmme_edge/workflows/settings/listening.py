@@ -105,6 +105,8 @@ class ListenSettings(Settings):
         least=0.1, most=3600,
     )  # fmt: skip
 
+    list_devices: bool = setting(False, "Show the microphones and end.", "--list-devices")
+
     def check(self) -> None:
         if self.file is not None and (self.device is not None or self.rate_hz is not None):
             raise UsageError("--file with --device or --rate-hz.", "a file or a microphone.")

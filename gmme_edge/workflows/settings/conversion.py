@@ -1,0 +1,19 @@
+"""What foreign weights are converted to."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass
+from pathlib import Path
+
+from gmme_edge.settings import Settings, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversionSettings(Settings):
+    """The network that the weights are of."""
+
+    task: str = setting(MISSING, "esc50, urbansound8k or speech-commands.")
+    model: str = setting(MISSING, "A preset, such as eat-s-aa.")
+    classes: int | None = setting(None, "If not the task's own number.", least=1)
+    labels: Path | None = setting(None, "A text file, one class name per line, in logit order.")
+    force: bool = setting(False, "Replace a checkpoint that -o holds.", "--force")
