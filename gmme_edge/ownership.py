@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gmme_edge.bundle.bundle import MANIFEST, Bundle, Manifest
-from gmme_edge.errors import GmmeEdgeError, UsageError
+from gmme_edge.errors import GmmeEdgeError, InputError, UsageError
 from gmme_edge.files import read_json
 
 CARD = "README.md"  # a model card: the user's own, beside whatever is written
@@ -138,12 +138,13 @@ def claim_checkpoint(out: Path, allowed: bool = False, flag: str = "--force") ->
         allowed: replace a finished checkpoint; the option `flag` says so.
 
     Raises:
-        UsageError: `out` is a file or a bundle, holds weights that are not the product's, or a
-            finished checkpoint that was not to be replaced.
+        InputError: `out` is a file.
+        UsageError: `out` is a bundle, or holds weights that are not the product's, or a finished
+            checkpoint that was not to be replaced.
     """
     folder = out.resolve()
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{out} exists and is no folder.", "a folder.", _OTHER_FOLDER)
+        raise InputError(f"{out} exists and is no folder.", "a folder.", _OTHER_FOLDER)
     if _present(folder / MANIFEST):
         raise UsageError(
             f"{out} holds a {MANIFEST}: it is a bundle, or something else's folder.",

@@ -12,7 +12,7 @@ from msgspec.json import schema
 
 from gmme_edge.files import write_json
 from gmme_edge.profiling.latency import LatencyStatistics
-from gmme_edge.report import outputs
+from gmme_edge.report import listening_outputs, outputs
 from gmme_edge.report.documents import KINDS
 
 FOLDER = Path(__file__).parent / "schemas"
@@ -30,11 +30,11 @@ OUTPUTS: dict[str, Any] = {
     "manifest": outputs.Manifest,
     "paired": outputs.Paired,
     "comparison": outputs.Compared,
-    "cache": outputs.Cache,
-    "microphones": list[outputs.Microphone],
-    "event": outputs.HeardEvent,
-    "gap": outputs.HeardGap,
-    "scan": outputs.Scanned,
+    "cache": listening_outputs.Cache,
+    "microphones": list[listening_outputs.Microphone],
+    "event": listening_outputs.HeardEvent,
+    "gap": listening_outputs.HeardGap,
+    "scan": listening_outputs.Scanned,
 }
 
 COMMANDS = {
