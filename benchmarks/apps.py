@@ -94,7 +94,7 @@ def main() -> None:
     options = parser.parse_args()
     bundle = Bundle.open(options.bundle)
     path, node = str(bundle.path), EXAMPLES / "node"
-    cli = [sys.executable, "-m", "gmme_edge.cli.app", "verify", path]
+    cli = [str(Path(sys.executable).with_name("gmme-edge")), "verify", path]
     cold = {
         "Python": cold_start(cli),
         "C++": cold_start([str(options.app), "verify", path]),

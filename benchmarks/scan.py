@@ -71,8 +71,7 @@ def peak_memory(model: str, path: Path, hop_ms: float) -> list[list[float]]:
     with tempfile.TemporaryDirectory() as output:
         arguments = [str(path), "-m", model, "-o", output, "--workers", "1"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "gmme_edge.cli.app", "scan", *arguments,
-             "--hop-ms", str(hop_ms)],
+            [Path(sys.executable).with_name("gmme-edge"), "scan", *arguments, "--hop-ms", str(hop_ms)],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         curve, start = [], time.monotonic()

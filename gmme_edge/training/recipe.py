@@ -37,7 +37,7 @@ _EXAMPLES = {"int": "a whole number.", "float": "a number.", "bool": "true or fa
 # What `Recipe` checks: the fields, what they must be, and whether a value is.
 _Limit = tuple[tuple[str, ...], str, Callable[[Any], bool]]
 _LIMITS: tuple[_Limit, ...] = (
-    (("epochs", "batch_size", "qat_clips"), "a whole number from 1 to 2^31 - 1",
+    (("epochs", "batch_size", "qat_clips"), "a positive whole number of at most 2^31 - 1",
      lambda v: 1 <= v < 1 << 31),
     (("seed",), "a whole number from 0 to 2^63 - 1", lambda v: 0 <= v < 1 << 63),
     (("max_lr", "epsilon", "gradient_norm", "layer_decay",

@@ -116,7 +116,8 @@ def _to_mono(samples: NDArray[Any]) -> NDArray[np.float32]:
     total = channels[:, 0].copy()
     for each in range(1, channels.shape[1]):
         total += channels[:, each]
-    return ((total / channels.shape[1] - centre) / scale).astype(np.float32)
+    mono: NDArray[np.float32] = ((total / channels.shape[1] - centre) / scale).astype(np.float32)
+    return mono
 
 
 class LastSamples:

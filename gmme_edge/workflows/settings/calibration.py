@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gmme_edge.errors import UsageError
-from gmme_edge.settings import Settings, setting
+from gmme_edge.settings import Settings, is_given, setting
 
 _SIZE = 128
 
@@ -59,6 +59,10 @@ class CalibrationSettings(Settings):
         return self.calib_seed or 0
 
     def check(self) -> None:
+        if is_given(self, "calib_method"):
+            from gmme_calibration.thresholds import Method  # numpy, which --help does without
+
+            Method.parse(self.calib_method)
         if (self.calib_dataset is None) != (self.calib_data is None):
             raise UsageError(
                 "--calib-dataset and --calib-data belong together.", "both, or neither."

@@ -1,0 +1,1 @@
+var s=class extends AudioWorkletProcessor{chunk=new Float32Array(2048);filled=0;process([t]){let e=t??[];for(let r=0;r<(e[0]?.length??0);r++)this.chunk[this.filled++]=e.reduce((o,n)=>o+n[r],0)/e.length,!(this.filled<this.chunk.length)&&(this.port.postMessage(this.chunk,[this.chunk.buffer]),this.chunk=new Float32Array(2048),this.filled=0);return!0}};registerProcessor("capture",s);
