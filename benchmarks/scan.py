@@ -70,10 +70,12 @@ def peak_memory(model: str, path: Path, hop_ms: float) -> list[list[float]]:
     """Seconds passed and MB in the scan and its worker, twice a second, while one file is heard."""
     with tempfile.TemporaryDirectory() as output:
         arguments = [str(path), "-m", model, "-o", output, "--workers", "1"]
+        command = Path(sys.executable).with_name("gmme-edge")
         process = subprocess.Popen(
-            [Path(sys.executable).with_name("gmme-edge"), "scan", *arguments, "--hop-ms", str(hop_ms)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [command, "scan", *arguments, "--hop-ms", str(hop_ms)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         curve, start = [], time.monotonic()
         while process.poll() is None:
             found = [resident_mb(pid) for pid in (process.pid, *children(process.pid))]
