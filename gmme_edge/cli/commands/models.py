@@ -113,15 +113,16 @@ def _show(shipped: list[dict[str, Any]], presets: list[dict[str, Any]]) -> None:
                 f"{row['size_bytes'] / 1e6:.1f}",
             )  # fmt: skip
         stdout.print(table)
-    table = Table("name", "task", caption="#D: stage 2's down-sampling blocks; #T: all")
-    for heading in ("#D", "#T", "GFLOPs", "tokens"):
-        table.add_column(heading, justify="right")
-    for row in presets:
-        table.add_row(
-            row["name"], row["task"], f"{row['d_params']:,}", f"{row['t_params']:,}",
-            f"{row['gflops']:.2f}", str(row["tokens"]),
-        )  # fmt: skip
-    stdout.print(table)
+    for task in dict.fromkeys(row["task"] for row in presets):
+        table = Table(title=task, caption="#D: stage 2's down-sampling blocks; #T: all")
+        table.add_column("name", no_wrap=True)  # --model wants it whole
+        for heading in ("#D", "#T", "GFLOPs", "tokens"):
+            table.add_column(heading, justify="right")
+        for row in presets:
+            if row["task"] == task:
+                figures = (f"{row['d_params']:,}", f"{row['t_params']:,}", f"{row['gflops']:.2f}")
+                table.add_row(row["name"], *figures, str(row["tokens"]))
+        stdout.print(table)
 
 
 def _shorten(labels: list[str]) -> str:
