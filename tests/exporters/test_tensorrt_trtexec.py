@@ -107,7 +107,9 @@ def test_the_export_prints_a_line_per_engine(tmp_path: Path) -> None:
         find=lambda role, precision: SimpleNamespace(path=f"{role}.{precision}.onnx"),
     )
     exported: Any = SimpleNamespace(
-        script=None, trtexec=trtexec_lines(bundle, (EngineOptions("tensorrt", workspace_mib=7),))
+        script=None,
+        page=None,
+        trtexec=trtexec_lines(bundle, (EngineOptions("tensorrt", workspace_mib=7),)),
     )
     console = Console(file=io.StringIO(), width=20)
     describe_next(exported, console)
