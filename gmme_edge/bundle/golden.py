@@ -21,11 +21,6 @@ LOGITS = OUTPUTS[0]
 _MOST_ARRAYS, _MOST_BYTES = 64, 1 << 28
 
 
-def own_logits(precision: str) -> str:
-    """The name of the array with a precision's own outputs."""
-    return f"{LOGITS}.{precision}"
-
-
 def parse_golden(data: bytes, spec: ModelSpec, where: str) -> dict[str, NDArray[np.float32]]:
     """The arrays in the bytes of a golden file; nothing larger than stated is ever allocated.
 
