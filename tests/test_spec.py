@@ -192,10 +192,14 @@ downsamples = st.one_of(
 )
 
 
+MOST_SAMPLES = 1 << 24
+
+
 @st.composite
 def specs(draw: st.DrawFn) -> ModelSpec:
     heads = draw(st.integers(1, 8))
     factors = tuple(draw(st.lists(st.integers(2, 9), min_size=1, max_size=5)))
+    stride = 4 * math.prod(factors)
     return ModelSpec(
         draw(st.text()),
         Backbone(
@@ -204,10 +208,16 @@ def specs(draw: st.DrawFn) -> ModelSpec:
         ),
         draw(downsamples),
         draw(st.integers(1, 192_000)),
-        4 * math.prod(factors) * draw(st.integers(32, 200)),
+        stride * draw(st.integers(32, min(200, MOST_SAMPLES // stride))),
         factors,
         draw(st.integers(1, 999)),
     )  # fmt: skip
+
+
+def test_the_longest_clip() -> None:
+    longest = replace(TINY, n_samples=MOST_SAMPLES)
+    with pytest.raises(UsageError, match="at most 16777216"):
+        replace(longest, n_samples=MOST_SAMPLES + longest.stride)
 
 
 @given(specs())
