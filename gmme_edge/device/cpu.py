@@ -1,4 +1,4 @@
-"""How many CPUs this process may use: affinity and the quotas of its control group.
+"""What this process may use: CPUs by affinity, and the limits of its control groups.
 
 A container with half a CPU sees all cores of its machine. Threads beyond its quota are stopped
 in the middle of a call, for up to a tenth of a second.
@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from gmme_edge.device.system import read
 from gmme_edge.errors import UsageError
 
 MOST_THREADS = 1024
+_NO_LIMIT = 1 << 60  # version 1 writes the largest multiple of a page for "none"
 
 
 def check_threads(threads: int | None) -> None:
@@ -48,6 +50,30 @@ def cpu_quota(root: Path = Path("/")) -> float:
     return min(quotas, default=0.0)
 
 
+def affinity() -> str:
+    """The CPUs that this process may run on, as taskset writes them: ``0-3,8``."""
+    if not hasattr(os, "sched_getaffinity"):
+        return ""
+    parts: list[list[int]] = []
+    for cpu in sorted(os.sched_getaffinity(0)):
+        if parts and cpu == parts[-1][-1] + 1:
+            parts[-1].append(cpu)
+        else:
+            parts.append([cpu])
+    return ",".join(f"{p[0]}-{p[-1]}" if len(p) > 1 else str(p[0]) for p in parts)
+
+
+def memory_limit(root: Path = Path("/")) -> int:
+    """The smallest limit of this process's control groups, in bytes; 0 where there is none."""
+    v2 = [f / "memory.max" for f in _chain(root / "sys/fs/cgroup", _group(root, "0::"))]
+    v1 = [
+        folder / "memory.limit_in_bytes"
+        for folder in _chain(root / "sys/fs/cgroup/memory", _group(root, "memory"))
+    ]
+    limits = [int(words[0]) for words in map(_words, v2 + v1) if words and words[0].isdigit()]
+    return min((limit for limit in limits if 0 < limit < _NO_LIMIT), default=0)
+
+
 def _quotas_v2(root: Path) -> list[float]:
     """Of ``cpu.max``, "50000 100000" or "max 100000", in the group and in each group above it."""
     path = _group(root, "0::")
@@ -66,7 +92,7 @@ def _quotas_v1(root: Path) -> list[float]:
 
 def _group(root: Path, controller: str) -> str:
     """This process's group in ``/proc/self/cgroup``: "0::/a/b" (v2) or "4:cpu,cpuacct:/a" (v1)."""
-    for line in _read(root / "proc/self/cgroup").splitlines():
+    for line in read(root / "proc/self/cgroup").splitlines():
         number, _, rest = line.partition(":")
         names, _, path = rest.partition(":")
         if (f"{number}::" == controller and not names) or controller in names.split(","):
@@ -81,7 +107,7 @@ def _chain(mount: Path, group: str) -> list[Path]:
 
 
 def _words(path: Path) -> list[str]:
-    return _read(path).split()
+    return read(path).split()
 
 
 def _share(*words: str) -> float:
@@ -89,10 +115,3 @@ def _share(*words: str) -> float:
     if len(words) != 2 or not all(word.isdigit() for word in words) or int(words[1]) == 0:
         return 0.0
     return int(words[0]) / int(words[1])
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""

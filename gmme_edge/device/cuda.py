@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gmme_edge.device.system import read
 from gmme_edge.errors import PlatformError
 
 _LIBRARIES = ("libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0", "libcudart.so")
@@ -154,12 +155,5 @@ def _candidates() -> Iterator[str]:
 
 def driver_version() -> str:
     """The NVIDIA kernel driver's version, for example ``550.54.14``; "" where unknown."""
-    match = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", _read(_DRIVER_FILE))
+    match = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", read(_DRIVER_FILE))
     return match.group(1) if match else ""
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

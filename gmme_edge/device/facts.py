@@ -6,23 +6,24 @@ import contextlib
 import os
 import platform
 import re
-import shutil
-import subprocess
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-from gmme_edge.device.boards import l4t_version, parse_power_mode
-from gmme_edge.device.cpu import cpu_quota
+from gmme_edge.device.boards import board_name, cuda_version, describe_jetson
+from gmme_edge.device.cpu import affinity, cpu_quota, memory_limit
+from gmme_edge.device.state import cpu_clocks_mhz, cpu_governors
+from gmme_edge.device.system import output_of, read
 
 ISA_FLAGS = (
     "avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16",
     "neon", "asimd", "asimdhp", "asimddp", "i8mm", "sve",
 )  # fmt: skip
-LIBRARIES = ("numpy", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx")
+LIBRARIES = (
+    "gmme-edge", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx",
+    "nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12", "torch",
+)  # fmt: skip
 
 _GPU_QUERY = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
-_CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 
 
 def describe_device() -> dict[str, Any]:
@@ -31,25 +32,29 @@ def describe_device() -> dict[str, Any]:
     It never fails: what cannot be read is left out. Sizes are in bytes, frequencies in MHz;
     `load_average` and `cpu_frequency_mhz` are those of this moment.
     """
-    cpu_info = _read("/proc/cpuinfo")
-    governor = _read(_CPUFREQ / "scaling_governor")
+    cpu_info = read("/proc/cpuinfo")
+    clocks_mhz = cpu_clocks_mhz()
     facts = {
+        "board": board_name(),
         "cpu": parse_cpu_model(cpu_info) or platform.processor(),
         "arch": platform.machine(),
         "physical_cores": count_physical_cores(cpu_info),
         "logical_cores": os.cpu_count(),
         "usable_cores": _usable_cores(),
+        "affinity": affinity(),
         "cpu_quota_cores": cpu_quota(),
+        "memory_limit_bytes": memory_limit(),
         "isa": parse_isa(cpu_info),
-        "memory_bytes": parse_memory(_read("/proc/meminfo")),
-        "gpus": parse_gpus(_run(*_GPU_QUERY)),
-        "jetson": _describe_jetson(),
-        "os": parse_os_name(_read("/etc/os-release")) or platform.system(),
+        "memory_bytes": parse_memory(read("/proc/meminfo")),
+        "gpus": parse_gpus(output_of(*_GPU_QUERY)),
+        "cuda": cuda_version(),
+        "jetson": describe_jetson(),
+        "os": parse_os_name(read("/etc/os-release")) or platform.system(),
         "kernel": platform.release(),
         "python": platform.python_version(),
         "libraries": installed_versions(LIBRARIES),
-        "cpu_governor": governor.strip(),
-        "cpu_frequency_mhz": parse_khz(_read(_CPUFREQ / "scaling_cur_freq")),
+        "cpu_governor": ", ".join(cpu_governors()),
+        "cpu_frequency_mhz": max(clocks_mhz, default=0.0),
         "load_average": _load_average(),
     }
     return _present(facts)
@@ -98,11 +103,6 @@ def parse_os_name(os_release: str) -> str:
     return match[1] if match else ""
 
 
-def parse_khz(text: str) -> float:
-    """cpufreq's kHz as MHz."""
-    return int(text) / 1000 if text.strip().isdigit() else 0.0
-
-
 def parse_gpus(csv: str) -> list[dict[str, str]]:
     """nvidia-smi's ``name, driver`` lines; Jetson's "[N/A]" fields are left out."""
     gpus = []
@@ -111,13 +111,6 @@ def parse_gpus(csv: str) -> list[dict[str, str]]:
         if name and driver:
             gpus.append({k: v for k, v in (("name", name), ("driver", driver)) if v != "[N/A]"})
     return gpus
-
-
-def _describe_jetson() -> dict[str, str]:
-    model = _read("/proc/device-tree/model").rstrip("\0\n")
-    l4t = l4t_version()
-    mode = parse_power_mode(_run("nvpmodel", "-q")) if l4t else ""
-    return _present({"model": model, "l4t": l4t, "power_mode": mode})
 
 
 def _present(facts: dict[str, Any]) -> dict[str, Any]:
@@ -134,24 +127,3 @@ def _load_average() -> list[float]:
         return [round(value, 2) for value in os.getloadavg()]
     except OSError:
         return []
-
-
-def _read(path: str | Path) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def _run(*command: str) -> str:
-    """What a program of the system prints; one that PATH finds in the current folder is none."""
-    program = shutil.which(command[0])
-    if program is None or not Path(program).is_absolute():
-        return ""
-    try:
-        done = subprocess.run(
-            [program, *command[1:]], capture_output=True, timeout=10, check=False, cwd=os.sep
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode("utf-8", errors="replace") if done.returncode == 0 else ""

@@ -16,9 +16,11 @@ from msgspec import Meta, to_builtins
 from numpy.typing import NDArray
 
 from gmme_edge.bundle.bundle import Bundle
+from gmme_edge.bundle.manifest import MANIFEST
 from gmme_edge.complexity import count
 from gmme_edge.errors import UsageError
 from gmme_edge.fields import Count, Positive, Sha256, Text
+from gmme_edge.files import sha256_of
 from gmme_edge.profiling.inputs import golden_batch
 from gmme_edge.profiling.memory import Memory, measure_memory
 from gmme_edge.profiling.statistics import percentile_interval
@@ -48,6 +50,11 @@ class Target:
     def weights_sha256(self) -> str:
         """Of the checkpoint that the bundle was exported from; empty where it is not known."""
         return self.bundle.manifest.weights_sha256
+
+    @property
+    def bundle_sha256(self) -> str:
+        """Of the manifest, and so of every file that it lists."""
+        return sha256_of(self.bundle.path / MANIFEST)
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,8 @@ class LatencyRow:
             one run was taken in the same repetition.
         peak_memory_bytes, baseline_memory_bytes: see `memory.Memory`.
         weights_sha256: of the trained weights, whatever the precision; so is `labels_sha256` of
-            the class names. Both are empty in files of before they were recorded.
+            the class names; `bundle_sha256` of the manifest, which names every file's hash. All
+            are empty in files of before they were recorded.
     """
 
     model: Text
@@ -115,6 +123,7 @@ class LatencyRow:
     samples_ms: Annotated[tuple[Positive, ...], Meta(min_length=1)]
     weights_sha256: Sha256 = ""
     labels_sha256: Sha256 = ""
+    bundle_sha256: Sha256 = ""
 
     @property
     def min_ms(self) -> float:
@@ -255,6 +264,7 @@ def _row(target: Target, memory: Memory, samples_ms: Sequence[float]) -> Latency
         samples_ms=tuple(samples_ms),
         weights_sha256=target.weights_sha256,
         labels_sha256=hash_labels(target.bundle.manifest.labels),
+        bundle_sha256=target.bundle_sha256,
     )
 
 

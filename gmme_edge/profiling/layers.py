@@ -47,6 +47,7 @@ class LayerProfile:
     batch: Count
     layers: tuple[LayerTime, ...]
     weights_sha256: Sha256 = ""
+    bundle_sha256: Sha256 = ""
 
     @property
     def total_ms(self) -> float:
@@ -112,6 +113,7 @@ def profile_layers(target: Target, settings: LatencySettings) -> LayerProfile:
         target.batch,
         layers,
         target.weights_sha256,
+        target.bundle_sha256,
     )
 
 

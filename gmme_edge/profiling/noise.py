@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gmme_edge.device.facts import describe_device
+from gmme_edge.device.state import observe_state, throttled
 from gmme_edge.profiling.latency import LatencyRow
 from gmme_edge.profiling.statistics import unpaired_median_ratio
 
@@ -23,6 +23,7 @@ MOST_BACKGROUND_CORES = 0.5
 MOST_STEAL_SHARE = 0.02
 MOST_CHANGE = 0.10  # of the clock, and of the median between the first and the last third
 _LEAST_SAMPLES = 30
+_WAKE_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Moment:
         busy_s: all cores' time since the start, without waiting, in core seconds.
         steal_s: the part that a hypervisor gave to others.
         own_s: this process's and its ended children's.
+        frequency_mhz: the fastest CPU's clock.
+        state: what `observe_state` tells.
     """
 
     wall_s: float
@@ -40,15 +43,23 @@ class Moment:
     steal_s: float
     own_s: float
     frequency_mhz: float
+    state: dict[str, Any] = field(default_factory=dict)
 
 
 def observe(stat: Path = Path("/proc/stat")) -> Moment:
-    """The counters now; it never fails."""
+    """The counters now; it never fails.
+
+    An idle CPU lowers its clock, so this one is kept busy for a moment before the clocks are read.
+    """
+    awake = time.monotonic() + _WAKE_S
+    while time.monotonic() < awake:
+        pass
+    state = observe_state()
+    frequency_mhz = max(state.get("cpu_clocks_mhz", ()), default=0.0)
     busy_s, steal_s = _read_cpu(stat)
     used = os.times()
     own_s = used.user + used.system + used.children_user + used.children_system
-    frequency_mhz = float(describe_device().get("cpu_frequency_mhz", 0.0))
-    return Moment(time.monotonic(), busy_s, steal_s, own_s, frequency_mhz)
+    return Moment(time.monotonic(), busy_s, steal_s, own_s, frequency_mhz, state)
 
 
 def judge_noise(rows: Sequence[LatencyRow], before: Moment, after: Moment) -> dict[str, Any]:
@@ -66,6 +77,8 @@ def judge_noise(rows: Sequence[LatencyRow], before: Moment, after: Moment) -> di
         reasons.append(f"the hypervisor took {steal:.0%} of the time")
     if after.frequency_mhz and abs(clock - 1) > MOST_CHANGE:
         reasons.append(f"the clock went to {clock:.0%} of what it was")
+    if slowed := throttled(before.state, after.state):
+        reasons.append(f"the machine throttled: {', '.join(slowed)}")
     if sure:
         reasons.append(f"the last calls took ×{drift:.2f} of the first ones' time")
     return {

@@ -16,6 +16,7 @@ from msgspec import Meta, ValidationError, convert
 
 from gmme_edge.complexity import count
 from gmme_edge.device.facts import describe_device
+from gmme_edge.device.state import observe_state
 from gmme_edge.errors import InputError
 from gmme_edge.fields import Count, NotNegative, Number, Positive, Sha256, Share, Text
 from gmme_edge.files import read_json
@@ -37,6 +38,7 @@ class Result:
         created: when, in UTC.
         command: what measures it again.
         device: the machine, as `gmme-edge doctor` describes it.
+        state: its clocks, temperatures and the like, ``before`` and ``after`` the measurement.
     """
 
     schema: Literal[1] = SCHEMA
@@ -44,6 +46,7 @@ class Result:
     created: str = ""
     command: str = ""
     device: dict[str, Any] = field(default_factory=dict)
+    state: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +218,7 @@ def describe_result(kind: str, command: str = "") -> dict[str, Any]:
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": command,
         "device": describe_device(),
+        "state": {"after": observe_state()},
     }
 
 

@@ -43,11 +43,14 @@ def profile(
     rows = measure(
         targets, _calls(settings), lambda *step: observer.progress("profiling", *step), rebuild
     )
-    noise = judge_noise(rows, before, observe())
+    after = observe()
+    noise = judge_noise(rows, before, after)
     for reason in noise["reasons"]:
         observer.note(f"too noisy to rank: {reason}")
+    described = describe_result("latency", _command(bundles, settings))
+    described["state"] = {"before": before.state, "after": after.state}
     return LatencyResult(
-        **describe_result("latency", _command(bundles, settings)),
+        **described,
         settings=asdict(_calls(settings)),
         noise=noise,
         rows=tuple(rows),
@@ -70,12 +73,15 @@ def profile_layers(
             f"--layers on {', '.join(other)}.", "ort-cpu.", "see engine-info for engines."
         )
     targets = _targets(bundles, settings)
+    before = observe()
     profiles = []
     for index, target in enumerate(targets):
         observer.progress("profiling layers", index, len(targets))
         profiles.append(layers.profile_layers(target, _calls(settings)))
     command = _command(bundles, settings, "--layers")
-    return LayersResult(**describe_result("layers", command), profiles=tuple(profiles))
+    described = describe_result("layers", command)
+    described["state"] = {"before": before.state, **described["state"]}
+    return LayersResult(**described, profiles=tuple(profiles))
 
 
 def _targets(

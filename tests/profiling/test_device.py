@@ -44,12 +44,11 @@ def test_arm() -> None:
     assert device.count_physical_cores(ARM) == 0
 
 
-def test_memory_system_and_frequency() -> None:
+def test_memory_and_system() -> None:
     assert device.parse_memory("MemTotal:        7990000 kB\nMemFree: 1 kB\n") == 7_990_000 * 1024
     assert device.parse_os_name('NAME="x"\nPRETTY_NAME="Ubuntu 22.04.5 LTS"\n') == (
         "Ubuntu 22.04.5 LTS"
     )
-    assert device.parse_khz("1984000\n") == 1984
 
 
 def test_gpus() -> None:
@@ -70,7 +69,7 @@ def test_jetson() -> None:
 def test_parsers_find_nothing_in_garbage(text: str) -> None:
     for parse in (
         device.parse_cpu_model, device.parse_isa, device.count_physical_cores,
-        device.parse_memory, device.parse_os_name, device.parse_khz, device.parse_gpus,
+        device.parse_memory, device.parse_os_name, device.parse_gpus,
         boards.parse_l4t, boards.parse_power_mode,
     ):  # fmt: skip
         assert not parse(text)

@@ -102,8 +102,9 @@ def test_driver_and_jetpack_are_read(
     l4t: str,
     expected: tuple[str, str],
 ) -> None:
-    for module, name, text in ((cudart, "_DRIVER_FILE", driver), (boards, "_L4T_FILE", l4t)):
-        monkeypatch.setattr(module, name, tmp_path / name)
+    monkeypatch.setattr(cudart, "_DRIVER_FILE", tmp_path / "driver")
+    (tmp_path / "etc").mkdir()
+    for name, text in (("driver", driver), ("etc/nv_tegra_release", l4t)):
         if text:
             (tmp_path / name).write_text(text)
-    assert (cudart.driver_version(), boards.jetpack_version()) == expected
+    assert (cudart.driver_version(), boards.jetpack_version(tmp_path)) == expected
