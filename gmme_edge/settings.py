@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shlex
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, field
 from typing import Any
 
@@ -84,6 +86,33 @@ def flag_of(each: dataclasses.Field[Any]) -> str:
     flags = each.metadata["setting"].flags
     named = next((flag for flag in flags if flag.startswith("--")), "")
     return named.partition("/")[0] or "--" + each.name.replace("_", "-")
+
+
+def command_line(verb: str, arguments: Iterable[object], *groups: Settings) -> str:
+    """The call of `gmme-edge` that says what `groups` hold, without what is a default."""
+    words = [word for group in groups for word in words_of(group)]
+    return shlex.join(["gmme-edge", verb, *map(str, arguments), *words])
+
+
+def words_of(group: Settings) -> list[str]:
+    """The options of a group, and of the groups in it, whose values are no defaults."""
+    words: list[str] = []
+    for each in dataclasses.fields(group):  # type: ignore[arg-type]
+        value = getattr(group, each.name)
+        if isinstance(value, Settings):
+            words += words_of(value)
+        elif "setting" in each.metadata and is_given(group, each.name):
+            words += _say(each, value)
+    return words
+
+
+def _say(each: dataclasses.Field[Any], value: Any) -> list[str]:  # noqa: ANN401
+    flag = flag_of(each)
+    if isinstance(value, bool):
+        no = next((f.partition("/")[2] for f in each.metadata["setting"].flags if "/" in f), "")
+        return [flag if value else no] if value or no else []
+    values = value if isinstance(value, tuple) else (value,)
+    return [word for one in values for word in (flag, str(one))]
 
 
 def _check_value(flag: str, value: Any, known: Setting) -> None:  # noqa: ANN401

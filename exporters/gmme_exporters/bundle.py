@@ -134,6 +134,7 @@ class _Writer:
                 file.target for file in self.files if file.role == "model"
             ),
             "tools": installed_versions(_TOOLS),
+            "command": self.options.command,
         }
         if self.left_out:
             noted["left_out"] = self.left_out

@@ -59,6 +59,7 @@ class ExportOptions:
         untrained: the weights are random, for latency studies.
         source: the checkpoint's folder, which is never written to; None where it has none.
         force: see `gmme_edge.ownership.claim_bundle`.
+        command: what makes the bundle again; noted in the manifest.
     """
 
     precisions: tuple[str, ...] = ("fp32",)
@@ -71,6 +72,7 @@ class ExportOptions:
     untrained: bool = False
     source: Path | None = None
     force: bool = False
+    command: str = ""
 
     def __post_init__(self) -> None:
         default = targets.default_target(bool(self.engines))

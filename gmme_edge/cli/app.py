@@ -22,15 +22,18 @@ from gmme_edge.cli.commands.models import models
 from gmme_edge.cli.commands.paired import paired
 from gmme_edge.cli.commands.predict import predict
 from gmme_edge.cli.commands.profile import profile
+from gmme_edge.cli.commands.rerun import rerun
 from gmme_edge.cli.commands.scan import scan
 from gmme_edge.cli.commands.sensitivity import sensitivity
 from gmme_edge.cli.commands.sign import sign
 from gmme_edge.cli.commands.train import train
 from gmme_edge.cli.commands.verify import verify
-from gmme_edge.cli.guard import ErrorsAsJson, guarded
+from gmme_edge.cli.guard import Commands, guarded
 from gmme_edge.cli.views.console import prepare_streams
 
 _EPILOG = (
+    "Options that you repeat can stand in gmme-edge.toml, in a table for each command, in this "
+    "folder or above it; the command line wins. "
     "Exit codes: 0 success, 1 internal error, 2 usage, 3 bad input, 4 missing dependency, "
     "5 parity failure, 6 accuracy gate, 7 unsupported platform, 8 latency gate, "
     "9 partial, 10 regression, 130 interrupted."
@@ -62,13 +65,14 @@ _PANELS: dict[str, dict[_Command, str]] = {
     "Measure": {
         profile: "profile bundle-aa bundle-gmme -o latency.json",
         compare: "compare latency.json accuracy.json",
+        rerun: "rerun latency.json -o again.json",
         doctor: "doctor",
         cache: "cache --limit-mb 500",
     },
 }
 
 app = typer.Typer(
-    cls=ErrorsAsJson,
+    cls=Commands,
     help="Small audio classifiers on devices: train, export, quantize, profile, compare.",
     epilog=_EPILOG,
     no_args_is_help=True,

@@ -226,6 +226,7 @@ class Paired(TypedDict):
 
     schema: int
     kind: Text
+    command: str
     first: PairedModel
     second: PairedModel
     pooled: PooledTest

@@ -17,6 +17,7 @@ from gmme_edge.report.documents import KINDS
 
 FOLDER = Path(__file__).parent / "schemas"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_CONFIG = {"type": "string", "description": "The gmme-edge.toml that gave options, if one did."}
 
 OUTPUTS: dict[str, Any] = {
     "models": outputs.Models,
@@ -73,6 +74,8 @@ def make_schema(name: str, kind: Any) -> dict[str, Any]:  # noqa: ANN401 - any t
     if "LatencyRow" in parts:
         figures = schema(LatencyStatistics)["$defs"]["LatencyStatistics"]
         parts["LatencyRow"]["properties"].update(figures["properties"])
+    if top := parts.get(made.get("$ref", "").rpartition("/")[2]):  # no list
+        top["properties"]["config"] = _CONFIG
     if name in KINDS:
         # A field with a default may be missing in old files, but these name what a file is.
         parts[KINDS[name].__name__]["required"] += ["schema", "kind"]

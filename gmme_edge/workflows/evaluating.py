@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from gmme_edge.report.flips import FlipReport, count_flips
 from gmme_edge.report.paired import load_tested
 from gmme_edge.runtime.backends import find_backend, open_session, resolve_precision
 from gmme_edge.scoring import Predictions, Score
+from gmme_edge.settings import command_line
 from gmme_edge.spec import ModelSpec
 from gmme_edge.workflows.clips import check_labels, load_split
 from gmme_edge.workflows.settings.evaluating import EvaluationClips, EvaluationSettings
@@ -105,6 +106,8 @@ def evaluate(
             candidate.weights_sha256,
         )
         document["seen"] = seen.to_dict()
+        alone = replace(settings, precision=candidate.precision, output=None, record=False)
+        document["command"] = command_line("evaluate", [artifact], clips, alone)
         assert score.predictions is not None
         flips = None
         if reference:

@@ -21,6 +21,7 @@ from gmme_edge.errors import GateError, require
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.ownership import claim_bundle
 from gmme_edge.pretrained import resolve
+from gmme_edge.settings import command_line
 from gmme_edge.workflows.engines import engine_options, trtexec_lines
 from gmme_edge.workflows.settings.export import BundleSettings, ExportSettings
 
@@ -103,6 +104,7 @@ def export(source: str | Path, settings: ExportSettings, observer: Observer = SI
         untrained=asked.untrained,
         source=None if asked.untrained else resolve(source),
         force=asked.force,
+        command=command_line("export", [source], settings),
     )
     checkpoint = _open(source, asked)
     writes = (*options.writes, *((SCRIPT, PAGE) if asked.plan else ()))

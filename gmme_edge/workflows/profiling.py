@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from gmme_edge.profiling.latency import LatencySettings, Target, measure
 from gmme_edge.profiling.noise import judge_noise, observe
 from gmme_edge.profiling.targets import list_targets
 from gmme_edge.report.documents import LatencyResult, LayersResult, describe_result
+from gmme_edge.settings import command_line
 from gmme_edge.workflows.settings.profiling import ProfileSettings
 
 if TYPE_CHECKING:
@@ -105,7 +105,4 @@ def _calls(settings: ProfileSettings) -> LatencySettings:
 
 def _command(bundles: Sequence[str | Path], settings: ProfileSettings, *flags: str) -> str:
     """The call that repeats this measurement."""
-    words = ["gmme-edge", "profile", *map(str, bundles), *flags]
-    for name, value in asdict(settings).items():
-        words += [f"--{name}", str(value)] if value is not None else []
-    return shlex.join(words)
+    return command_line("profile", [*bundles, *flags], settings)

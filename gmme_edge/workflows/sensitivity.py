@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from gmme_edge.errors import UsageError
 from gmme_edge.files import updating_folder, write_json, write_text
 from gmme_edge.observer import SILENT, Observer
+from gmme_edge.report.documents import describe_result
 from gmme_edge.report.render.sensitivity import draw_sensitivity_chart
+from gmme_edge.settings import command_line
 from gmme_edge.workflows.exporting import require_exporters
 from gmme_edge.workflows.settings.calibration import CalibrationSettings
 from gmme_edge.workflows.settings.int8 import Int8Settings
@@ -82,10 +84,10 @@ def measure_sensitivity(
         clips.cache or default_cache(),
         make_refiner(checkpoint, int8),
     )
+    command = command_line("sensitivity", [source], clips, settings)
     with updating_folder(folder, (RESULT, CHART), RESULT) as new:
         document = {
-            "schema": 1,
-            "kind": "sensitivity",
+            **describe_result("sensitivity", command),
             "model": checkpoint.spec.name,
             "precision": settings.precision,
             "dataset": clips.dataset,

@@ -94,14 +94,11 @@ def train(job: TrainingJob, observer: TrainingObserver | None = None) -> Trained
 
 
 def cross_validate(
-    job: TrainingJob, observer: TrainingObserver | None = None, command: str = ""
+    job: TrainingJob, observer: TrainingObserver | None = None
 ) -> CrossValidation | None:
     """A run per fold of ``job.data.folds`` in ``fold-K``, each scored on its test clips.
 
     Folds that are done are scored again and cost seconds. Returns and raises as `train`.
-
-    Args:
-        command: noted in the result.
     """
     _miss_torch()
     heard, output = Tolerant(observer or TrainingObserver()), job.run.output
@@ -123,7 +120,7 @@ def cross_validate(
                         heard.note(f"fold {fold}: {results[-1].accuracy:.2%} of its test clips")
             if setup.rank > 0:
                 return None
-            return _conclude(output, results, trainer.identity, baseline, command)
+            return _conclude(output, results, trainer.identity, baseline, job.command)
 
 
 def _refuse_loss(out: Path, restart: bool) -> None:

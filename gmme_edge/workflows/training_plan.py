@@ -10,6 +10,7 @@ from gmme_edge.data.registry import fold_count, open_dataset
 from gmme_edge.errors import UsageError
 from gmme_edge.models.description import Description, read_description
 from gmme_edge.pretrained import resolve
+from gmme_edge.settings import command_line
 from gmme_edge.spec import TASKS, ModelSpec, Task, get_task, preset
 from gmme_edge.training.folds import parse_folds
 from gmme_edge.training.recipe import (
@@ -49,6 +50,12 @@ class TrainingJob:
     recipe: RecipeSettings = field(default_factory=RecipeSettings)
     transfer: TransferSettings = field(default_factory=TransferSettings)
     machine: MachineSettings = field(default_factory=MachineSettings)
+
+    @property
+    def command(self) -> str:
+        """The call that runs it."""
+        groups = (self.data, self.run, self.network, self.recipe, self.transfer, self.machine)
+        return command_line("train", [], *groups)
 
     @property
     def folds(self) -> tuple[int, ...]:

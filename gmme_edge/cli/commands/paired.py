@@ -24,10 +24,12 @@ def paired(
     """McNemar's exact test on the clips of two results, and their difference fold by fold."""
     from gmme_edge.cli.views.console import emit_json
     from gmme_edge.files import write_json
+    from gmme_edge.settings import command_line
     from gmme_edge.workflows.comparing import compare_paired
 
     comparison = compare_paired(first, second)
-    document = {"schema": 1, "kind": "paired", **comparison.to_dict()}
+    command = command_line("paired", [first, second])
+    document = {"schema": 1, "kind": "paired", "command": command, **comparison.to_dict()}
     if output:
         write_json(output, document)
     if json:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
-
 from gmme_edge.cli.options.common import JsonOption
 from gmme_edge.cli.options.signature import with_options
 from gmme_edge.workflows.settings.training import (
@@ -46,7 +43,7 @@ def train(
             show_trained(trained)
         return
     with watch_training() as view:
-        result = cross_validate(job, view, shlex.join(["gmme-edge", *sys.argv[1:]]))
+        result = cross_validate(job, view)
     if result and json:
         folds = [
             {k: v for k, v in f.items() if k != "predictions"} for f in result.document["folds"]

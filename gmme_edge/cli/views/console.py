@@ -13,6 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable
+from contextvars import ContextVar
 from typing import Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -69,8 +70,17 @@ stderr = NoteConsole()  # `--quiet` silences it
 errors = NoteConsole()
 
 
+config_file: ContextVar[str] = ContextVar("config_file", default="")
+"""The file that gave the running command options; empty where there is none."""
+
+
 def emit_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
-    """Print `value` as the only thing on stdout, in ASCII, so that any encoding can carry it."""
+    """Print `value` as the only thing on stdout, in ASCII, so that any encoding can carry it.
+
+    An object also says, as `config`, which file gave options.
+    """
+    if isinstance(value, dict) and config_file.get():
+        value = {**value, "config": config_file.get()}
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 

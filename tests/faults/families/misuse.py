@@ -50,6 +50,7 @@ def _right(shared: Path, folder: Path) -> dict[str, list[object]]:
         "scan": [shared / "words", "--bundle", shared / "bundle", "-o", folder / "o"],
         "models": [],
         "doctor": [],
+        "rerun": [shared / "result.json", "--dry-run"],
         "engine-info": [shared / "bundle" / "model.fp32.onnx"],
     }  # fmt: skip
 
