@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,10 @@ import pytest
 import torch
 
 from gmme_edge.spec import Backbone, Downsample, ModelSpec
+
+# The consoles read them once, when they are first imported; a test's worker finds them set.
+for size in ("COLUMNS", "LINES"):
+    os.environ.pop(size, None)
 
 SHARED = Path(__file__).parents[2] / "shared"
 

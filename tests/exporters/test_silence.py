@@ -50,8 +50,17 @@ def in_silence(path: Path) -> dict[str, tuple[str, np.ndarray]]:
     }
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("flavour", ["int8-ort", "int8-tensorrt"])
+FLAVOURS = {"int8-ort": "ort-cpu", "int8-tensorrt": "tensorrt"}  # and where each one runs
+
+
+@pytest.mark.parametrize(
+    ("flavour", "target"),
+    [
+        pytest.param(flavour, target, marks=[] if target == home else pytest.mark.slow)
+        for flavour, home in FLAVOURS.items()
+        for target in TARGETS
+    ],
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_function_stays(
     root: Path, tmp_path: Path, kind: str, flavour: str, target: str
@@ -86,6 +95,7 @@ def test_in_silence_a_convolution_reads_whole_steps(
     assert np.median(off_step(plain)) > 0.2
 
 
+@pytest.mark.slow
 def test_recordings_with_silence_lose_less(root: Path, tmp_path: Path) -> None:
     clips = sounds(2)
     clips[:, clips.shape[1] // 3 :] = 0
