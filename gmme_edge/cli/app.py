@@ -26,6 +26,7 @@ from gmme_edge.cli.commands.rerun import rerun
 from gmme_edge.cli.commands.scan import scan
 from gmme_edge.cli.commands.sensitivity import sensitivity
 from gmme_edge.cli.commands.sign import sign
+from gmme_edge.cli.commands.similar import similar
 from gmme_edge.cli.commands.train import train
 from gmme_edge.cli.commands.verify import verify
 from gmme_edge.cli.guard import Commands, guarded
@@ -59,6 +60,7 @@ _PANELS: dict[str, dict[_Command, str]] = {
         predict: "predict esc10 some.wav",
         listen: "listen esc10 --file some.wav",
         scan: "scan recordings -m esc10 -o found",
+        similar: "similar found some.wav",
         demo: "demo --threads 2",
         models: "models esc10",
     },

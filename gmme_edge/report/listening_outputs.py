@@ -1,10 +1,10 @@
-"""What `listen`, `scan` and `cache` print under ``--json``; see `gmme_edge.report.outputs`."""
+"""What `cache` and commands that listen print under ``--json``; see `gmme_edge.report.outputs`."""
 
 from __future__ import annotations
 
 from typing import Any, TypedDict
 
-from gmme_edge.fields import Count, NotNegative, Share, Text
+from gmme_edge.fields import Count, NotNegative, Number, Share, Text
 
 
 class CacheEntry(TypedDict):
@@ -83,3 +83,13 @@ class Scanned(TypedDict):
     counts: ScanCounts
     parameters: dict[str, Any]
     files: dict[str, str]
+
+
+class SimilarWindow(TypedDict):
+    """A row of `gmme-edge similar --json`; `start_utc` is empty where it is not known."""
+
+    path: str
+    start_s: NotNegative
+    end_s: NotNegative
+    start_utc: str
+    similarity: Number

@@ -36,6 +36,7 @@ OUTPUTS: dict[str, Any] = {
     "event": listening_outputs.HeardEvent,
     "gap": listening_outputs.HeardGap,
     "scan": listening_outputs.Scanned,
+    "similar": list[listening_outputs.SimilarWindow],
 }
 
 COMMANDS = {
@@ -54,6 +55,7 @@ COMMANDS = {
     "profile": ("latency", "layers"),
     "scan": ("scan",),
     "sensitivity": ("sensitivity",),
+    "similar": ("similar",),
     "train": ("train", "cross-validation"),
     "verify": ("verify",),
 }

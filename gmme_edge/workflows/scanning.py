@@ -17,15 +17,17 @@ from gmme_edge.files import write_json
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.runtime.backends import resolve_precision
 from gmme_edge.runtime.streaming.grid import make_grid
+from gmme_edge.workflows.archive.embeddings import write_embeddings
 from gmme_edge.workflows.archive.executors import is_lost, open_executor
+from gmme_edge.workflows.archive.findings import Counts, absolute
 from gmme_edge.workflows.archive.hearing import Heard, Job, hear
-from gmme_edge.workflows.archive.journal import Counts, Journal, absolute
+from gmme_edge.workflows.archive.journal import Journal
 from gmme_edge.workflows.archive.tables import write_failed, write_tables
 from gmme_edge.workflows.listening import identify
 from gmme_edge.workflows.settings.listening import EventSettings
 from gmme_edge.workflows.settings.scanning import ScanSettings, WorkerSettings
 
-_SCHEMA = 1
+SCHEMA = 1
 _TRIES = 2
 _NAMED = 10  # recordings whose faults are told at once; a table names them all
 SIDECAR, SKIPPED = "scan.json", "skipped.csv"
@@ -79,18 +81,19 @@ def scan(
     chosen = settings.precision or opened.recommended_precision(settings.backend)
     precision = resolve_precision(chosen, settings.backend)
     head = _describe(opened, bundle, precision, settings, rules)
-    if "parquet" in settings.chosen_formats():
+    if "parquet" in settings.chosen_formats() + settings.chosen_embeddings():
         require("pyarrow", "write Parquet", "parquet")
-    job = Job(
-        bundle=str(opened.path.absolute()),
-        backend=settings.backend,
-        precision=precision,
-        model_sha256=head["model_sha256"],
-        rules=rules,
-        timezone=settings.timezone,
-    )
     with Journal(settings.output, create=True) as journal:
         journal.claim(head["parameters"], settings.restart)
+        job = Job(
+            bundle=str(opened.path.absolute()),
+            backend=settings.backend,
+            precision=precision,
+            model_sha256=head["model_sha256"],
+            rules=rules,
+            timezone=settings.timezone,
+            spool=str(journal.spool.absolute()) if settings.embeddings else "",
+        )
         observer.stage("list recordings")
         journal.add(_list(recordings))
         counts = journal.counts()
@@ -139,14 +142,16 @@ def _describe(
         "gate": None if gate is None else gate.to_dict(),
         "timezone": settings.timezone,
     }
+    width = {"embedding_width": spec.backbone.embed_dim} if settings.embeddings else {}
     return {
         "kind": "scan",
-        "schema": _SCHEMA,
+        "schema": SCHEMA,
         **network,
         "sample_rate_hz": spec.sample_rate_hz,
         "window_samples": spec.n_samples,
         "confidence": "the highest probability of an event's windows",
-        "parameters": parameters,
+        **width,
+        "parameters": {**parameters, **width},
     }
 
 
@@ -187,7 +192,7 @@ def _hear_all(
             if heard is None:
                 submit(path, tries + 1)
                 continue
-            journal.note(path, heard)
+            journal.note({path: heard})
             if heard.error and (failed := failed + 1) <= _NAMED:
                 observer.note(heard.error)
             done += 1
@@ -211,6 +216,7 @@ def _write(
     observer.stage("write the results")
     folder = settings.output
     files = write_tables(folder, settings.chosen_formats(), journal, head)
+    files |= write_embeddings(folder, settings.chosen_embeddings(), journal, head)
     write_failed(folder / SKIPPED, journal)
     counts = journal.counts()
     result = Scan(folder, counts, head, files)

@@ -60,7 +60,7 @@ def test_models_and_doctor() -> None:
     check("doctor", run("doctor"))
 
 
-def test_cache_listen_and_scan(tmp_path: Path) -> None:
+def test_cache_listen_scan_and_similar(tmp_path: Path) -> None:
     sound = tmp_path / "noise.wav"
     noise = np.random.default_rng(0).normal(0, 0.1, 48_000)
     soundfile.write(sound, noise, 16_000)
@@ -73,7 +73,11 @@ def test_cache_listen_and_scan(tmp_path: Path) -> None:
     assert lines
     for line in lines:
         check(line["kind"], line)
-    check("scan", run("scan", sound, "-m", "digits", "-o", tmp_path / "out", "--workers", 1))
+    keep = ("--embeddings", "npy", "--no-gate", "--workers", 1)
+    check("scan", run("scan", sound, "-m", "digits", "-o", tmp_path / "out", *keep))
+    found = run("similar", tmp_path / "out", sound)
+    assert found[0]["path"] == str(sound)
+    check("similar", found)
 
 
 def test_profile_and_compare(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from gmme_edge.workflows.searching import Match
 
 
 def parity_table(parity: Mapping[str, Mapping[str, float]]) -> Table:
@@ -18,5 +20,20 @@ def parity_table(parity: Mapping[str, Mapping[str, float]]) -> Table:
         table.add_row(
             name, f"{p['max_abs']:.1e}", f"{p['mean_abs']:.1e}", f"{p['relative']:.1e}",
             f"{p['limit']:.0e}", f"{p['top1_agreement']:.0%} of {p['n_clips']}",
+        )  # fmt: skip
+    return table
+
+
+def matches_table(found: Sequence[Match]) -> Table:
+    """Windows of an archive, the most similar first."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("similarity", "start s", "end s", "UTC")
+    table.add_column("recording", overflow="fold")
+    for one in found:
+        table.add_row(
+            f"{one.similarity:.3f}", f"{one.start_s:.2f}", f"{one.end_s:.2f}", one.start_utc,
+            Text(one.path),
         )  # fmt: skip
     return table

@@ -3,21 +3,26 @@
 meta        key, value: schema and parameters
 recordings  path (bytes, so that any file name fits), size and time of change, state, …
 events      one row each, by recording
+details     by recording: when it began, and which others it was heard with
+embeddings  some thousand windows a row, by recording, as `Spool` writes them
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from gmme_edge.errors import InputError, UsageError
-from gmme_edge.workflows.archive.hearing import Heard, Row
+from gmme_edge.workflows.archive.embeddings import blocks_of
+from gmme_edge.workflows.archive.findings import Findings
+from gmme_edge.workflows.archive.hearing import Heard
 
 NAME = "journal.sqlite"
 _SCHEMA = 1
@@ -35,6 +40,12 @@ CREATE TABLE events (
     end_utc TEXT, label TEXT, confidence REAL, mean REAL, PRIMARY KEY (path, number)
 ) WITHOUT ROWID;
 """
+_LATER_TABLES = (  # journals of older versions lack them
+    "CREATE TABLE IF NOT EXISTS details (path BLOB PRIMARY KEY, "
+    "start_utc TEXT NOT NULL DEFAULT '', joined TEXT NOT NULL DEFAULT '') WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS embeddings (path BLOB NOT NULL, block INTEGER NOT NULL, "
+    "records BLOB NOT NULL, PRIMARY KEY (path, block))",
+)
 _LISTED = """
 INSERT INTO recordings (path, size_bytes, changed_ns, wanted, state) VALUES (?, ?, ?, ?, 'left')
 ON CONFLICT (path) DO UPDATE SET wanted = excluded.wanted,
@@ -44,22 +55,7 @@ ON CONFLICT (path) DO UPDATE SET wanted = excluded.wanted,
 """
 
 
-@dataclass(frozen=True)
-class Counts:
-    """Recordings of the latest call, by state, and the events in those that were heard."""
-
-    heard: int
-    failed: int
-    left: int
-    events: int
-    duration_s: float
-
-    @property
-    def total(self) -> int:
-        return self.heard + self.failed + self.left
-
-
-class Journal:
+class Journal(Findings):
     """One scan's memory. One process writes at a time; others may read.
 
     Raises:
@@ -85,12 +81,20 @@ class Journal:
             ) from error
         if schema != _SCHEMA:
             raise InputError(f"{self.path} has schema {schema}.", f"schema {_SCHEMA}.")
+        self._width = 0
         self._committed_s = time.monotonic()
+
+    @property
+    def spool(self) -> Path:
+        """Where workers put embeddings until they are noted; there while they are wanted."""
+        return self.path.parent / ".embeddings"
 
     def close(self) -> None:
         if self._base.in_transaction:
             self._base.execute("COMMIT")
         self._base.close()
+        if self._width:
+            shutil.rmtree(self.spool, ignore_errors=True)
 
     def __enter__(self) -> Journal:
         return self
@@ -110,13 +114,16 @@ class Journal:
             raise UsageError(
                 f"{self.path} is in use.", "one scan at a time.", "wait for the other to end."
             ) from error
+        for statement in _LATER_TABLES:
+            self._base.execute(statement)
         if restart:
-            for table in ("events", "recordings"):
+            for table in ("events", "recordings", "details", "embeddings"):
                 self._base.execute(f"DELETE FROM {table}")
         before = None if restart else self._meta("parameters")
         if before is not None and before != json.loads(json.dumps(parameters)):
             self._base.execute("ROLLBACK")
-            changed = [key for key in parameters if before.get(key) != parameters[key]]
+            keys = sorted({*before, *parameters})
+            changed = [key for key in keys if before.get(key) != parameters.get(key)]
             raise UsageError(
                 f"The scan in {self.path.parent} was begun with other parameters: "
                 f"{', '.join(changed) or 'of another version'}.",
@@ -126,6 +133,10 @@ class Journal:
         self._note("parameters", parameters)
         self._base.execute("UPDATE recordings SET wanted = 0")
         self._commit()
+        self._width = int(parameters.get("embedding_width", 0))
+        shutil.rmtree(self.spool, ignore_errors=True)  # what a killed scan left there
+        if self._width:
+            self.spool.mkdir()
 
     def add(self, paths: Iterable[bytes]) -> None:
         """Want these recordings. Those that changed since they were heard are heard again."""
@@ -151,14 +162,36 @@ class Journal:
             for (last,) in page:
                 yield last
 
-    def note(self, path: bytes, heard: Heard) -> None:
-        """Keep what was found in a recording."""
+    def note(self, found: Mapping[bytes, Heard]) -> None:
+        """Keep what was found in recordings that were heard together: all of it or nothing."""
+        for path, heard in found.items():
+            self._note_one(path, heard)
+        spooled = [self.spool / heard.spooled for heard in found.values() if heard.spooled]
+        # Many bytes at once may lock others out until they are on the disk.
+        if spooled or time.monotonic() - self._committed_s > _COMMIT_EVERY_S:
+            self._commit()
+        for file in spooled:
+            file.unlink()
+
+    def _note_one(self, path: bytes, heard: Heard) -> None:
         run = self._base.execute
         run("DELETE FROM events WHERE path = ?", (path,))
         self._base.executemany(
             "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             ((path, number, *astuple(row)) for number, row in enumerate(heard.rows)),
         )
+        run(
+            "INSERT INTO details (path, start_utc) VALUES (?, ?) "
+            "ON CONFLICT (path) DO UPDATE SET start_utc = excluded.start_utc",
+            (path, heard.start_utc),
+        )
+        run("DELETE FROM embeddings WHERE path = ?", (path,))
+        if heard.spooled:
+            blocks = blocks_of(self.spool / heard.spooled, self._width)
+            self._base.executemany(
+                "INSERT INTO embeddings VALUES (?, ?, ?)",
+                ((path, number, block) for number, block in enumerate(blocks)),
+            )
         run(
             "UPDATE recordings SET state = ?, duration_s = ?, reason = ?, notes = ? WHERE path = ?",
             (
@@ -169,54 +202,6 @@ class Journal:
                 path,
             ),
         )
-        if time.monotonic() - self._committed_s > _COMMIT_EVERY_S:
-            self._commit()
-
-    def counts(self) -> Counts:
-        rows = self._base.execute(
-            "SELECT state, COUNT(*), SUM(duration_s) FROM recordings WHERE wanted GROUP BY state"
-        ).fetchall()
-        states = {state: number for state, number, _ in rows}
-        events = self._base.execute(
-            "SELECT COUNT(*) FROM events JOIN recordings USING (path) "
-            "WHERE wanted AND state = 'heard'"
-        ).fetchone()[0]
-        return Counts(
-            heard=states.get("heard", 0),
-            failed=states.get("failed", 0),
-            left=states.get("left", 0),
-            events=events,
-            duration_s=sum(seconds for state, _, seconds in rows if state == "heard"),
-        )
-
-    def events(self) -> Iterator[tuple[bytes, float, Row]]:
-        """Path, seconds of all recordings before it, and event; by path, then start."""
-        before_s, current, length_s = 0.0, b"", 0.0
-        for path, duration_s, *row in self._base.execute(
-            "SELECT path, duration_s, start_s, end_s, start_utc, end_utc, label, confidence, mean "
-            "FROM recordings LEFT JOIN events USING (path) WHERE wanted AND state = 'heard' "
-            "ORDER BY path, number"
-        ):
-            if path != current:
-                before_s, current, length_s = before_s + length_s, path, duration_s
-            if row[0] is not None:
-                yield path, before_s, Row(*row)
-
-    def failed(self) -> Iterator[tuple[bytes, str]]:
-        """Recordings that could not be heard, by path, each with the reason."""
-        yield from self._base.execute(
-            "SELECT path, reason FROM recordings WHERE wanted AND state = 'failed' ORDER BY path"
-        )
-
-    def folder(self) -> Path:
-        """The deepest folder that holds all recordings that were heard."""
-        common = b""
-        for (path,) in self._base.execute(
-            "SELECT path FROM recordings WHERE wanted AND state = 'heard'"
-        ):
-            parent = os.fsencode(Path(os.fsdecode(absolute(path))).parent)
-            common = os.path.commonpath([common, parent]) if common else parent
-        return Path(os.fsdecode(common))
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -240,11 +225,6 @@ class Journal:
         self._base.execute(
             "INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value, sort_keys=True))
         )
-
-
-def absolute(path: bytes) -> bytes:
-    """The path for a worker that was started in another folder."""
-    return os.fsencode(Path(os.fsdecode(path)).absolute())
 
 
 def _storable(text: str) -> str:

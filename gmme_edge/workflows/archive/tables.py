@@ -7,14 +7,15 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, fields
+from datetime import datetime, timedelta
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 from gmme_edge.errors import require
 from gmme_edge.files import replacing, replacing_folder
+from gmme_edge.workflows.archive.findings import Findings, absolute
 from gmme_edge.workflows.archive.hearing import Row
-from gmme_edge.workflows.archive.journal import Journal, absolute
 
 _BATCH = 10_000
 _COLUMNS = ("path", *(each.name for each in fields(Row)), "model_sha256")
@@ -25,7 +26,7 @@ _RAVEN = (
 
 
 def write_tables(
-    folder: Path, formats: tuple[str, ...], journal: Journal, head: Mapping[str, Any]
+    folder: Path, formats: tuple[str, ...], journal: Findings, head: Mapping[str, Any]
 ) -> dict[str, Path]:
     """Write the events in each of `formats`; format → file or folder. Each is whole or absent.
 
@@ -35,7 +36,7 @@ def write_tables(
     return {name: _WRITERS[name](folder, journal, head) for name in formats}
 
 
-def write_failed(path: Path, journal: Journal) -> None:
+def write_failed(path: Path, journal: Findings) -> None:
     """A table of the recordings that could not be heard, with the reasons."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -48,12 +49,20 @@ def name_of(path: bytes) -> str:
     return os.fsdecode(path).encode(errors="backslashreplace").decode()
 
 
-def _rows(journal: Journal, head: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def utc_of(start_utc: str, after_us: int) -> str:
+    """The time so many microseconds after `start_utc`; empty where that is."""
+    if not start_utc:
+        return ""
+    found = datetime.fromisoformat(start_utc) + timedelta(microseconds=after_us)
+    return found.isoformat(timespec="milliseconds")
+
+
+def _rows(journal: Findings, head: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for path, _, row in journal.events():
         yield {"path": name_of(path), **asdict(row), "model_sha256": head["model_sha256"]}
 
 
-def _write_csv(folder: Path, journal: Journal, head: Mapping[str, Any]) -> Path:
+def _write_csv(folder: Path, journal: Findings, head: Mapping[str, Any]) -> Path:
     path = folder / "events.csv"
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
@@ -62,7 +71,7 @@ def _write_csv(folder: Path, journal: Journal, head: Mapping[str, Any]) -> Path:
     return path
 
 
-def _write_jsonl(folder: Path, journal: Journal, head: Mapping[str, Any]) -> Path:
+def _write_jsonl(folder: Path, journal: Findings, head: Mapping[str, Any]) -> Path:
     path = folder / "events.jsonl"
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(json.dumps(head, ensure_ascii=False) + "\n")
@@ -71,7 +80,7 @@ def _write_jsonl(folder: Path, journal: Journal, head: Mapping[str, Any]) -> Pat
     return path
 
 
-def _write_parquet(folder: Path, journal: Journal, head: Mapping[str, Any]) -> Path:
+def _write_parquet(folder: Path, journal: Findings, head: Mapping[str, Any]) -> Path:
     arrow = require("pyarrow", "write Parquet", "parquet")
     parquet = require("pyarrow.parquet", "write Parquet", "parquet")
     numbers = {"start_s", "end_s", "confidence", "mean"}
@@ -86,7 +95,7 @@ def _write_parquet(folder: Path, journal: Journal, head: Mapping[str, Any]) -> P
     return path
 
 
-def _write_raven(folder: Path, journal: Journal, head: Mapping[str, Any]) -> Path:
+def _write_raven(folder: Path, journal: Findings, head: Mapping[str, Any]) -> Path:
     """Times as Raven counts them where all recordings that were heard are opened in a row."""
     path = folder / "events.selections.txt"
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
@@ -110,7 +119,7 @@ def _write_raven(folder: Path, journal: Journal, head: Mapping[str, Any]) -> Pat
     return path
 
 
-def _write_audacity(folder: Path, journal: Journal, head: Mapping[str, Any]) -> Path:
+def _write_audacity(folder: Path, journal: Findings, head: Mapping[str, Any]) -> Path:
     """A label file for each recording with events, in folders like those of the recordings."""
     path, common = folder / "audacity", journal.folder()
     with replacing_folder(path) as temporary:
@@ -125,7 +134,7 @@ def _write_audacity(folder: Path, journal: Journal, head: Mapping[str, Any]) -> 
     return path
 
 
-_WRITERS: dict[str, Callable[[Path, Journal, Mapping[str, Any]], Path]] = {
+_WRITERS: dict[str, Callable[[Path, Findings, Mapping[str, Any]], Path]] = {
     "csv": _write_csv,
     "jsonl": _write_jsonl,
     "parquet": _write_parquet,

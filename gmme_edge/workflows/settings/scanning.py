@@ -11,6 +11,7 @@ from gmme_edge.errors import UsageError
 from gmme_edge.settings import Settings, setting
 
 FORMATS = ("csv", "jsonl", "parquet", "raven", "audacity")
+EMBEDDINGS = ("npy", "parquet")
 _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)")
 
 
@@ -22,6 +23,10 @@ class ScanSettings(Settings):
     backend: str = setting("ort-cpu", "ort-cpu, ort-cuda, tensorrt, tensorrt-rtx.")
     precision: str | None = setting(None, "Default: the recommended one, else fp32.")
     formats: str = setting("csv", f"Of {', '.join(FORMATS)}, comma-separated.")
+    embeddings: str | None = setting(
+        None, f"Also keep each computed window's embedding, as {' or '.join(EMBEDDINGS)}, "
+        "comma-separated; `similar` searches them.",
+    )  # fmt: skip
     timezone: str | None = setting(
         None, "Of times in file names that name none: UTC, Europe/Berlin or +02:00. Without it "
         "such recordings have no dates.",
@@ -32,13 +37,15 @@ class ScanSettings(Settings):
 
     def check(self) -> None:
         self.chosen_formats()
+        self.chosen_embeddings()
         self.zone()
 
     def chosen_formats(self) -> tuple[str, ...]:
-        names = tuple(dict.fromkeys(name.strip() for name in self.formats.split(",")))
-        if unknown := [name for name in names if name not in FORMATS]:
-            raise UsageError(f"--formats names {unknown[0]!r}.", f"of {', '.join(FORMATS)}.")
-        return names
+        return _choose("--formats", self.formats, FORMATS)
+
+    def chosen_embeddings(self) -> tuple[str, ...]:
+        """Formats; none where embeddings are not kept."""
+        return _choose("--embeddings", self.embeddings, EMBEDDINGS) if self.embeddings else ()
 
     def zone(self) -> tzinfo | None:
         """The time zone that `timezone` names.
@@ -69,6 +76,13 @@ class WorkerSettings(Settings):
             raise UsageError("--workers with --executor.", "one of them: a cluster has its own.")
         if not re.fullmatch(r"dask://.+:\d+", self.executor):
             raise UsageError(f"--executor is {self.executor!r}.", "dask://HOST:PORT.")
+
+
+def _choose(flag: str, given: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in given.split(",")))
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(f"{flag} names {unknown[0]!r}.", f"of {', '.join(known)}.")
+    return names
 
 
 def parse_zone(text: str) -> tzinfo:

@@ -1,0 +1,109 @@
+"""What a scan's journal holds, for those that read it: a row at a time."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmme_edge.workflows.archive.embeddings import record_type
+from gmme_edge.workflows.archive.hearing import Row
+
+_HEARD = "WHERE wanted AND state = 'heard'"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Recordings of the latest call, by state, and the events in those that were heard."""
+
+    heard: int
+    failed: int
+    left: int
+    events: int
+    duration_s: float
+
+    @property
+    def total(self) -> int:
+        return self.heard + self.failed + self.left
+
+
+class Findings:
+    """The reading half of a `Journal`."""
+
+    _base: sqlite3.Connection
+
+    def counts(self) -> Counts:
+        rows = self._base.execute(
+            "SELECT state, COUNT(*), SUM(duration_s) FROM recordings WHERE wanted GROUP BY state"
+        ).fetchall()
+        states = {state: number for state, number, _ in rows}
+        events = self._base.execute(
+            "SELECT COUNT(*) FROM events JOIN recordings USING (path) "
+            "WHERE wanted AND state = 'heard'"
+        ).fetchone()[0]
+        return Counts(
+            heard=states.get("heard", 0),
+            failed=states.get("failed", 0),
+            left=states.get("left", 0),
+            events=events,
+            duration_s=sum(seconds for state, _, seconds in rows if state == "heard"),
+        )
+
+    def events(self) -> Iterator[tuple[bytes, float, Row]]:
+        """Path, seconds of all recordings before it, and event; by path, then start."""
+        before_s, current, length_s = 0.0, b"", 0.0
+        for path, duration_s, *row in self._base.execute(
+            "SELECT path, duration_s, start_s, end_s, start_utc, end_utc, label, confidence, mean "
+            "FROM recordings LEFT JOIN events USING (path) WHERE wanted AND state = 'heard' "
+            "ORDER BY path, number"
+        ):
+            if path != current:
+                before_s, current, length_s = before_s + length_s, path, duration_s
+            if row[0] is not None:
+                yield path, before_s, Row(*row)
+
+    def failed(self) -> Iterator[tuple[bytes, str]]:
+        """Recordings that could not be heard, by path, each with the reason."""
+        yield from self._base.execute(
+            "SELECT path, reason FROM recordings WHERE wanted AND state = 'failed' ORDER BY path"
+        )
+
+    def folder(self) -> Path:
+        """The deepest folder that holds all recordings that were heard."""
+        common = b""
+        for (path,) in self._base.execute(
+            "SELECT path FROM recordings WHERE wanted AND state = 'heard'"
+        ):
+            parent = os.fsencode(Path(os.fsdecode(absolute(path))).parent)
+            common = os.path.commonpath([common, parent]) if common else parent
+        return Path(os.fsdecode(common))
+
+    def count_embeddings(self, width: int) -> int:
+        """How many windows have vectors, of `width`."""
+        size = self._base.execute(
+            f"SELECT SUM(LENGTH(records)) FROM recordings JOIN embeddings USING (path) {_HEARD}"
+        ).fetchone()[0]
+        return (size or 0) // record_type(width).itemsize
+
+    def embeddings(self, width: int) -> Iterator[tuple[bytes, str, float, NDArray[Any]]]:
+        """Path, its start in UTC, its seconds, and records of `Spool`; by path, then start."""
+        recordings = self._base.execute(
+            "SELECT path, start_utc, duration_s FROM recordings JOIN details USING (path) "
+            f"{_HEARD} ORDER BY path"
+        )
+        for path, start_utc, duration_s in recordings:
+            for (records,) in self._base.execute(
+                "SELECT records FROM embeddings WHERE path = ? ORDER BY block", (path,)
+            ):
+                yield path, start_utc, duration_s, np.frombuffer(records, record_type(width))
+
+
+def absolute(path: bytes) -> bytes:
+    """The path for a worker that was started in another folder."""
+    return os.fsencode(Path(os.fsdecode(path)).absolute())
