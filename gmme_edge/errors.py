@@ -153,6 +153,7 @@ _EXTRA_OF_MODULE = {
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt-rtx",
     "cryptography": "sign",
+    "pynvml": "energy",
     "sounddevice": "mic",
     "soundfile": "",
     "soxr": "",

@@ -21,6 +21,7 @@ from gmme_edge.complexity import count
 from gmme_edge.errors import UsageError
 from gmme_edge.fields import Count, Positive, Sha256, Text
 from gmme_edge.files import sha256_of
+from gmme_edge.profiling.energy_result import Energy
 from gmme_edge.profiling.inputs import golden_batch
 from gmme_edge.profiling.memory import Memory, measure_memory
 from gmme_edge.profiling.statistics import percentile_interval
@@ -104,6 +105,7 @@ class LatencyRow:
         weights_sha256: of the trained weights, whatever the precision; so is `labels_sha256` of
             the class names; `bundle_sha256` of the manifest, which names every file's hash. All
             are empty in files of before they were recorded.
+        energy: where it was measured.
     """
 
     model: Text
@@ -124,6 +126,7 @@ class LatencyRow:
     weights_sha256: Sha256 = ""
     labels_sha256: Sha256 = ""
     bundle_sha256: Sha256 = ""
+    energy: Energy | None = None
 
     @property
     def min_ms(self) -> float:
@@ -175,7 +178,7 @@ class LatencyRow:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields and the statistics, as JSON values; the samples come last."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        values = {each.name: to_builtins(getattr(self, each.name)) for each in fields(self)}
         samples = list(values.pop("samples_ms"))
         return {**values, **to_builtins(self.statistics), "samples_ms": samples}
 

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, ValidationError, convert
+from msgspec import Meta, ValidationError, convert, to_builtins
 
 from gmme_edge.complexity import count
 from gmme_edge.device.facts import describe_device
@@ -20,6 +20,7 @@ from gmme_edge.device.state import observe_state
 from gmme_edge.errors import InputError
 from gmme_edge.fields import Count, NotNegative, Number, Positive, Sha256, Share, Text
 from gmme_edge.files import read_json
+from gmme_edge.profiling.energy_result import PowerTrace
 from gmme_edge.profiling.latency import LatencyRow, LatencySettings
 from gmme_edge.profiling.layers import LayerProfile
 from gmme_edge.scoring import Predictions, Score
@@ -58,6 +59,7 @@ class LatencyResult(Result):
     device: dict[str, Any]
     settings: dict[str, Any] = field(default_factory=dict)
     noise: dict[str, Any] = field(default_factory=dict)
+    power: tuple[PowerTrace, ...] = ()
 
     def __post_init__(self) -> None:
         if len({len(row.samples_ms) for row in self.rows}) > 1:
@@ -67,7 +69,7 @@ class LatencyResult(Result):
         """The file's content, as JSON values."""
         values = {name: value for name, value in vars(self).items() if name != "source"}
         rows = [row.to_dict() for row in values.pop("rows")]
-        return {**values, "rows": rows}
+        return {**values, "power": to_builtins(self.power), "rows": rows}
 
 
 @dataclass(frozen=True, kw_only=True)

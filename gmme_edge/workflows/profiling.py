@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gmme_edge.bundle.bundle import Bundle
+from gmme_edge.device.energy.find import find_meters
 from gmme_edge.errors import UsageError
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.profiling import layers
-from gmme_edge.profiling.latency import LatencySettings, Target, measure
+from gmme_edge.profiling.energy import EnergySettings, choose_meters, measure_energy
+from gmme_edge.profiling.energy_result import PowerTrace
+from gmme_edge.profiling.latency import LatencyRow, LatencySettings, Target, measure
 from gmme_edge.profiling.noise import judge_noise, observe
 from gmme_edge.profiling.targets import list_targets
 from gmme_edge.report.documents import LatencyResult, LayersResult, describe_result
@@ -19,6 +22,7 @@ from gmme_edge.settings import command_line
 from gmme_edge.workflows.settings.profiling import ProfileSettings
 
 if TYPE_CHECKING:
+    from gmme_edge.device.energy.meter import Meter
     from gmme_edge.runtime.engines.cache import Rebuild
 
 
@@ -39,6 +43,7 @@ def profile(
     """
     settings = settings or ProfileSettings()
     targets = _targets(bundles, settings, rebuild is not None)
+    meters = choose_meters(find_meters(), targets) if settings.energy else {}
     before = observe()
     rows = measure(
         targets, _calls(settings), lambda *step: observer.progress("profiling", *step), rebuild
@@ -47,14 +52,37 @@ def profile(
     noise = judge_noise(rows, before, after)
     for reason in noise["reasons"]:
         observer.note(f"too noisy to rank: {reason}")
+    rows, power = _add_energy(rows, targets, meters, settings, observer, rebuild)
     described = describe_result("latency", _command(bundles, settings))
     described["state"] = {"before": before.state, "after": after.state}
     return LatencyResult(
         **described,
         settings=asdict(_calls(settings)),
         noise=noise,
+        power=tuple(power),
         rows=tuple(rows),
     )
+
+
+def _add_energy(
+    rows: list[LatencyRow],
+    targets: list[Target],
+    meters: dict[Meter, list[int]],
+    settings: ProfileSettings,
+    observer: Observer,
+    rebuild: Rebuild | None,
+) -> tuple[list[LatencyRow], list[PowerTrace]]:
+    """The rows with their energy, and the traces; as they were where nothing is to be measured."""
+    if not meters:
+        return rows, []
+    energies, traces = measure_energy(
+        targets,
+        meters,
+        EnergySettings(settings.energy_rounds, settings.energy_window_s, settings.seed),
+        lambda *step: observer.progress("measuring energy", *step),
+        rebuild,
+    )
+    return [replace(row, energy=each) for row, each in zip(rows, energies, strict=True)], traces
 
 
 def profile_layers(

@@ -15,8 +15,9 @@ from typer.testing import CliRunner, Result
 from gmme_edge.cli.commands.compare import compare
 from gmme_edge.cli.commands.doctor import doctor, find_conflicts
 from gmme_edge.cli.commands.profile import profile
-from gmme_edge.errors import InputError, LatencyGateError, UsageError
-from gmme_edge.report.documents import load_result
+from gmme_edge.device.energy.meter import Meters
+from gmme_edge.errors import InputError, LatencyGateError, PlatformError, UsageError
+from gmme_edge.report.documents import LatencyResult, load_result
 from gmme_edge.workflows.gates import check_latency
 from tests.bundles import make_bundle
 from tests.report.factory import row, write_latency
@@ -95,6 +96,46 @@ def test_wrong_options_are_usage_errors(
     with pytest.raises(UsageError, match=message):
         _run("profile", tmp_path / "b", "-o", tmp_path / "r.json", *words)
     assert not (tmp_path / "r.json").exists()
+
+
+def test_energy_without_a_source_is_told_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_bundle(tmp_path / "b")
+    monkeypatch.setattr("gmme_edge.workflows.profiling.find_meters", Meters)
+    with pytest.raises(PlatformError, match="nothing is estimated"):
+        _run("profile", tmp_path / "b", "--energy", "-o", tmp_path / "r.json")
+    with pytest.raises(UsageError, match="--energy-rounds without --energy"):
+        _run("profile", tmp_path / "b", "--energy-rounds", "3")
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_energy_is_in_the_result_the_table_and_a_chart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counter:
+        """Rises by 1 mJ with every reading."""
+
+        name, scope, counts_energy, joules = "counter", "board", True, 0.0
+
+        def read(self) -> float:
+            self.joules += 0.001
+            return self.joules
+
+    make_bundle(tmp_path / "b")
+    found = Meters([Counter()])
+    monkeypatch.setattr("gmme_edge.workflows.profiling.find_meters", lambda: found)
+    monkeypatch.setattr("gmme_edge.profiling.energy._SETTLE_S", 0.01)
+    words = ("--energy", "--energy-rounds", "2", "--energy-window-s", "0.05")
+    done = _run("profile", tmp_path / "b", *QUICK, *words, "-o", tmp_path / "r.json")
+    assert "Energy per clip, idle subtracted (counter)" in done.stdout
+    assert "<polyline" in (tmp_path / "r.power.svg").read_text()
+    loaded = load_result(tmp_path / "r.json")
+    assert isinstance(loaded, LatencyResult)
+    energy = loaded.rows[0].energy
+    assert energy and len(energy.net_mj) == 2 and energy.calls > 2
+    assert loaded.power[0].windows[1].row == 0
+    assert "--energy --energy-rounds 2" in loaded.command
 
 
 def test_an_interrupted_profile_writes_nothing(

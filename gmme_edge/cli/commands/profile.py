@@ -69,17 +69,25 @@ def _refuse_with_layers(max_latency_p90_ms: float | None, rebuild: bool) -> None
 
 def _show_latencies(result: LatencyResult, output: Path | None, json: bool) -> None:
     from gmme_edge.cli.views.console import emit_json, stderr, stdout
-    from gmme_edge.files import write_json
+    from gmme_edge.cli.views.profiling import energy_table, name_row
+    from gmme_edge.files import write_json, write_text
+    from gmme_edge.report.render.power import draw_power
     from gmme_edge.report.render.terminal import latency_tables
 
     document = result.to_dict()
     if output:
         write_json(output, document)
         stderr.print(f"wrote {output}", markup=False, highlight=False)
+        if result.power:
+            chart = output.with_suffix(".power.svg")
+            write_text(chart, draw_power(result.power, [name_row(row) for row in result.rows]))
+            stderr.print(f"wrote {chart}", markup=False, highlight=False)
     if json:
         emit_json(document)
-    else:
-        stdout.print(latency_tables(result.rows))
+        return
+    stdout.print(latency_tables(result.rows))
+    if any(row.energy for row in result.rows):
+        stdout.print(energy_table(result.rows))
 
 
 def _show_layers(result: LayersResult, output: Path | None, json: bool) -> None:

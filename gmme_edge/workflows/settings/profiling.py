@@ -24,6 +24,21 @@ class ProfileSettings(Settings):
     repetitions: int = setting(100, "Timed calls per target.", least=1, most=MOST_CALLS)
     seed: int = setting(0, "Of the order of the calls.", least=0, most=2**63 - 1)
 
+    energy: bool = setting(
+        False, "Also measure energy per clip, idle subtracted.", "--energy", panel="Energy"
+    )
+    energy_rounds: int = setting(
+        5, "Windows per target.", least=2, most=1000, needs="energy", panel="Energy"
+    )
+    energy_window_s: float = setting(
+        1.0,
+        "Least length of a window in seconds; 20 updates of the meter at least.",
+        least=0.01,
+        most=3600,
+        needs="energy",
+        panel="Energy",
+    )
+
     def check(self) -> None:
         for _ in (self.backends, self.precisions, self.thread_counts, self.batches):
             pass
