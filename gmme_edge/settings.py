@@ -31,7 +31,8 @@ class Setting:
         flags: option names where they are not made of the field's name; ``--x/--no-x`` for both.
         least, most: inclusive bounds of a number.
         choices: the texts that are allowed.
-        needs: the field of the same group without which this one means nothing.
+        needs: the field of the same group without which this one means nothing; or several, of
+            which one suffices.
         panel: the heading under which ``--help`` lists it.
     """
 
@@ -40,9 +41,13 @@ class Setting:
     least: float | None = None
     most: float | None = None
     choices: tuple[str, ...] = ()
-    needs: str = ""
+    needs: str | tuple[str, ...] = ()
     panel: str = ""
     metavar: str | None = None
+
+    @property
+    def partners(self) -> tuple[str, ...]:
+        return (self.needs,) if isinstance(self.needs, str) else self.needs
 
 
 def setting(default: Any, help: str, *flags: str, **facts: Any) -> Any:  # noqa: A002, ANN401
@@ -125,15 +130,15 @@ def _check_value(flag: str, value: Any, known: Setting) -> None:  # noqa: ANN401
     low, high = known.least, known.most
     bad = not math.isfinite(value) or (low is not None and value < low)
     if bad or (high is not None and value > high):
-        bounds = (f"at least {low:g}" if low is not None else "",
-                  f"at most {high:g}" if high is not None else "")  # fmt: skip
-        expected = " and ".join(bound for bound in bounds if bound) or "a number"
+        bounds = [f"at least {low:g}"] if low is not None else []
+        bounds += [f"at most {high:g}"] if high is not None else []
+        expected = " and ".join(bounds) or "a number"
         raise UsageError(f"{flag} is {value}.", f"{expected}.")
 
 
 def _check_partner(group: Settings, each: dataclasses.Field[Any], known: Setting) -> None:
-    if not known.needs or is_given(group, known.needs):
+    if not known.partners or any(is_given(group, name) for name in known.partners):
         return
-    partner = next(f for f in dataclasses.fields(group) if f.name == known.needs)  # type: ignore[arg-type]
-    flag, other = flag_of(each), flag_of(partner)
-    raise UsageError(f"{flag} without {other}.", "both, or neither.", f"add {other}.")
+    flags = {field.name: flag_of(field) for field in settings_of(type(group))}
+    others = " or ".join(flags[name] for name in known.partners)
+    raise UsageError(f"{flags[each.name]} without {others}.", "both, or neither.", f"add {others}.")

@@ -60,6 +60,20 @@ _ORDERED = (("gain_low", "gain_high"), ("segment_gain_low", "segment_gain_high")
             ("noise_snr_db", "noise_snr_max_db"))  # fmt: skip
 
 
+# Fields that mean nothing where the first one is off.
+_SWITCHED = {
+    "augment": (
+        "augment_probability", "gain_low", "gain_high", "shift_s", "mask_s", "segment_s",
+        "segment_gain_low", "segment_gain_high", "noise", "noise_snr_db", "noise_snr_max_db",
+        "noise_sine_hz", "resample_probability", "resample_factors",
+    ),
+    "noise": ("noise_snr_db", "noise_snr_max_db", "noise_sine_hz"),
+    "mixing": ("mixing_from_epoch", "mixing_min_share"),
+    "qat": ("qat_float", "qat_clips"),
+    "teacher_weight": ("teacher_temperature",),
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A training run's settings; the defaults are those of EAT, which the paper follows.
@@ -201,7 +215,8 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     """`recipe` with fields set by text such as ``"max_lr=1e-3"`` or ``"betas=0.9,0.999"``.
 
     Raises:
-        UsageError: not name=value, an unknown name, or a value that the field cannot have.
+        UsageError: not name=value, an unknown name, a value that the field cannot have, or a field
+            of what is switched off.
     """
     kinds, changes = get_type_hints(Recipe), {}
     for assignment in assignments:
@@ -215,7 +230,12 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
         except ValueError:
             kind = type(getattr(recipe, name)).__name__
             raise UsageError(f"{name} cannot be {text!r}.", _EXAMPLES[kind]) from None
-    return replace(recipe, **changes)
+    changed = replace(recipe, **changes)
+    for switch, names in _SWITCHED.items():
+        if getattr(changed, switch) in (False, 0.0, "off"):
+            for name in sorted(changes.keys() & set(names)):
+                raise UsageError(f"--set {name} without {switch}.", "both, or neither.")
+    return changed
 
 
 def default_ema_unit(epochs: int) -> EmaUnit:

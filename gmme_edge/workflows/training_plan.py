@@ -140,6 +140,9 @@ def build_recipe(
     """The named recipe with the settings that were given, then ``--set``.
 
     What follows from the schedule's length and the precision follows from ``--set`` too.
+
+    Raises:
+        UsageError: a name or value that no recipe has, or one that nothing heeds.
     """
     transfer = transfer or TransferSettings()
     epochs, given = settings.epochs, {**transfer.changes(), **settings.changes()}
@@ -147,7 +150,10 @@ def build_recipe(
         epochs, given = epochs or QAT_EPOCHS, {**QAT_CHANGES, **given}
     first = override(named_recipe(name, epochs, **given), settings.assign)
     settled = {**given, "precision": first.precision}
-    return override(named_recipe(name, first.epochs, **settled), settings.assign)
+    recipe = override(named_recipe(name, first.epochs, **settled), settings.assign)
+    if recipe.teacher_weight and not transfer.teacher and recipe.qat == "off":
+        raise UsageError("--set teacher_weight without --teacher.", "both, or neither.")
+    return recipe
 
 
 def _resolve_spec(

@@ -29,7 +29,9 @@ def demo(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder for checkpoints, bundles, results.")
     ] = Path("gmme-edge-demo"),
-    epochs: Annotated[int, typer.Option(min=1, help="5 take about a minute on 2 cores.")] = 5,
+    epochs: Annotated[
+        int, typer.Option(min=1, max=10_000, help="5 take about a minute on 2 cores.")
+    ] = 5,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from gmme_edge.cli.options.common import JsonOption
-from gmme_edge.cli.options.gates import check_accuracy
 from gmme_edge.cli.options.signature import with_options
 from gmme_edge.workflows.settings.evaluating import (
     AccuracyGate,
@@ -34,6 +33,7 @@ def evaluate(
     from gmme_edge.cli.views.console import emit_json
     from gmme_edge.cli.views.observer import watch
     from gmme_edge.workflows import evaluating
+    from gmme_edge.workflows.gates import check_accuracy
 
     with watch() as observer:
         evaluation = evaluating.evaluate(artifact, clips, settings, observer)

@@ -37,7 +37,8 @@ def listen(
     from gmme_edge.runtime.classifier import load
     from gmme_edge.workflows import listening
 
-    with load(bundle, backend, precision, 1, make_rebuild(rebuild)) as classifier:
+    allowed = make_rebuild(rebuild, backend)
+    with load(bundle, backend, precision, 1, allowed) as classifier:
         stop = _stop_on_signals()
         with watch_stream(json) as view:
             network = listening.identify(bundle, classifier.precision)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gmme_edge.cli.options.common import JsonOption
+from gmme_edge.errors import UsageError
 
 if TYPE_CHECKING:
     from gmme_edge.spec import ModelSpec, Task
@@ -27,6 +28,9 @@ def models(
     from gmme_edge.spec import TASKS, get_task
 
     if name:
+        if task or json:
+            flag = "--task" if task else "--json"
+            raise UsageError(f"{flag} with a model's name.", "the list, or the card of one model.")
         _show_card(name)
         return
     tasks = [get_task(task)] if task else list(TASKS.values())

@@ -38,7 +38,7 @@ def predict(
     found: list[Heard] = []
     try:
         with watch() as observer:
-            allowed = make_rebuild(rebuild)
+            allowed = make_rebuild(rebuild, settings.backend)
             for heard in predicting.predict(bundle, recordings, settings, observer, allowed):
                 found.append(heard)
                 for note in heard.analysis.notes if heard.analysis else ():

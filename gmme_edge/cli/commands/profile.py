@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gmme_edge.cli.options.common import JsonOption, RebuildOption, make_rebuild
-from gmme_edge.cli.options.gates import MaxLatencyOption, check_latency
 from gmme_edge.cli.options.signature import with_options
 from gmme_edge.errors import UsageError
-from gmme_edge.workflows.settings.profiling import ProfileSettings
+from gmme_edge.settings import is_given
+from gmme_edge.workflows.settings.profiling import LatencyGate, ProfileSettings
 
 if TYPE_CHECKING:
     from gmme_edge.report.documents import LatencyResult, LayersResult
@@ -24,7 +24,7 @@ def profile(
         typer.Argument(help="Bundles, or shipped models by name; several are interleaved."),
     ],
     settings: ProfileSettings,
-    max_latency_p90_ms: MaxLatencyOption = None,
+    gate: LatencyGate,
     layers: Annotated[
         bool,
         typer.Option(
@@ -44,22 +44,28 @@ def profile(
     """
     from gmme_edge.cli.views.observer import watch
     from gmme_edge.workflows import profiling
+    from gmme_edge.workflows.gates import check_latency
 
     if layers:
-        _refuse_with_layers(max_latency_p90_ms, rebuild)
+        _refuse_with_layers(gate, settings, rebuild)
         with watch() as observer:
             timed = profiling.profile_layers(bundles, settings, observer)
         _show_layers(timed, output, json)
         return
+    allowed = make_rebuild(rebuild, *settings.backends)
     with watch() as observer:
-        result = profiling.profile(bundles, settings, observer, make_rebuild(rebuild))
+        result = profiling.profile(bundles, settings, observer, allowed)
     _show_latencies(result, output, json)
-    check_latency(result.rows, max_latency_p90_ms)
+    check_latency(result.rows, gate.max_latency_p90_ms)
 
 
-def _refuse_with_layers(max_latency_p90_ms: float | None, rebuild: bool) -> None:
+def _refuse_with_layers(gate: LatencyGate, settings: ProfileSettings, rebuild: bool) -> None:
     """A trace slows every node, so that it says nothing about the time of a whole call."""
-    flags = {"--max-latency-p90-ms": max_latency_p90_ms is not None, "--rebuild": rebuild}
+    flags = {
+        "--max-latency-p90-ms": gate.max_latency_p90_ms is not None,
+        "--rebuild": rebuild,
+        "--seed": is_given(settings, "seed"),
+    }
     for flag, given in flags.items():
         if given:
             raise UsageError(

@@ -30,7 +30,7 @@ def sign(
     from gmme_edge.bundle.signing import make_key, sign_manifest
     from gmme_edge.cli.views.console import stdout
 
-    if new_key is not None and bundle is None and key is None:
+    if new_key is not None and bundle is None and key is None and not comment:
         public = make_key(new_key)
         stdout.print(
             f"{new_key} is the secret key: keep it, and let nobody else read it.\n"

@@ -19,7 +19,7 @@ def verify(
     from gmme_edge.cli.views.verification import show_verification
     from gmme_edge.workflows import verifying
 
-    found = verifying.verify(bundle, settings, make_rebuild(rebuild))
+    found = verifying.verify(bundle, settings, make_rebuild(rebuild, settings.backend))
     if json:
         emit_json(found.to_dict())
     else:

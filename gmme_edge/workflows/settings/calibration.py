@@ -67,6 +67,11 @@ class CalibrationSettings(Settings):
             raise UsageError(
                 "--calib-dataset and --calib-data belong together.", "both, or neither."
             )
+        if self.calib_dataset == "unlabelled":  # every recording is a training clip of no class
+            for name in ("fold", "allow_seen"):
+                if is_given(self, name):
+                    flag = "--" + name.replace("_", "-")
+                    raise UsageError(f"{flag} with unlabelled recordings.", "labelled ones.")
         if self.calib_clips and (self.calib_size is not None or self.calib_seed is not None):
             raise UsageError(
                 "--calib-clips names the clips.", "no --calib-size and no --calib-seed."

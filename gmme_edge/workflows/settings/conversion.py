@@ -14,6 +14,6 @@ class ConversionSettings(Settings):
 
     task: str = setting(MISSING, "esc50, urbansound8k or speech-commands.")
     model: str = setting(MISSING, "A preset, such as eat-s-aa.")
-    classes: int | None = setting(None, "If not the task's own number.", least=1)
+    classes: int | None = setting(None, "If not the task's own number.", least=1, most=1_000_000)
     labels: Path | None = setting(None, "A text file, one class name per line, in logit order.")
     force: bool = setting(False, "Replace a checkpoint that -o holds.", "--force")

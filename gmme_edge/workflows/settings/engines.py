@@ -21,7 +21,10 @@ class EngineSettings(Settings):
         None, "Also build engines: tensorrt-rtx or tensorrt.", panel=_PANEL
     )
     sm: str | None = setting(
-        None, "GPU generations for tensorrt-rtx, e.g. 86,89,120; default: this GPU's.", panel=_PANEL
+        None,
+        "GPU generations for tensorrt-rtx, e.g. 86,89,120; default: this GPU's.",
+        needs="engine",
+        panel=_PANEL,
     )
     min_batch: int = setting(
         1, "Smallest batch of the engines.", least=1, most=_MOST_BATCH, needs="engine", panel=_PANEL
@@ -82,8 +85,6 @@ class EngineSettings(Settings):
     )
 
     def check(self) -> None:
-        if self.sm is not None and self.engine is None:
-            raise UsageError("--sm is for --engine tensorrt-rtx.", "both, or neither.")
         for _ in self.generations:
             pass
 

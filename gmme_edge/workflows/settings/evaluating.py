@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gmme_edge.settings import Settings, setting
 from gmme_edge.workflows.settings.clips import ClipSettings
+from gmme_edge.workflows.settings.running import MOST_THREADS, refuse_threads_on_gpus
 
 SPLITS = ("train", "validation", "test")
 
@@ -22,9 +23,10 @@ class EvaluationClips(ClipSettings):
     fold: int | None = setting(None, "The fold to test on, where the data set has folds.")
     split: str = setting("test", "The part of the data set.", choices=SPLITS)
     allow_seen: bool = setting(
-        False, "Go on where the model was trained on these clips; the result says so.",
+        False,
+        "Go on where the model was trained on these clips; the result says so.",
         "--allow-seen",
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +37,12 @@ class EvaluationSettings(Settings):
         None, "Of a bundle; default fp32. After the first of fp32,int8 come label flips."
     )
     backend: str | None = setting(
-        None, "Of a bundle; default ort-cpu. A checkpoint runs on torch; what is both does so with "
+        None,
+        "Of a bundle; default ort-cpu. A checkpoint runs on torch; what is both does so with "
         "--backend torch.",
-    )  # fmt: skip
+    )
     threads: int | None = setting(
-        None, "CPU threads; default: all cores of this machine.", least=1, most=1024
+        None, "CPU threads; default: all cores of this machine.", least=1, most=MOST_THREADS
     )
     against: Path | None = setting(
         None, "A result on the same clips, to count label flips against instead."
@@ -48,6 +51,10 @@ class EvaluationSettings(Settings):
         None, "Result JSON; of several precisions each has a file of its own.", "-o", "--output"
     )
     record: bool = setting(False, "Also note the accuracy in the bundle's manifest.", "--record")
+
+    def check(self) -> None:
+        if self.threads is not None and self.backend is not None:
+            refuse_threads_on_gpus((self.backend,))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,7 @@ class BundleSettings(Settings):
         True, "A second output: the vector before the classes.", "--embedding/--no-embedding"
     )
     max_error: float | None = setting(
-        None, "Limit of the relative error, every precision.", least=0
+        None, "Limit of the relative error, every precision.", least=0, most=1e9
     )
     untrained: bool = setting(
         False, "Random weights of a preset, for latency studies.", "--untrained"
@@ -141,6 +141,8 @@ class ExportSettings(Settings):
             )
         if not has_int8:
             self._refuse_int8_options()
+        if self.clips.skip_bad and not labelled:
+            raise UsageError("--skip-bad without --calib-data.", "both, or neither.")
         if self.verdict.auto:
             self._check_auto(labelled and not self.bundle.untrained)
 

@@ -23,6 +23,7 @@ class Int8Settings(Settings):
         "Points of accuracy that INT8 may lose on validation clips of --calib-dataset: the "
         "fewest layers that this takes stay in floating point. Exit code 6 where it cannot be.",
         least=0,
+        most=100,
         panel=_PANEL,
     )
     max_float_macs: float = setting(

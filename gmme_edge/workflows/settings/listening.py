@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gmme_edge.errors import UsageError
-from gmme_edge.settings import Settings, setting
+from gmme_edge.settings import Settings, is_given, setting
 
 if TYPE_CHECKING:
     from gmme_edge.runtime.streaming.gate import GateRules
@@ -67,6 +67,8 @@ class EventSettings(Settings):
 
     def check(self) -> None:
         self.rules()
+        if not self.gate and is_given(self, "gate_level_dbfs"):
+            raise UsageError("--gate-level-dbfs with --no-gate.", "one of them.")
 
     def rules(self) -> EventRules:
         """As `gmme_edge.Stream` takes them.
@@ -108,8 +110,10 @@ class ListenSettings(Settings):
     list_devices: bool = setting(False, "Show the microphones and end.", "--list-devices")
 
     def check(self) -> None:
-        if self.file is not None and (self.device is not None or self.rate_hz is not None):
-            raise UsageError("--file with --device or --rate-hz.", "a file or a microphone.")
+        for name in ("device", "rate_hz", "backlog_s"):
+            if self.file is not None and is_given(self, name):
+                flag = "--" + name.replace("_", "-")
+                raise UsageError(f"--file with {flag}.", "a file or a microphone.")
 
 
 def _rule_names() -> tuple[str, ...]:

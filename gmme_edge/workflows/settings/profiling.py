@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gmme_edge.errors import UsageError
-from gmme_edge.settings import Settings, setting
+from gmme_edge.settings import Settings, is_given, setting
+from gmme_edge.workflows.settings.running import MOST_THREADS, refuse_threads_on_gpus
 
-MOST_THREADS, MOST_CLIPS, MOST_CALLS = 1024, 4096, 1_000_000
+MOST_CLIPS, MOST_CALLS, MOST_MS = 4096, 1_000_000, 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,8 @@ class ProfileSettings(Settings):
     def check(self) -> None:
         for _ in (self.backends, self.precisions, self.thread_counts, self.batches):
             pass
+        if is_given(self, "threads"):
+            refuse_threads_on_gpus(self.backends)
 
     @property
     def backends(self) -> tuple[str, ...]:
@@ -64,6 +67,15 @@ class ProfileSettings(Settings):
     def batches(self) -> tuple[int, ...]:
         words = _split("--batch", self.batch)
         return tuple(_integer("--batch", word, MOST_CLIPS) for word in words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyGate(Settings):
+    """A limit that makes a command fail."""
+
+    max_latency_p90_ms: float | None = setting(
+        None, "Fail (exit 8) where a 90th percentile is above.", least=0, most=MOST_MS
+    )
 
 
 def _split(flag: str, text: str) -> tuple[str, ...]:

@@ -10,11 +10,11 @@ from typing import Any
 from gmme_edge.errors import UsageError
 from gmme_edge.settings import Settings, setting
 from gmme_edge.workflows.settings.clips import ClipSettings
+from gmme_edge.workflows.settings.running import MOST_THREADS
 
 _RECIPE, _TRANSFER, _MACHINE = "Recipe (default: the named recipe's)", "Transfer", "Machine"
 _DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?")
 _DEFAULT_TEACHER_WEIGHT = 0.5
-MOST_THREADS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,20 +175,12 @@ class TransferSettings(Settings):
     teacher_weight: float | None = setting(
         None,
         "Of the teacher's loss, 0 to 1; default 0.5, or 1 with --qat where --init teaches.",
+        needs=("teacher", "qat"),
         panel=_TRANSFER,
     )
-    teacher_temperature: float | None = setting(None, "", panel=_TRANSFER)
-
-    def check(self) -> None:
-        if self.teacher or (self.qat and self.init):
-            return
-        for flag, value in (
-            ("weight", self.teacher_weight),
-            ("temperature", self.teacher_temperature),
-        ):
-            if value is not None:
-                option = f"--teacher-{flag}"
-                raise UsageError(f"{option} without --teacher.", f"both, or neither of {option}.")
+    teacher_temperature: float | None = setting(
+        None, "How far it softens both outputs.", needs=("teacher", "qat"), panel=_TRANSFER
+    )
 
     def changes(self) -> dict[str, Any]:
         """The recipe's fields that are given, or follow from a teacher."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gmme_edge.settings import Settings, setting
 from gmme_edge.workflows.settings.clips import ClipSettings
+from gmme_edge.workflows.settings.profiling import MOST_MS
 
 _PANEL = "Verdict"
 _MAX_DROP_POINTS = 0.5
@@ -33,7 +34,7 @@ class JudgingSettings(Settings):
     backend: str = setting("ort-cpu", "Where to measure.")
     min_accuracy: float | None = setting(None, "Fail where its accuracy is below.", least=0, most=1)
     max_latency_p90_ms: float | None = setting(
-        None, "Fail where its 90th percentile is above.", least=0
+        None, "Fail where its 90th percentile is above.", least=0, most=MOST_MS
     )
 
 
@@ -66,6 +67,7 @@ class VerdictSettings(Settings):
         None,
         "Fail (exit 8) where a 90th percentile is above.",
         least=0,
+        most=MOST_MS,
         needs="auto",
         panel=_PANEL,
     )

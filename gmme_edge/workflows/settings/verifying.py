@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gmme_edge.settings import Settings, setting
+from gmme_edge.settings import setting
+from gmme_edge.workflows.settings.running import BackendSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifySettings(Settings):
+class VerifySettings(BackendSettings):
     """Which outputs are compared, and whom to trust."""
 
-    backend: str = setting("ort-cpu", "ort-cpu, ort-cuda, tensorrt, tensorrt-rtx.")
     precision: str | None = setting(None, "Default: all that the backend runs.")
-    threads: int | None = setting(
-        None, "CPU threads; default: all cores of this machine.", least=1, most=1024
-    )
     trust: str | None = setting(
         None, "A public key, or its file: the bundle must be signed with it (`sign`)."
     )
