@@ -80,8 +80,10 @@ def _gmme(spec: ModelSpec, channels: int, frames: int) -> _Tally:
     lite = down.kind == "gmme-lite"
     n_in, long_side = (1, down.kernel) if lite else (4, down.kernel + 1)
     for n_out, kernel in (
-        (down.channels, long_side * 4), (down.channels, 4 * long_side), (down.channels // 2, 16),
-    ):  # fmt: skip
+        (down.channels, long_side * 4),
+        (down.channels, 4 * long_side),
+        (down.channels // 2, 16),
+    ):
         tally.conv(n_in, n_out, kernel, positions, bias=lite)
         tally.params += n_out  # PReLU, one slope per channel
     tally.params += down.channels // 2  # the PReLU on the product of the maps

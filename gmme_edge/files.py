@@ -267,7 +267,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_bytes(data)
 
 
-def write_json(path: Path, values: Any) -> None:  # noqa: ANN401 - any JSON value
+def write_json(path: Path, values: object) -> None:
     write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 

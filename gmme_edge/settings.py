@@ -50,7 +50,7 @@ class Setting:
         return (self.needs,) if isinstance(self.needs, str) else self.needs
 
 
-def setting(default: Any, help: str, *flags: str, **facts: Any) -> Any:  # noqa: A002, ANN401
+def setting(default: object, help: str, *flags: str, **facts: Any) -> Any:  # noqa: A002, ANN401 - any field's type
     """A field of a group: its default (`MISSING` where it must be given) and its `Setting`."""
     known = Setting(help=help, flags=flags, **facts)
     return field(default=default, metadata={"setting": known})
@@ -111,7 +111,7 @@ def words_of(group: Settings) -> list[str]:
     return words
 
 
-def _say(each: dataclasses.Field[Any], value: Any) -> list[str]:  # noqa: ANN401
+def _say(each: dataclasses.Field[Any], value: object) -> list[str]:
     flag = flag_of(each)
     if isinstance(value, bool):
         no = next((f.partition("/")[2] for f in each.metadata["setting"].flags if "/" in f), "")
@@ -120,7 +120,7 @@ def _say(each: dataclasses.Field[Any], value: Any) -> list[str]:  # noqa: ANN401
     return [word for one in values for word in (flag, str(one))]
 
 
-def _check_value(flag: str, value: Any, known: Setting) -> None:  # noqa: ANN401
+def _check_value(flag: str, value: object, known: Setting) -> None:
     if known.choices and value not in known.choices:
         raise UsageError(f"{flag} is {value!r}.", f"one of {', '.join(known.choices)}.")
     if isinstance(value, bool) or not isinstance(value, (int, float)):

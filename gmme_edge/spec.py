@@ -258,9 +258,14 @@ def preset(name: str, task: str | Task, n_classes: int | None = None) -> ModelSp
     backbone, downsample = parse_preset(name)
     chosen = task if isinstance(task, Task) else get_task(task)
     spec = ModelSpec(
-        name, backbone, downsample,
-        chosen.sample_rate_hz, chosen.n_samples, chosen.factors, chosen.n_classes,
-    )  # fmt: skip
+        name,
+        backbone,
+        downsample,
+        chosen.sample_rate_hz,
+        chosen.n_samples,
+        chosen.factors,
+        chosen.n_classes,
+    )
     return spec if n_classes is None else replace(spec, n_classes=n_classes)
 
 

@@ -39,9 +39,12 @@ class FakeSession:
     backend, precision = "fake", "fp32"
 
     def __init__(
-        self, labels: Sequence[str], answer: Callable[[Window], str], n_samples: int,
+        self,
+        labels: Sequence[str],
+        answer: Callable[[Window], str],
+        n_samples: int,
         probability: float,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._labels, self._answer, self._n_samples = tuple(labels), answer, n_samples
         others = (1 - probability) / max(len(self._labels) - 1, 1)
         self._yes, self._no = np.log([probability, max(others, 1e-9)]).astype(np.float32)

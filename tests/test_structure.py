@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import io
+import tokenize
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -55,3 +57,48 @@ def imported(path: Path) -> set[str]:
 def test_nothing_but_the_command_line_imports_it() -> None:
     outside = [path for path in MODULES if path.parts[:2] != ("gmme_edge", "cli")]
     assert [p for p in outside if any(m.startswith("gmme_edge.cli") for m in imported(p))] == []
+
+
+def skips(text: str) -> set[int]:
+    """The lines that keep their format by hand."""
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return {t.start[0] for t in tokens if t.type == tokenize.COMMENT and "fmt: skip" in t.string}
+
+
+def ends_of_tables(text: str) -> set[int]:
+    """Where a literal of several lines ends that is given a name and holds no call so long."""
+    return {
+        node.end_lineno or 0
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, (ast.Assign, ast.AnnAssign))
+        and isinstance(node.value, (ast.Tuple, ast.List, ast.Set, ast.Dict))
+        and not any(
+            isinstance(inner, ast.Call) and (inner.end_lineno or 0) > inner.lineno
+            for inner in ast.walk(node.value)
+        )
+    }
+
+
+def test_only_tables_of_data_are_formatted_by_hand() -> None:
+    """A call or a signature so long wants keywords, or a dataclass."""
+    texts = {str(path): (ROOT / path).read_text(encoding="utf-8") for path in MODULES}
+    assert {name for name, text in texts.items() if skips(text) - ends_of_tables(text)} == set()
+
+
+def test_the_rule_on_formatting_sees_a_call() -> None:
+    table = 'A = (\n    "one",\n)  # fmt: skip\n'
+    call = "f(\n    1, 2,\n)  # fmt: skip\n"
+    nested = "A = (\n    f(\n        1,\n    ),\n)  # fmt: skip\n"
+    assert [bool(skips(text) - ends_of_tables(text)) for text in (table, call, nested)] == [
+        False,
+        True,
+        True,
+    ]
+
+
+def test_whatever_has_no_type_says_why() -> None:
+    """`Any` in a signature is for what no stub describes."""
+    for path in MODULES:
+        if path.parts[:4] != ("exporters", "gmme_exporters", "board", "script"):
+            for line in (ROOT / path).read_text(encoding="utf-8").splitlines():
+                assert "ANN401" not in line or " - " in line.partition("noqa:")[2], (path, line)

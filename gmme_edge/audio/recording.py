@@ -11,16 +11,17 @@ import math
 import mmap
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.audio import mpeg, ogg
 from gmme_edge.audio.parts import Part, PartReader
+from gmme_edge.audio.reader import SoundFile
 from gmme_edge.audio.resampling import Resampler, check_rate, resampled_length
 from gmme_edge.audio.samples import (
     AudioWarning,
@@ -212,7 +213,7 @@ def _opened(path: Path, name: str) -> Iterator[tuple[int, memoryview]]:
 
 def _look_inside(view: memoryview, path: Path) -> tuple[tuple[Part | None, ...], bool, str]:
     """The parts to decode (None: the file as it is), whether it was cut, and what is unknown."""
-    data: Any = view.obj
+    data: mmap.mmap = view.obj  # type: ignore[assignment]  # as `_opened` made it
     if data[:4] == b"OggS":
         links = ogg.find_links(data)
         whole = len(links.parts) < 2
@@ -229,22 +230,22 @@ def _look_inside(view: memoryview, path: Path) -> tuple[tuple[Part | None, ...],
     return (None,), is_cut(path), ""
 
 
-def _may_be_mpeg(data: Any) -> bool:  # noqa: ANN401 - a map of a file
+def _may_be_mpeg(data: mmap.mmap) -> bool:
     tagged = data[:3] == b"ID3" and data.find(b"fLaC", 0, 1 << 20) < 0
     return bool(tagged or (data[0] == 0xFF and data[1:2] and data[1] & 0xE0 == 0xE0))
 
 
-def _sequential(soundfile: Any) -> Any:  # noqa: ANN401 - no stubs
+def _sequential(soundfile: ModuleType) -> Callable[..., SoundFile]:
     """libsndfile's reader without the seek after each block, which guessed lengths mislead."""
 
-    class Sequential(soundfile.SoundFile):  # type: ignore[misc]
+    class Sequential(soundfile.SoundFile):  # type: ignore[misc, name-defined]
         def seekable(self) -> bool:
             return False
 
     return Sequential
 
 
-def _blocks_of(file: Any) -> Iterator[NDArray[np.float32]]:  # noqa: ANN401 - no stubs
+def _blocks_of(file: SoundFile) -> Iterator[NDArray[np.float32]]:
     frames = max(1, _BLOCK_SAMPLES // file.channels)
     while len(block := file.read(frames, dtype="float32", always_2d=True)):
         yield block

@@ -57,10 +57,15 @@ _ROWS = (
     Precision("fp16", "fp16", limit=3e-2, repeat_limit=1e-2, builder_flag="FP16"),
     Precision("int8-ort", "int8", limit=1.0, repeat_limit=0.1, engines=(ONNX_RUNTIME,)),
     Precision(
-        "int8-tensorrt", "int8", limit=1.0, repeat_limit=0.1, engines=(TENSORRT,),
-        lowering="tensorrt", builder_flag="INT8",
+        "int8-tensorrt",
+        "int8",
+        limit=1.0,
+        repeat_limit=0.1,
+        engines=(TENSORRT,),
+        lowering="tensorrt",
+        builder_flag="INT8",
     ),
-)  # fmt: skip
+)
 PRECISIONS = {row.name: row for row in _ROWS}
 FAMILIES = tuple(dict.fromkeys(row.family for row in _ROWS))
 

@@ -43,7 +43,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     ]
 
     @functools.wraps(command)
-    def run(quiet: bool = False, **given: Any) -> None:  # noqa: ANN401 - whatever it takes
+    def run(quiet: bool = False, **given: object) -> None:
         before, stderr.quiet = stderr.quiet, quiet or stderr.quiet
         config, name = _config.get(), command.__name__.replace("_", "-")
         used = str(config.path) if config and config.defaults.get(name) else ""

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,11 +44,11 @@ class Cudart:
         library: the loaded libcudart.
     """
 
-    def __init__(self, library: Any) -> None:  # noqa: ANN401 - a ctypes.CDLL, or a test's own
+    def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
         self._library.cudaGetErrorString.restype = ctypes.c_char_p
 
-    def _call(self, function: str, *arguments: Any) -> None:  # noqa: ANN401 - C arguments
+    def _call(self, function: str, *arguments: object) -> None:
         code = int(getattr(self._library, function)(*arguments))
         if code == 0:
             return

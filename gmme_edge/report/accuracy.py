@@ -75,27 +75,46 @@ def claim_of(result: AccuracyResult | CrossValidationResult) -> Claim:
     """
     if isinstance(result, AccuracyResult):
         return Claim(
-            source=result.source, model=result.model, precision=result.precision,
-            backend=result.backend, d_params=result.d_params, t_params=result.t_params,
-            gflops=result.gflops, weights_sha256=frozenset(filter(None, [result.weights_sha256])),
+            source=result.source,
+            model=result.model,
+            precision=result.precision,
+            backend=result.backend,
+            d_params=result.d_params,
+            t_params=result.t_params,
+            gflops=result.gflops,
+            weights_sha256=frozenset(filter(None, [result.weights_sha256])),
             labels_sha256=hash_labels(result.labels) if result.labels else "",
-            dataset=result.dataset, split=result.split, folds=(result.fold,),
-            value=result.accuracy, interval=result.interval, n=result.n,
+            dataset=result.dataset,
+            split=result.split,
+            folds=(result.fold,),
+            value=result.accuracy,
+            interval=result.interval,
+            n=result.n,
             predictions=result.predictions,
-        )  # fmt: skip
+        )
     try:
         complexity = count(ModelSpec.from_dict(result.spec))
     except (InputError, UsageError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{result.source} describes its network wrongly: {error}.") from error
     parts = [fold.predictions for fold in result.folds]
     return Claim(
-        source=result.source, model=result.model, precision="fp32", backend="torch",
-        d_params=complexity.d_params, t_params=complexity.t_params, gflops=complexity.gflops,
+        source=result.source,
+        model=result.model,
+        precision="fp32",
+        backend="torch",
+        d_params=complexity.d_params,
+        t_params=complexity.t_params,
+        gflops=complexity.gflops,
         weights_sha256=frozenset(filter(None, (f.checkpoint_sha256 for f in result.folds))),
-        labels_sha256=hash_labels(result.labels), dataset=result.dataset, split=result.split,
-        folds=tuple(sorted(fold.fold for fold in result.folds)), value=result.pooled.accuracy,
-        interval=result.pooled.wilson_95, n=result.pooled.n, predictions=_join(parts),
-    )  # fmt: skip
+        labels_sha256=hash_labels(result.labels),
+        dataset=result.dataset,
+        split=result.split,
+        folds=tuple(sorted(fold.fold for fold in result.folds)),
+        value=result.pooled.accuracy,
+        interval=result.pooled.wilson_95,
+        n=result.pooled.n,
+        predictions=_join(parts),
+    )
 
 
 def pool_accuracies(claims: Iterable[Claim], backend: str) -> Accuracy | None:
@@ -130,9 +149,16 @@ def _pool(claims: Sequence[Claim]) -> Accuracy:
     ordered = tuple(sorted(folds, key=lambda fold: -1 if fold is None else fold))
     predictions = _join([claim.predictions for claim in claims])
     return Accuracy(
-        value, interval, n, first.dataset, first.split, ordered, first.backend, sources,
+        value,
+        interval,
+        n,
+        first.dataset,
+        first.split,
+        ordered,
+        first.backend,
+        sources,
         predictions,
-    )  # fmt: skip
+    )
 
 
 def _join(parts: Sequence[Predictions | None]) -> Predictions | None:

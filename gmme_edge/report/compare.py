@@ -216,10 +216,12 @@ def _differences(entry: Entry, bases: Sequence[Entry]) -> str:
         return "there is no latency of it"
     mine = _conditions(entry)
     differing = min(
-        ([f"{k} {v}, not {mine[k]}" for k, v in _conditions(base).items() if v != mine[k]]
-         for base in bases),
+        (
+            [f"{k} {v}, not {mine[k]}" for k, v in _conditions(base).items() if v != mine[k]]
+            for base in bases
+        ),
         key=len,
-    )  # fmt: skip
+    )
     return f"its nearest row has {'; '.join(differing)}"
 
 

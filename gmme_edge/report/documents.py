@@ -236,9 +236,13 @@ def latency_document(
 
 
 def accuracy_document(
-    spec: ModelSpec, score: Score, where: Mapping[str, Any], backend: str, precision: str,
+    spec: ModelSpec,
+    score: Score,
+    where: Mapping[str, Any],
+    backend: str,
+    precision: str,
     weights_sha256: str = "",
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """What an accuracy file holds; `where` names dataset, split and fold."""
     complexity = count(spec)
     return {

@@ -156,22 +156,37 @@ def _same_network(row: LatencyRow, claim: Claim) -> bool:
 def _entry_of_row(row: LatencyRow, result: LatencyResult, claims: Sequence[Claim]) -> Entry:
     sure = [claim for claim in claims if row.weights_sha256 in claim.weights_sha256]
     return Entry(
-        name=row.model, model=row.model, precision=row.precision, backend=row.backend,
-        d_params=row.d_params, t_params=row.t_params, gflops=row.gflops, source=result.source,
-        device=result.device, weights_sha256=row.weights_sha256, latency=row,
-        accuracy=pool_accuracies(sure or claims, row.backend), guessed=bool(claims) and not sure,
-    )  # fmt: skip
+        name=row.model,
+        model=row.model,
+        precision=row.precision,
+        backend=row.backend,
+        d_params=row.d_params,
+        t_params=row.t_params,
+        gflops=row.gflops,
+        source=result.source,
+        device=result.device,
+        weights_sha256=row.weights_sha256,
+        latency=row,
+        accuracy=pool_accuracies(sure or claims, row.backend),
+        guessed=bool(claims) and not sure,
+    )
 
 
 def _entry_of_claims(claims: Sequence[Claim]) -> Entry:
     first = claims[0]
     known = first.weights_sha256 if len(claims) == 1 else frozenset()
     return Entry(
-        name=first.model, model=first.model, precision=first.precision, backend=first.backend,
-        d_params=first.d_params, t_params=first.t_params, gflops=first.gflops,
-        source=first.source, weights_sha256=next(iter(known)) if len(known) == 1 else "",
+        name=first.model,
+        model=first.model,
+        precision=first.precision,
+        backend=first.backend,
+        d_params=first.d_params,
+        t_params=first.t_params,
+        gflops=first.gflops,
+        source=first.source,
+        weights_sha256=next(iter(known)) if len(known) == 1 else "",
         accuracy=pool_accuracies(claims, first.backend),
-    )  # fmt: skip
+    )
 
 
 def _name(entries: Sequence[Entry]) -> list[Entry]:

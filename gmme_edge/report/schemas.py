@@ -67,7 +67,7 @@ def all_schemas() -> dict[str, dict[str, Any]]:
     return {name: make_schema(name, kind) for name, kind in {**KINDS, **OUTPUTS}.items()}
 
 
-def make_schema(name: str, kind: Any) -> dict[str, Any]:  # noqa: ANN401 - any type
+def make_schema(name: str, kind: object) -> dict[str, Any]:
     """The schema of one type, without what is no part of a file."""
     made = {"$schema": _DIALECT, "title": name, **schema(kind)}
     parts: dict[str, Any] = made.get("$defs", {})

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import os
 import weakref
-from typing import Any
 
 from gmme_edge.errors import UsageError
 
@@ -19,8 +18,8 @@ _OPEN: weakref.WeakSet[ForkGuard] = weakref.WeakSet()
 class ForkGuard:
     """Holds the objects of an engine; after a fork, the child's copies are leaked on purpose."""
 
-    def __init__(self, *objects: Any) -> None:  # noqa: ANN401 - an engine's, without stubs
-        self._objects: list[Any] = list(objects)
+    def __init__(self, *objects: object) -> None:
+        self._objects: list[object] = list(objects)
         self._forked = False
         _OPEN.add(self)
 
@@ -36,7 +35,7 @@ class ForkGuard:
         if not self._objects:
             raise UsageError("The session is closed.", "a session that is open.")
 
-    def add(self, *objects: Any) -> None:  # noqa: ANN401 - an engine's, without stubs
+    def add(self, *objects: object) -> None:
         self._objects += objects
 
     def release(self) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from gmme_edge.bundle.precisions import ONNX_RUNTIME, runs_on
 from gmme_edge.device.cpu import check_threads, default_threads
 from gmme_edge.errors import BundleError, PlatformError, UsageError, require
 from gmme_edge.runtime.fork import ForkGuard
-from gmme_edge.runtime.session import Outputs, check_batch, check_graph, check_outputs
+from gmme_edge.runtime.session import Outputs, TensorFacts, check_batch, check_graph, check_outputs
 
 if TYPE_CHECKING:
     from gmme_edge.runtime.backends import Request
@@ -28,6 +28,37 @@ _NO_THREADS = ("pthread_create", "Resource temporarily unavailable", "thread con
 _NO_MEMORY = ("bad_alloc", "Failed to allocate memory")
 _UNLISTED = ("not found from the table", "External data path", "external data")
 _TOO_NEW = ("Unsupported model IR version", "is under development", "No Op registered")
+
+
+class _InferenceSession(Protocol):
+    """What is used of onnxruntime's class; it has no stubs."""
+
+    def get_inputs(self) -> Sequence[TensorFacts]: ...
+
+    def get_outputs(self) -> Sequence[TensorFacts]: ...
+
+    def get_providers(self) -> list[str]: ...
+
+    def run(
+        self, outputs: list[str], inputs: Mapping[str, NDArray[np.float32]]
+    ) -> list[NDArray[np.float32]]: ...
+
+    def end_profiling(self) -> str: ...
+
+
+class _SessionOptions(Protocol):
+    enable_profiling: bool
+    profile_file_prefix: str
+    intra_op_num_threads: int
+    inter_op_num_threads: int
+    log_severity_level: int
+
+    def add_session_config_entry(self, name: str, value: str) -> None: ...
+
+    def add_external_initializers_from_files_in_memory(
+        self, names: list[str], contents: list[bytes], sizes: list[int]
+    ) -> None:
+        """From ONNX Runtime 1.18 on or later: ask whether it is there."""
 
 
 def open_session(request: Request) -> OnnxRuntimeSession:
@@ -79,7 +110,7 @@ class OnnxRuntimeSession:
         name = f"{bundle.path}'s {precision} graph"
         session = _open(ort, graph, weights, options, provider, name)
         self._outputs = check_graph(session.get_inputs(), session.get_outputs(), spec, name)
-        self._session: Any = session
+        self._session: _InferenceSession | None = session
         self._guard = ForkGuard(session)
 
     def run(self, waveform: NDArray[np.float32]) -> Outputs:
@@ -91,6 +122,7 @@ class OnnxRuntimeSession:
         """
         self._guard.check()
         batch = check_batch(waveform, self.n_samples)
+        assert self._session is not None
         try:
             values = self._session.run(self._outputs, {INPUT: batch})
         except Exception as error:  # onnxruntime's classes share no base but Exception
@@ -106,6 +138,7 @@ class OnnxRuntimeSession:
 
     def end_profiling(self) -> Path:
         """The file of the times, a list of Chrome trace events; for sessions that record one."""
+        assert self._session is not None
         return Path(self._session.end_profiling())
 
     def close(self) -> None:
@@ -123,8 +156,7 @@ def open_graph(
     session = _create(ort, str(path), options, PROVIDERS["ort-cpu"], str(path))
 
     def run(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = session.run([OUTPUTS[0]], {INPUT: waveform})[0]
-        return logits
+        return session.run([OUTPUTS[0]], {INPUT: waveform})[0]
 
     return run
 
@@ -146,8 +178,8 @@ def _provider(ort: ModuleType, backend: str) -> str:
 
 def _options(
     ort: ModuleType, precision: str, threads: int | None, profile_prefix: Path | None
-) -> Any:  # noqa: ANN401 - no stubs
-    options = ort.SessionOptions()
+) -> _SessionOptions:
+    options: _SessionOptions = ort.SessionOptions()
     if profile_prefix:
         options.enable_profiling, options.profile_file_prefix = True, str(profile_prefix)
     options.intra_op_num_threads = threads or default_threads()
@@ -167,10 +199,10 @@ def _open(
     ort: ModuleType,
     graph: bytes,
     weights: dict[str, bytes],
-    options: Any,  # noqa: ANN401 - no stubs
+    options: _SessionOptions,
     provider: str,
     name: str,
-) -> Any:  # noqa: ANN401 - no stubs
+) -> _InferenceSession:
     """A session of bytes that were checked; it opens no file, whatever the graph says."""
     if hasattr(options, "add_external_initializers_from_files_in_memory"):
         # Where a table is given, ONNX Runtime reads nothing else: so it is never empty.
@@ -189,10 +221,16 @@ def _open(
 
 
 def _create(
-    ort: ModuleType, graph: str | bytes, options: Any, provider: str, name: str  # noqa: ANN401
-) -> Any:  # fmt: skip  # noqa: ANN401 - no stubs
+    ort: ModuleType,
+    graph: str | bytes,
+    options: _SessionOptions,
+    provider: str,
+    name: str,
+) -> _InferenceSession:
     try:
-        session = ort.InferenceSession(graph, sess_options=options, providers=[provider])
+        session: _InferenceSession = ort.InferenceSession(
+            graph, sess_options=options, providers=[provider]
+        )
     except Exception as error:  # onnxruntime's classes share no base but Exception
         raise _load_error(ort, name, error) from error
     if session.get_providers()[0] != provider:

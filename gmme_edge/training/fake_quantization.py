@@ -161,9 +161,14 @@ def _simulated_class(module: nn.Module) -> type[_Simulated] | None:
     if type(module) is nn.Conv1d and module.bias is None:
         return _FoldedConv1d
     return {
-        nn.Conv1d: _Conv1d, nn.Conv2d: _Conv2d, SameConv2d: _SameConv2d, Blur: _Blur,
-        nn.BatchNorm1d: _BatchNorm1d, nn.Linear: _Linear, EncoderLayer: _EncoderLayer,
-    }.get(type(module))  # fmt: skip
+        nn.Conv1d: _Conv1d,
+        nn.Conv2d: _Conv2d,
+        SameConv2d: _SameConv2d,
+        Blur: _Blur,
+        nn.BatchNorm1d: _BatchNorm1d,
+        nn.Linear: _Linear,
+        EncoderLayer: _EncoderLayer,
+    }.get(type(module))
 
 
 @torch.no_grad()

@@ -193,7 +193,7 @@ def _check_blocks(names: str) -> None:
         raise UsageError(f"qat_float = {names}", "front, none, or blocks such as stem,stage1.0.")
 
 
-def named_recipe(task: str, epochs: int | None = None, **overrides: Any) -> Recipe:  # noqa: ANN401
+def named_recipe(task: str, epochs: int | None = None, **overrides: object) -> Recipe:
     """The paper's recipe for `task`: esc50, urbansound8k or speech-commands.
 
     A shorter schedule averages the weights per step (`default_ema_unit`), and float16 or bfloat16
@@ -218,7 +218,7 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
         UsageError: not name=value, an unknown name, a value that the field cannot have, or a field
             of what is switched off.
     """
-    kinds, changes = get_type_hints(Recipe), {}
+    kinds, changes = get_type_hints(Recipe), dict[str, Any]()
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
@@ -249,11 +249,11 @@ def _check_names(names: Iterable[str]) -> None:
         raise UsageError(f"A recipe has no {', '.join(unknown)}.", f"one of {', '.join(known)}.")
 
 
-def _parse(text: str, kind: Any) -> Any:  # noqa: ANN401
+def _parse(text: str, kind: object) -> object:
     if get_origin(kind) is tuple:
         return tuple(float(part) for part in text.split(",") if part.strip())
     if kind is bool:
         if text.lower() not in _BOOLEANS:
             raise ValueError
         return _BOOLEANS[text.lower()]
-    return kind(text) if kind in (int, float) else text
+    return int(text) if kind is int else float(text) if kind is float else text

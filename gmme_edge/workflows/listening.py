@@ -13,6 +13,7 @@ from typing import Any, Protocol, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from gmme_edge.audio.reader import SoundFile
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import AudioError, MissingDependencyError, PlatformError, UsageError, require
 from gmme_edge.runtime.classifier import Classifier
@@ -113,7 +114,7 @@ def list_devices() -> list[dict[str, Any]]:
 class _FileSource:
     start: datetime | None = None
 
-    def __init__(self, path: Path, file: Any) -> None:  # noqa: ANN401 - no stubs
+    def __init__(self, path: Path, file: SoundFile) -> None:
         self.name, self.rate_hz, self._file = str(path), int(file.samplerate), file
 
     def parts(self) -> Iterator[Part]:
@@ -173,10 +174,14 @@ def _open_microphone(settings: ListenSettings) -> Iterator[Source]:
         rate_hz = settings.rate_hz or int(facts["default_samplerate"])
         source = _Microphone(facts["name"], rate_hz, settings.backlog_s)
         microphone = sounddevice.InputStream(
-            device=device, channels=1, samplerate=rate_hz, dtype="float32",
-            blocksize=max(1, int(rate_hz * _CHUNK_S)), callback=source.hear,
+            device=device,
+            channels=1,
+            samplerate=rate_hz,
+            dtype="float32",
+            blocksize=max(1, int(rate_hz * _CHUNK_S)),
+            callback=source.hear,
             finished_callback=source.backlog.close,
-        )  # fmt: skip
+        )
         source.start = datetime.now(timezone.utc)
         microphone.start()
     except (sounddevice.PortAudioError, ValueError) as error:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -195,7 +196,7 @@ class _Told(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def _loading(observer: TrainingObserver) -> Any:  # noqa: ANN401 - a generator
+def _loading(observer: TrainingObserver) -> Iterator[None]:
     """Until the first step a signal ends the call at once, with a word."""
     try:
         with interrupt_on_signal():

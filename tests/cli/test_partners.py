@@ -111,6 +111,7 @@ EVALUATE = ["evaluate", "x", "--dataset=folder", "--data=x"]
         ([*EXPORT, "--calib-dataset=unlabelled", "--calib-data=x", "--fold", "1"], ("--fold",)),
         ([*EXPORT, "--calib-dataset=unlabelled", "--calib-data=x", "--allow-seen"],
          ("--allow-seen", "unlabelled")),
+        ([*EXPORT, "--sm=86"], ("--sm", "--engine tensorrt-rtx")),
         ([*EXPORT, "--engine=tensorrt", "--sm=86"], ("SM86", "TensorRT")),
         ([*EXPORT, "--engine=tensorrt-rtx", "--timing-cache=x"], ("timing cache",)),
         ([*EVALUATE, "--backend=tensorrt", "--threads=2"], ("--threads", "--backend tensorrt")),

@@ -74,9 +74,13 @@ class FrontInPieces(nn.Module):
     """
 
     def __init__(
-        self, stem: nn.Module, blocks: Sequence[nn.Module], n_split: int, n_samples: int,
+        self,
+        stem: nn.Module,
+        blocks: Sequence[nn.Module],
+        n_split: int,
+        n_samples: int,
         tile_samples: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.stem = stem
         for index, block in enumerate(blocks):
@@ -93,11 +97,14 @@ class FrontInPieces(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         edges, middle = self._edges(x), self._middle(x)
-        y = torch.cat([
-            edges[:, :, :1, : self.edge.before],
-            middle[..., self.edge.before : -self.edge.after],
-            edges[:, :, 1:, -self.edge.after :],
-        ], -1)  # fmt: skip
+        y = torch.cat(
+            [
+                edges[:, :, :1, : self.edge.before],
+                middle[..., self.edge.before : -self.edge.after],
+                edges[:, :, 1:, -self.edge.after :],
+            ],
+            -1,
+        )
         for index in range(self.n_split, self.n_blocks):
             y = self._block(index)(y)
         return y

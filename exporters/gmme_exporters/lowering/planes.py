@@ -39,9 +39,12 @@ class PlaneConv(nn.Module):
     """``(B, C, 1, T)`` → ``(B, C', 1, T')``; `padding` is the network's unless a call differs."""
 
     def __init__(
-        self, conv: nn.Conv1d, norm: nn.BatchNorm1d | None = None, pad: tuple[int, int] = (0, 0),
+        self,
+        conv: nn.Conv1d,
+        norm: nn.BatchNorm1d | None = None,
+        pad: tuple[int, int] = (0, 0),
         padding: Padding = "reflect",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.padding: Padding = padding
         weight, bias = fold_norm(conv, norm)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 _PACKAGES = (
     "numpy", "soundfile", "soxr", "torch", "onnx", "onnxruntime", "onnxruntime-gpu",
@@ -49,7 +52,7 @@ def find_conflicts(versions: dict[str, str]) -> list[str]:
     return []
 
 
-def _render(findings: dict[str, Any]) -> Any:  # noqa: ANN401 - a rich renderable
+def _render(findings: dict[str, Any]) -> RenderableType:
     from rich import box
     from rich.console import Group
     from rich.table import Table

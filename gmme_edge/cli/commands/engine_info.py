@@ -58,9 +58,14 @@ def _table(found: EngineLayers) -> Table:
     table = Table("#", "layer", "kind", "precision", "inputs", "outputs", "kernel")
     for index, layer in enumerate(found.layers):
         table.add_row(
-            str(index), _short(layer.name), layer.kind, layer.precision,
-            _shapes(layer.inputs), _shapes(layer.outputs), _short(layer.tactic),
-        )  # fmt: skip
+            str(index),
+            _short(layer.name),
+            layer.kind,
+            layer.precision,
+            _shapes(layer.inputs),
+            _shapes(layer.outputs),
+            _short(layer.tactic),
+        )
     return table
 
 

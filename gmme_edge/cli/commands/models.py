@@ -113,9 +113,12 @@ def _show(shipped: list[dict[str, Any]], presets: list[dict[str, Any]]) -> None:
         table.add_column("MB", justify="right")
         for row in shipped:
             table.add_row(
-                row["name"], row["model"], _shorten(row["labels"]), _accuracy(row["accuracy"]),
+                row["name"],
+                row["model"],
+                _shorten(row["labels"]),
+                _accuracy(row["accuracy"]),
                 f"{row['size_bytes'] / 1e6:.1f}",
-            )  # fmt: skip
+            )
         stdout.print(table)
     for task in dict.fromkeys(row["task"] for row in presets):
         table = Table(title=task, caption="#D: stage 2's down-sampling blocks; #T: all")

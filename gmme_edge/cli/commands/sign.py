@@ -36,8 +36,10 @@ def sign(
             f"{new_key} is the secret key: keep it, and let nobody else read it.\n"
             f"{new_key}.pub is the public key; whoever is to check signatures needs this line:\n"
             f"{public}",
-            markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
         return
     if bundle is None or key is None or new_key is not None:
         raise UsageError(

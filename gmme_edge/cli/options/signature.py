@@ -28,16 +28,18 @@ def with_options(command: _Command) -> _Command:
     groups = {name: hints[name] for name in signature.parameters if _is_group(hints[name])}
     parameters: dict[str, inspect.Parameter] = {}
     for name, parameter in signature.parameters.items():
-        spread = _options(groups[name]) if name in groups else [
-            parameter.replace(annotation=hints[name])
-        ]  # fmt: skip
+        spread = (
+            _options(groups[name])
+            if name in groups
+            else [parameter.replace(annotation=hints[name])]
+        )
         for option in spread:
             if option.name in parameters:
                 raise TypeError(f"{command.__name__} has two options {option.name}")
             parameters[option.name] = option.replace(kind=inspect.Parameter.KEYWORD_ONLY)
 
     @functools.wraps(command)
-    def run(**given: Any) -> None:  # noqa: ANN401 - whatever the command takes
+    def run(**given: object) -> None:
         made = {name: _make(group, given) for name, group in groups.items()}
         command(**given, **made)
 
@@ -50,9 +52,11 @@ def _is_group(hint: object) -> bool:
     return isinstance(hint, type) and issubclass(hint, Settings)
 
 
-def _make(group: type[Settings], given: dict[str, Any]) -> Settings:
+def _make(group: type[Settings], given: dict[str, object]) -> Settings:
     """Take a group's values, and those of the groups in it, out of what the command line gave."""
-    values = {name: _make(inner, given) for name, inner in _inner_groups(group).items()}
+    values: dict[str, object] = {
+        name: _make(inner, given) for name, inner in _inner_groups(group).items()
+    }
     values |= {each.name: given.pop(each.name) for each in settings_of(group)}
     return group(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
@@ -68,16 +72,22 @@ def _inner_groups(group: type[Settings]) -> dict[str, type[Settings]]:
     return {name: hint for name, hint in get_type_hints(group).items() if _is_group(hint)}
 
 
-def _option(each: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:  # noqa: ANN401
+def _option(each: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:  # noqa: ANN401 - a type, to be annotated
     known = each.metadata["setting"]
     option = typer.Option(
-        *known.flags, help=known.help, metavar=known.metavar or "|".join(known.choices) or None,
-        min=known.least, max=known.most, rich_help_panel=known.panel or None,
-    )  # fmt: skip
+        *known.flags,
+        help=known.help,
+        metavar=known.metavar or "|".join(known.choices) or None,
+        min=known.least,
+        max=known.most,
+        rich_help_panel=known.panel or None,
+    )
     default: Any = each.default
     if hint == tuple[str, ...]:  # typer knows lists only
         hint, default = list[str], list(default)
     return inspect.Parameter(
-        each.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[hint, option],
+        each.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=Annotated[hint, option],
         default=inspect.Parameter.empty if default is dataclasses.MISSING else default,
-    )  # fmt: skip
+    )

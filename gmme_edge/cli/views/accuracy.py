@@ -47,9 +47,14 @@ def _score_table(score: Score) -> Table:
 def _flip_table(score: Score, flips: FlipReport) -> Table:
     """Per class and level: clips, accuracy, and how many labels flipped in which direction."""
     table = _table(
-        "class, level", "clips", "accuracy", "right→\nwrong", "wrong→\nright", "wrong→\nwrong",
+        "class, level",
+        "clips",
+        "accuracy",
+        "right→\nwrong",
+        "wrong→\nright",
+        "wrong→\nwrong",
         "flips",
-    )  # fmt: skip
+    )
     table.caption = f"flips against {flips.against}"
     parts = (
         ({"all": {"accuracy": score.accuracy, "n": score.n}}, {"all": flips.all}),

@@ -74,7 +74,7 @@ config_file: ContextVar[str] = ContextVar("config_file", default="")
 """The file that gave the running command options; empty where there is none."""
 
 
-def emit_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
+def emit_json(value: object) -> None:
     """Print `value` as the only thing on stdout, in ASCII, so that any encoding can carry it.
 
     An object also says, as `config`, which file gave options.
@@ -88,9 +88,13 @@ def progress() -> Progress:
     """A progress bar on stderr that disappears when done; none where stderr is no terminal."""
     return Progress(
         TextColumn("{task.description}", style="progress.description", markup=False),
-        BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
-        console=stderr, transient=True, disable=stderr.quiet or not stderr.is_terminal,
-    )  # fmt: skip
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=stderr,
+        transient=True,
+        disable=stderr.quiet or not stderr.is_terminal,
+    )
 
 
 def prepare_streams() -> None:

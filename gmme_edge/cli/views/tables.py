@@ -18,9 +18,13 @@ def parity_table(parity: Mapping[str, Mapping[str, float]]) -> Table:
     table = Table("precision", "max error", "mean error", "relative", "limit", "same top-1")
     for name, p in parity.items():
         table.add_row(
-            name, f"{p['max_abs']:.1e}", f"{p['mean_abs']:.1e}", f"{p['relative']:.1e}",
-            f"{p['limit']:.0e}", f"{p['top1_agreement']:.0%} of {p['n_clips']}",
-        )  # fmt: skip
+            name,
+            f"{p['max_abs']:.1e}",
+            f"{p['mean_abs']:.1e}",
+            f"{p['relative']:.1e}",
+            f"{p['limit']:.0e}",
+            f"{p['top1_agreement']:.0%} of {p['n_clips']}",
+        )
     return table
 
 

@@ -51,13 +51,17 @@ def _join(names: list[str]) -> str:
 def _table(found: Verification) -> Table:
     from rich.table import Table
 
-    table = Table("precision", "as exported: error", "limit", "floating point: error", "limit",
-                  "same label")  # fmt: skip
+    table = Table(
+        "precision", "as exported: error", "limit", "floating point: error", "limit", "same label"
+    )
     for name, each in found.precisions.items():
         repeat, other = each.repeat, each.reference
         own = (f"{repeat.relative:.1e}", f"{repeat.limit:.0e}") if repeat else ("not held", "")
         table.add_row(
-            name, *own, f"{other.relative:.1e}", f"{other.limit:.0e}",
+            name,
+            *own,
+            f"{other.relative:.1e}",
+            f"{other.limit:.0e}",
             f"{other.top1_agreement:.0%} of {other.n_clips}",
-        )  # fmt: skip
+        )
     return table

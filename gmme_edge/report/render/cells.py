@@ -99,7 +99,7 @@ def describe_setting(row: LatencyRow) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def format_value(value: Any) -> str:  # noqa: ANN401 - any JSON value
+def format_value(value: object) -> str:
     """A device's fact on one line: ``model Jetson Orin, power_mode MAXN``."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {format_value(part)}" for name, part in value.items())

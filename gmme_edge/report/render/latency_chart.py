@@ -15,15 +15,20 @@ def draw_latency_chart(comparison: Comparison) -> str:
     """
     timed = [entry for entry in comparison.entries if entry.latency]
     groups = [
-        BarGroup(title, [
-            Bar(
-                f"{entry.name} {entry.precision}",
-                [(row.median_ms, GREY if entry.is_base else BLUE)],
-                f"{format_ms(row.median_ms)} ms", row.p90_ms,
-            )
-            for entry in entries if (row := entry.latency)
-        ])
+        BarGroup(
+            title,
+            [
+                Bar(
+                    f"{entry.name} {entry.precision}",
+                    [(row.median_ms, GREY if entry.is_base else BLUE)],
+                    f"{format_ms(row.median_ms)} ms",
+                    row.p90_ms,
+                )
+                for entry in entries
+                if (row := entry.latency)
+            ],
+        )
         for title, entries in group_by_setting(timed).items()
-    ]  # fmt: skip
+    ]
     caption = "Median latency in ms, shorter is better; the line ends at the 90th percentile."
     return draw_bars("Median latency per model and precision", groups, caption)

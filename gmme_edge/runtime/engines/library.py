@@ -11,12 +11,14 @@ import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Protocol, TypeVar
 
 from gmme_edge.errors import EngineError, PlatformError, UsageError, require
 
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 FLAVOURS = tuple(MODULES)
+
+_Made = TypeVar("_Made")
 
 JETSON_SMS = {72: "Xavier", 87: "Orin", 101: "Thor", 110: "Thor"}
 """Compute capabilities of boards; Thor's was renamed from one TensorRT to the next."""
@@ -50,8 +52,14 @@ class EngineLog:
         return " ".join(line for line in lines if line) or "the library gave no reason"
 
 
+class _Logger(Protocol):
+    """The library's ``ILogger``, as it is made here."""
+
+    listeners: list[EngineLog]
+
+
 @functools.cache
-def shared_logger(library: ModuleType) -> Any:  # noqa: ANN401 - a class made from the library's
+def shared_logger(library: ModuleType) -> _Logger:
     """The process's one logger for `library`.
 
     The library keeps the first logger it is given for as long as any builder or runtime lives
@@ -114,9 +122,9 @@ def check_sm(library: ModuleType, sm: int) -> None:
 
 def create_object(
     library: ModuleType,
-    factory: Callable[[Any], Any],
+    factory: Callable[[_Logger], _Made],
     log: EngineLog,
-) -> Any:  # noqa: ANN401 - no stubs
+) -> _Made:
     """A `Builder` or `Runtime`, with the process's logger.
 
     Raises:

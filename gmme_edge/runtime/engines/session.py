@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from gmme_edge.runtime.session import Outputs, check_batch, check_outputs
 
 if TYPE_CHECKING:
     from gmme_edge.runtime.backends import Request
+    from gmme_edge.runtime.engines.objects import CudaEngine, EngineRuntime, ExecutionContext
 
 
 def open_session(request: Request) -> TensorRTSession:
@@ -104,14 +105,14 @@ class TensorRTSession:
                 size_bytes = 4 * self._info.max_batch * int(np.prod(shape))
                 self._buffers[name] = self._cuda.malloc(size_bytes)
                 resources.callback(self._cuda.free, self._buffers[name])
-            self._context: Any = self._create_context(engine)
+            self._context: ExecutionContext | None = self._create_context(engine)
             self._guard.add(self._context)
             resources.callback(self._drop_context)
             self._resources = resources.pop_all()
 
-    def _deserialize(self, chosen: Engine) -> Any:  # noqa: ANN401 - no stubs
+    def _deserialize(self, chosen: Engine) -> CudaEngine:
         with captured_log(self._library) as log:
-            runtime = create_object(self._library, self._library.Runtime, log)
+            runtime: EngineRuntime = create_object(self._library, self._library.Runtime, log)
             engine = runtime.deserialize_cuda_engine(chosen.plan)
         if engine is None:
             raise EngineError(
@@ -123,7 +124,7 @@ class TensorRTSession:
         self._guard.add(runtime, engine)
         return engine
 
-    def _create_context(self, engine: Any) -> Any:  # noqa: ANN401 - no stubs
+    def _create_context(self, engine: CudaEngine) -> ExecutionContext:
         with captured_log(self._library) as log:
             context = engine.create_execution_context()
         if context is None:
@@ -165,6 +166,7 @@ class TensorRTSession:
             try:
                 self._cuda.copy_to_device(self._buffers[INPUT], batch, self._stream)
                 context = self._context
+                assert context is not None  # the guard was asked
                 done = context.set_input_shape(INPUT, (n_rows, self.n_samples))
                 done = done and context.execute_async_v3(self._stream)
                 for name, rows in parts.items():
@@ -188,7 +190,7 @@ class TensorRTSession:
 
 def _check_tensors(
     library: ModuleType,
-    engine: Any,  # noqa: ANN401 - no stubs
+    engine: CudaEngine,
     n_samples: int,
     max_batch: int,
     name: str,

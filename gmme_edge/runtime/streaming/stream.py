@@ -26,7 +26,7 @@ class WindowClassifier(Protocol):
     @property
     def window_samples(self) -> int: ...
 
-    def probabilities(self, waveform: Any, sample_rate_hz: int) -> NDArray[np.float64]:  # noqa: ANN401
+    def probabilities(self, waveform: object, sample_rate_hz: int) -> NDArray[np.float64]:
         """One window of `window_samples` to a probability per label."""
         ...
 

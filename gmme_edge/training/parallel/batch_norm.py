@@ -52,7 +52,7 @@ class _Normalize(torch.autograd.Function):
 
     @staticmethod
     def backward(
-        ctx: Any,  # noqa: ANN401
+        ctx: Any,  # noqa: ANN401 - as torch types it
         *gradients: Tensor,
     ) -> tuple[Tensor | None, ...]:
         x, weight, mean, scale = ctx.saved_tensors

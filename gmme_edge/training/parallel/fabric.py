@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from importlib.util import find_spec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -17,6 +18,7 @@ from gmme_edge.training.parallel.rows import Rows
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.precision import Precision
 
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -66,7 +68,7 @@ def _check(place: torch.device, devices: int, precision: str) -> None:
         )
 
 
-def _import_lightning() -> Any:  # noqa: ANN401 - a module
+def _import_lightning() -> ModuleType:
     """`lightning_fabric`, or the same as a part of `lightning`."""
     alone = find_spec("lightning_fabric") or not find_spec("lightning")
     name = "lightning_fabric" if alone else "lightning.fabric"
@@ -96,7 +98,7 @@ class Processes:
                 )
 
     @property
-    def _precision(self) -> Any:  # noqa: ANN401 - Fabric's plug-in
+    def _precision(self) -> Precision:
         assert self._fabric is not None
         return self._fabric.strategy.precision
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +32,7 @@ def activation_bytes(spec: ModelSpec) -> int:
         alive.append(tensor)
         return tensor
 
-    def give_back(tensor: Any) -> Any:  # noqa: ANN401 - as torch types it
+    def give_back(tensor: Tensor) -> Tensor:
         return tensor
 
     with torch.device("meta"):

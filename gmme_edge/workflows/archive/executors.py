@@ -13,10 +13,13 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from gmme_edge.errors import PlatformError, require
 from gmme_edge.workflows.settings.scanning import WorkerSettings
+
+_Given = ParamSpec("_Given")
+_Found = TypeVar("_Found")
 
 
 class LocalPool(Executor):
@@ -35,7 +38,9 @@ class LocalPool(Executor):
         for pool in self._all:
             self._free.put(pool)
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401 - as the base class has it
+    def submit(
+        self, fn: Callable[_Given, _Found], /, *args: _Given.args, **kwargs: _Given.kwargs
+    ) -> Future[_Found]:
         pool = self._free.get()
         try:
             future = pool.submit(fn, *args, **kwargs)

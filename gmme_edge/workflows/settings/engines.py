@@ -23,7 +23,6 @@ class EngineSettings(Settings):
     sm: str | None = setting(
         None,
         "GPU generations for tensorrt-rtx, e.g. 86,89,120; default: this GPU's.",
-        needs="engine",
         panel=_PANEL,
     )
     min_batch: int = setting(
@@ -85,6 +84,8 @@ class EngineSettings(Settings):
     )
 
     def check(self) -> None:
+        if self.sm is not None and self.engine is None:
+            raise UsageError("--sm is for --engine tensorrt-rtx.", "both, or neither.")
         for _ in self.generations:
             pass
 

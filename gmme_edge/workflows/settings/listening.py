@@ -21,23 +21,32 @@ class EventSettings(Settings):
     """Windows and the rules that make events of them; all times in seconds."""
 
     hop_ms: float | None = setting(
-        None, "A window begins every so many milliseconds.  [default: a quarter of a window]",
-        least=0.001, most=3_600_000, panel=_EVENTS,
-    )  # fmt: skip
+        None,
+        "A window begins every so many milliseconds.  [default: a quarter of a window]",
+        least=0.001,
+        most=3_600_000,
+        panel=_EVENTS,
+    )
     on: float = setting(
         0.5, "Probability at which an event begins.", least=1e-9, most=1, panel=_EVENTS
     )
     off: float | None = setting(
-        None, "Probability under which it ends.  [default: 0.7 times --on]",
-        least=1e-9, most=1, panel=_EVENTS,
-    )  # fmt: skip
+        None,
+        "Probability under which it ends.  [default: 0.7 times --on]",
+        least=1e-9,
+        most=1,
+        panel=_EVENTS,
+    )
     min_duration_s: float = setting(
         0.0, "Drop shorter events.", least=0, most=86_400, panel=_EVENTS
     )
     merge_gap_s: float = setting(
-        0.0, "Join events of a label that are no farther apart.", least=0, most=86_400,
+        0.0,
+        "Join events of a label that are no farther apart.",
+        least=0,
+        most=86_400,
         panel=_EVENTS,
-    )  # fmt: skip
+    )
     max_duration_s: float | None = setting(
         None, "Cut longer events.", least=0.001, most=86_400, panel=_EVENTS
     )
@@ -45,9 +54,12 @@ class EventSettings(Settings):
         0.0, "How long a label stays quiet after an event.", least=0, most=86_400, panel=_EVENTS
     )
     smoothing_s: float = setting(
-        0.0, "Time constant of an exponential mean over the probabilities.", least=0, most=86_400,
+        0.0,
+        "Time constant of an exponential mean over the probabilities.",
+        least=0,
+        most=86_400,
         panel=_EVENTS,
-    )  # fmt: skip
+    )
     allow: tuple[str, ...] = setting(
         (), "Only this label makes events; may be repeated.", panel=_EVENTS, metavar="LABEL"
     )
@@ -55,9 +67,11 @@ class EventSettings(Settings):
         (), "This label makes none; may be repeated.", panel=_EVENTS, metavar="LABEL"
     )
     rule: tuple[str, ...] = setting(
-        (), "What differs for one label, as dog:on=0.8,min-duration-s=1; may be repeated.",
-        panel=_EVENTS, metavar="LABEL:NAME=VALUE,…",
-    )  # fmt: skip
+        (),
+        "What differs for one label, as dog:on=0.8,min-duration-s=1; may be repeated.",
+        panel=_EVENTS,
+        metavar="LABEL:NAME=VALUE,…",
+    )
     gate: bool = setting(
         True, "Spare the network windows without activity.", "--gate/--no-gate", panel=_GATE
     )
@@ -103,9 +117,11 @@ class ListenSettings(Settings):
     )
     events: Path | None = setting(None, "Append every event to this file, one JSON line each.")
     backlog_s: float = setting(
-        10.0, "Sound that may wait when the machine is too slow; the oldest is then dropped.",
-        least=0.1, most=3600,
-    )  # fmt: skip
+        10.0,
+        "Sound that may wait when the machine is too slow; the oldest is then dropped.",
+        least=0.1,
+        most=3600,
+    )
 
     list_devices: bool = setting(False, "Show the microphones and end.", "--list-devices")
 

@@ -28,9 +28,10 @@ class ScanSettings(Settings):
         "comma-separated; `similar` searches them.",
     )  # fmt: skip
     timezone: str | None = setting(
-        None, "Of times in file names that name none: UTC, Europe/Berlin or +02:00. Without it "
+        None,
+        "Of times in file names that name none: UTC, Europe/Berlin or +02:00. Without it "
         "such recordings have no dates.",
-    )  # fmt: skip
+    )
     restart: bool = setting(
         False, "Forget what the folder's journal holds, and begin anew.", "--restart"
     )
@@ -61,13 +62,16 @@ class WorkerSettings(Settings):
     """Who does the work; the results do not depend on it."""
 
     workers: int | None = setting(
-        None, "Processes on this machine.  [default: the CPUs that this process may use]",
-        least=1, most=1024,
-    )  # fmt: skip
+        None,
+        "Processes on this machine.  [default: the CPUs that this process may use]",
+        least=1,
+        most=1024,
+    )
     executor: str | None = setting(
-        None, "An existing Dask scheduler, whose workers see the same files.",
+        None,
+        "An existing Dask scheduler, whose workers see the same files.",
         metavar="dask://HOST:PORT",
-    )  # fmt: skip
+    )
 
     def check(self) -> None:
         if self.executor is None:
