@@ -37,7 +37,10 @@ def matches_table(found: Sequence[Match]) -> Table:
     table.add_column("recording", overflow="fold")
     for one in found:
         table.add_row(
-            f"{one.similarity:.3f}", f"{one.start_s:.2f}", f"{one.end_s:.2f}", one.start_utc,
+            f"{one.similarity:.3f}",
+            f"{one.start_s:.2f}",
+            f"{one.end_s:.2f}",
+            one.start_utc,
             Text(one.path),
-        )  # fmt: skip
+        )
     return table

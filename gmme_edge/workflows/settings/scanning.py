@@ -24,9 +24,10 @@ class ScanSettings(Settings):
     precision: str | None = setting(None, "Default: the recommended one, else fp32.")
     formats: str = setting("csv", f"Of {', '.join(FORMATS)}, comma-separated.")
     embeddings: str | None = setting(
-        None, f"Also keep each computed window's embedding, as {' or '.join(EMBEDDINGS)}, "
+        None,
+        f"Also keep each computed window's embedding, as {' or '.join(EMBEDDINGS)}, "
         "comma-separated; `similar` searches them.",
-    )  # fmt: skip
+    )
     timezone: str | None = setting(
         None,
         "Of times in file names that name none: UTC, Europe/Berlin or +02:00. Without it "
