@@ -4,6 +4,7 @@
     ├── UsageError                 2   options that contradict each other, an unknown name
     ├── InputError                 3   a file or folder that cannot be used as it is
     │   ├── AudioError                 … a recording
+    │   │   └── AudioLengthError       … … that is longer than allowed
     │   ├── DatasetError               … a data set's folder, table or split
     │   ├── CheckpointError            … a checkpoint, or weights that do not fit the network
     │   ├── BundleError                … a bundle: schema, hash, missing file
@@ -48,6 +49,10 @@ class InputError(GmmeEdgeError):
 
 
 class AudioError(InputError):
+    pass
+
+
+class AudioLengthError(AudioError):
     pass
 
 
@@ -155,6 +160,10 @@ _EXTRA_OF_MODULE = {
     "cryptography": "sign",
     "pynvml": "energy",
     "sounddevice": "mic",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "websockets": "serve",
+    "prometheus_client": "serve",
     "soundfile": "",
     "soxr": "",
     "platformdirs": "",

@@ -156,6 +156,8 @@ MISSING = [
     (["evaluate", "BUNDLE"], "onnxruntime", "cpu"),
     (["predict", "BUNDLE"], "onnxruntime", "cpu"),
     (["verify", "BUNDLE"], "onnxruntime", "cpu"),
+    (["serve", "BUNDLE"], "starlette", "serve"),
+    (["serve", "BUNDLE"], "prometheus_client", "serve"),
     (["verify-rtx", "BUNDLE"], "tensorrt_rtx", "tensorrt-rtx"),
     (["verify-trt", "BUNDLE"], "tensorrt", "tensorrt"),
 ]
@@ -165,6 +167,7 @@ _OPTIONS = {
     "evaluate": ["--dataset", "folder", "--data", "SOUNDS"],
     "predict": ["a.wav"],
     "verify": [],
+    "serve": [],
     "verify-rtx": ["--backend", "tensorrt-rtx", "--precision", "fp32"],
     "verify-trt": ["--backend", "tensorrt", "--precision", "fp32"],
 }

@@ -32,7 +32,7 @@ from gmme_edge.audio.samples import (
     refuse_infinite,
 )
 from gmme_edge.audio.truncation import is_cut
-from gmme_edge.errors import AudioError, MissingDependencyError, require
+from gmme_edge.errors import AudioError, AudioLengthError, MissingDependencyError, require
 
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64"}
@@ -45,18 +45,31 @@ _KEPT_SAMPLES = 1 << 22  # 16 MB: three minutes at 22 kHz
 class Recording:
     """A decodable, whole and finite recording; mono at `sample_rate_hz`.
 
+    Args:
+        name: what messages call it; default its path.
+        longest_s: decoding stops as soon as there is more.
+
     Attributes:
         n_samples: its length at `sample_rate_hz`.
         notes: what its user should know, such as channels that cancel each other.
 
     Raises:
         AudioError: missing, empty, truncated, not audio, or with NaN or infinite samples.
+        AudioLengthError: longer than `longest_s`.
     """
 
-    def __init__(self, path: Path, sample_rate_hz: int, keep_all: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        sample_rate_hz: int,
+        keep_all: bool = False,
+        name: str = "",
+        longest_s: float = math.inf,
+    ) -> None:
         self.path, self.sample_rate_hz = path, check_rate(sample_rate_hz)
-        self.name = str(path)
+        self.name = name or str(path)
         self.notes: list[str] = []
+        self._longest_s = longest_s
         self._most_kept = math.inf if keep_all else _KEPT_SAMPLES
         self._channel: int | None = None  # None: their mean
         self._kept: list[Waveform] | None = None
@@ -92,6 +105,12 @@ class Recording:
             mono = self._mono(samples)
             if check is not None:
                 check.add(samples, mono, found_hz, self.sample_rate_hz)
+                if check.length > self._longest_s * self.sample_rate_hz:
+                    raise AudioLengthError(
+                        f"{self.name} is longer than {self._longest_s:g} s.",
+                        f"at most {self._longest_s:g} s.",
+                        "cut it into parts, or send it as a stream.",
+                    )
             yield resampler.push(mono)
         if resampler is not None:
             yield resampler.push(np.zeros(0, np.float32), last=True)

@@ -25,6 +25,7 @@ from gmme_edge.cli.commands.profile import profile
 from gmme_edge.cli.commands.rerun import rerun
 from gmme_edge.cli.commands.scan import scan
 from gmme_edge.cli.commands.sensitivity import sensitivity
+from gmme_edge.cli.commands.serve import serve
 from gmme_edge.cli.commands.sign import sign
 from gmme_edge.cli.commands.similar import similar
 from gmme_edge.cli.commands.train import train
@@ -61,6 +62,7 @@ _PANELS: dict[str, dict[_Command, str]] = {
         listen: "listen esc10 --file some.wav",
         scan: "scan recordings -m esc10 -o found",
         similar: "similar found some.wav",
+        serve: "serve esc10 --port 8000",
         demo: "demo --threads 2",
         models: "models esc10",
     },

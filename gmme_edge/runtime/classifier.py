@@ -62,7 +62,8 @@ class Classifier:
         spec = bundle.manifest.model
         self._session, self._name = session, spec.name
         # ONNX Runtime serves several threads at once; other engines one after the other.
-        self._lock = nullcontext() if session.backend.startswith("ort-") else Lock()
+        concurrent = getattr(session, "is_concurrent", session.backend.startswith("ort-"))
+        self._lock = nullcontext() if concurrent else Lock()
         self.labels = bundle.manifest.labels
         self.sample_rate_hz = spec.sample_rate_hz
         self.window_samples = self.hop = spec.n_samples
@@ -112,7 +113,10 @@ class Classifier:
 
     def analyze_file(self, path: str | Path) -> Analysis:
         """As `analyze`; the file is decoded in blocks, so memory does not grow with its length."""
-        recording = Recording(Path(path), self.sample_rate_hz)
+        return self.analyze_recording(Recording(Path(path), self.sample_rate_hz))
+
+    def analyze_recording(self, recording: Recording) -> Analysis:
+        """As `analyze`, for a recording at the model's rate."""
         windows = stream_windows(recording.blocks(), recording.n_samples, self.window_samples)
         return self._analysis(recording.n_samples, *self._run(windows), tuple(recording.notes))
 

@@ -28,17 +28,20 @@ class Heard:
     def to_dict(self, top_k: int) -> dict[str, Any]:
         if self.analysis is None:
             return {"file": str(self.path), "error": str(self.error)}
-        found = self.analysis
-        values: dict[str, Any] = {
-            "file": str(self.path),
-            "duration_s": found.duration_s,
-            "silent": found.silent,
-            "predictions": [each.to_dict() for each in found.rank(top_k)],
-            "notes": list(found.notes),
-        }
-        if len(found.starts_s) > 1:
-            values["windows"] = [_window(found, i) for i in range(len(found.starts_s))]
-        return values
+        return {"file": str(self.path), **describe_analysis(self.analysis, top_k)}
+
+
+def describe_analysis(found: Analysis, top_k: int) -> dict[str, Any]:
+    """A recording as JSON values: its classes, and its windows where there are several."""
+    values: dict[str, Any] = {
+        "duration_s": found.duration_s,
+        "silent": found.silent,
+        "predictions": [each.to_dict() for each in found.rank(top_k)],
+        "notes": list(found.notes),
+    }
+    if len(found.starts_s) > 1:
+        values["windows"] = [_window(found, i) for i in range(len(found.starts_s))]
+    return values
 
 
 def _window(found: Analysis, i: int) -> dict[str, Any]:
