@@ -44,9 +44,12 @@ class Slots:
         """
         if self.used >= self._most:
             raise RefusedError(
-                429, "concurrency", f"The service has {self.used} {self._what} at once.",
-                f"at most {self._most}.", 1,
-            )  # fmt: skip
+                429,
+                "concurrency",
+                f"The service has {self.used} {self._what} at once.",
+                f"at most {self._most}.",
+                1,
+            )
         self.used += 1
         try:
             yield
@@ -82,9 +85,12 @@ class RateLimiter:
             self._buckets.popitem(last=False)
         if not allowed:
             raise RefusedError(
-                429, "rate", f"{client or 'This client'} asks too often.",
-                f"at most {self._per_s:g} requests a second.", max(1, round(1 / self._per_s)),
-            )  # fmt: skip
+                429,
+                "rate",
+                f"{client or 'This client'} asks too often.",
+                f"at most {self._per_s:g} requests a second.",
+                max(1, round(1 / self._per_s)),
+            )
 
 
 def check_token(given: str, token: str) -> None:
@@ -95,6 +101,8 @@ def check_token(given: str, token: str) -> None:
     """
     if token and not hmac.compare_digest(given.encode(), token.encode()):
         raise RefusedError(
-            401, "token", "The token is missing or wrong.",
+            401,
+            "token",
+            "The token is missing or wrong.",
             "the header `Authorization: Bearer …` with the service's token.",
-        )  # fmt: skip
+        )

@@ -56,9 +56,12 @@ class Listener:
         self._working = 0
         if batches.max_batch > 1:
             session = BatchingSession(
-                session, batches.max_batch, batches.max_wait_ms / 1000,
-                lambda: self._working, self.metrics.batch_rows.observe,
-            )  # fmt: skip
+                session,
+                batches.max_batch,
+                batches.max_wait_ms / 1000,
+                lambda: self._working,
+                self.metrics.batch_rows.observe,
+            )
         self.classifier = Classifier(bundle, session)
         n_threads = self.limits.max_requests + self.limits.max_streams
         self._threads = ThreadPoolExecutor(n_threads, "gmme-edge-service")

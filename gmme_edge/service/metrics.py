@@ -21,16 +21,21 @@ class Metrics:
             named("requests"), "Answers by path and status.", ("path", "status"), registry=registry
         )
         self.seconds = Histogram(
-            named("request_seconds"), "From a request's headers to its answer.", ("path",),
-            buckets=_SECONDS, registry=registry,
-        )  # fmt: skip
+            named("request_seconds"),
+            "From a request's headers to its answer.",
+            ("path",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
         self.refused = Counter(
             named("refused"), "Requests that broke a limit.", ("reason",), registry=registry
         )
         self.batch_rows = Histogram(
-            named("batch_windows"), "Windows of one run of the network.",
-            buckets=_ROWS, registry=registry,
-        )  # fmt: skip
+            named("batch_windows"),
+            "Windows of one run of the network.",
+            buckets=_ROWS,
+            registry=registry,
+        )
         self.audio_s = Counter(named("audio_seconds"), "Sound that was heard.", registry=registry)
         self.events = Counter(named("events"), "Events of streams.", registry=registry)
         self.busy = Gauge(named("requests_in_progress"), "Requests now.", registry=registry)

@@ -27,9 +27,11 @@ class SoundQuery(Settings):
     """How the body is to be read: as a file, or, where a rate is given, as raw PCM."""
 
     rate_hz: int | None = setting(
-        None, f"{_RATE}; without it the body is a file, such as WAV or FLAC.",
-        least=100, most=10_000_000,
-    )  # fmt: skip
+        None,
+        f"{_RATE}; without it the body is a file, such as WAV or FLAC.",
+        least=100,
+        most=10_000_000,
+    )
     sample_format: str = setting("int16", _FORMAT, choices=SAMPLE_FORMATS, needs="rate_hz")
     channels: int = setting(1, _CHANNELS, least=1, most=64, needs="rate_hz")
 

@@ -37,9 +37,11 @@ class ServeSettings(Settings):
         True, "Show a page that hears files and the microphone.", "--page/--no-page"
     )
     grace_s: float = setting(
-        30.0, "How long running requests may take to end when the service is stopped.",
-        least=0, most=3600,
-    )  # fmt: skip
+        30.0,
+        "How long running requests may take to end when the service is stopped.",
+        least=0,
+        most=3600,
+    )
 
     def token(self) -> str:
         """The token of `token_file`; empty where none is asked for.
@@ -64,13 +66,19 @@ class BatchSettings(Settings):
     """How windows of several clients share a run of the network."""
 
     max_batch: int = setting(
-        8, "Windows of one run; 1 runs every client's by themselves.", least=1, most=1024,
+        8,
+        "Windows of one run; 1 runs every client's by themselves.",
+        least=1,
+        most=1024,
         panel=_BATCHES,
-    )  # fmt: skip
+    )
     max_wait_ms: float = setting(
-        5.0, "How long a window may wait for those of other clients.", least=0, most=1000,
+        5.0,
+        "How long a window may wait for those of other clients.",
+        least=0,
+        most=1000,
         panel=_BATCHES,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +86,19 @@ class LimitSettings(Settings):
     """What a client may ask for."""
 
     max_body_mb: float = setting(
-        32.0, "Size of a recording; larger ones are refused (413).", least=0.001, most=10_000,
+        32.0,
+        "Size of a recording; larger ones are refused (413).",
+        least=0.001,
+        most=10_000,
         panel=_LIMITS,
-    )  # fmt: skip
+    )
     max_duration_s: float = setting(
-        600.0, "Length of a recording; longer ones are refused (413).", least=0.1, most=86_400,
+        600.0,
+        "Length of a recording; longer ones are refused (413).",
+        least=0.1,
+        most=86_400,
         panel=_LIMITS,
-    )  # fmt: skip
+    )
     max_requests: int = setting(
         64, "Requests at once; more are refused (429).", least=1, most=1024, panel=_LIMITS
     )
@@ -92,10 +106,16 @@ class LimitSettings(Settings):
         16, "Streams at once; more are refused (429).", least=0, most=1024, panel=_LIMITS
     )
     max_rate: float = setting(
-        100.0, "Requests a second of one client address; more are refused (429). 0: any number.",
-        least=0, most=1_000_000, panel=_LIMITS,
-    )  # fmt: skip
+        100.0,
+        "Requests a second of one client address; more are refused (429). 0: any number.",
+        least=0,
+        most=1_000_000,
+        panel=_LIMITS,
+    )
     patience_s: float = setting(
-        30.0, "How long a body may take to arrive, and a stream be silent (408).",
-        least=0.1, most=3600, panel=_LIMITS,
-    )  # fmt: skip
+        30.0,
+        "How long a body may take to arrive, and a stream be silent (408).",
+        least=0.1,
+        most=3600,
+        panel=_LIMITS,
+    )
