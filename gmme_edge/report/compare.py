@@ -14,6 +14,7 @@ from gmme_edge.report.documents import (
     LoadedResult,
 )
 from gmme_edge.report.entries import Entry, Ratio, join_results
+from gmme_edge.report.ranking import rank_ratio
 from gmme_edge.scoring import PairedTest, paired_test
 from gmme_edge.statistics import Interval
 
@@ -117,7 +118,12 @@ def _relate(entry: Entry, bases: Sequence[Entry]) -> Ratio:
         else None,
         latency=latency,
         latency_interval=interval,
+        latency_rank=None if timed is entry else rank_ratio(interval, entry.is_noisy),
         latency_to_fp32=relate_latency(entry, fp32)[0],
+        memory=entry.latency.peak_memory_bytes / timed.latency.peak_memory_bytes
+        if entry.latency and timed and timed.latency
+        else None,
+        energy=relate_energy(entry, timed),
         accuracy_points=100 * (entry.accuracy.value - scored.accuracy.value)
         if entry.accuracy and scored and scored.accuracy
         else None,
@@ -131,6 +137,15 @@ def relate_latency(entry: Entry, base: Entry | None) -> tuple[float | None, Inte
     if entry.latency is None or base is None or base.latency is None:
         return None, None
     return median_ratio(entry.latency.samples_ms, base.latency.samples_ms)
+
+
+def relate_energy(entry: Entry, base: Entry | None) -> float | None:
+    """The ratio of what a clip takes, idle subtracted; None where noise leaves the base nothing."""
+    if base is None or entry.energy is None or base.energy is None or base.energy.mean_mj <= 0:
+        return None
+    if entry.energy.meter != base.energy.meter:  # other meters see other parts of the machine
+        return None
+    return entry.energy.mean_mj / base.energy.mean_mj
 
 
 def _same_task(entry: Entry, other: Entry) -> bool:

@@ -14,6 +14,7 @@ from gmme_edge.report.documents import (
     LatencyResult,
     LoadedResult,
 )
+from gmme_edge.report.ranking import Rank
 from gmme_edge.statistics import Interval
 
 
@@ -24,7 +25,9 @@ class Ratio:
     Attributes:
         latency: ratio of medians to the base at the same precision, backend, threads and
             batch in the same file, with the bootstrap interval of paired repetitions.
+        latency_rank: what that interval says, see `ranking`; None for the base itself.
         latency_to_fp32: the same to the base's fp32.
+        memory, energy: of the peaks and of what a clip takes, same setting and precision.
         accuracy_points: difference in percentage points, same precision and clips.
         accuracy_points_interval: its 95 % interval (Bonett and Price), where both files hold
             predictions of the same clips; `accuracy_p` is McNemar's exact test.
@@ -40,6 +43,9 @@ class Ratio:
     accuracy_points: float | None = None
     accuracy_points_interval: Interval | None = None
     accuracy_p: float | None = None
+    latency_rank: Rank | None = None
+    memory: float | None = None
+    energy: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +55,7 @@ class Entry:
     Attributes:
         name: the model's, or the bundle's folder where several networks share a model.
         guessed: the accuracy was joined by names, because a file knows no weights' hash.
+        is_noisy: something disturbed the measurement of the latency.
     """
 
     name: str
@@ -65,11 +72,17 @@ class Entry:
     accuracy: Accuracy | None = None
     guessed: bool = False
     is_base: bool = False
+    is_noisy: bool = False
     ratio: Ratio = field(default_factory=Ratio)
 
     @property
     def bundle(self) -> str:
         return self.latency.bundle if self.latency else ""
+
+    @property
+    def energy(self) -> Any:  # noqa: ANN401 - a latency row's
+        """What a clip takes, where it was measured."""
+        return getattr(self.latency, "energy", None)
 
     @property
     def setting(self) -> tuple[object, ...]:
@@ -86,7 +99,7 @@ class Entry:
 
     def to_dict(self) -> dict[str, Any]:
         """One flat object of JSON values; what was not measured is null."""
-        row, accuracy = self.latency, self.accuracy
+        row, accuracy, energy = self.latency, self.accuracy, self.energy
         return {
             "name": self.name,
             "model": self.model,
@@ -109,6 +122,9 @@ class Entry:
             "p90_interval_ms": list(row.p90_interval_ms) if row else None,
             "p99_ms": row.p99_ms if row else None,
             "throughput": row.throughput_clips_per_s if row else None,
+            "energy_mj": energy.mean_mj if energy else None,
+            "energy_interval_mj": energy.interval_mj if energy else None,
+            "energy_meter": energy.meter if energy else None,
             "accuracy": accuracy.value if accuracy else None,
             "accuracy_interval": list(accuracy.interval) if accuracy else None,
             "accuracy_backend": accuracy.backend if accuracy else None,
@@ -169,6 +185,7 @@ def _entry_of_row(row: LatencyRow, result: LatencyResult, claims: Sequence[Claim
         latency=row,
         accuracy=pool_accuracies(sure or claims, row.backend),
         guessed=bool(claims) and not sure,
+        is_noisy=bool(result.noise.get("reasons")),
     )
 
 

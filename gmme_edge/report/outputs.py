@@ -258,6 +258,9 @@ class ComparedEntry(TypedDict):
     p90_interval_ms: Interval | None
     p99_ms: Positive | None
     throughput: Positive | None
+    energy_mj: Number | None
+    energy_interval_mj: Interval | None
+    energy_meter: str | None
     accuracy: Share | None
     accuracy_interval: Interval | None
     accuracy_backend: str | None

@@ -35,7 +35,7 @@ def test_ratios_to_the_baseline_of_the_same_run(tmp_path: Path) -> None:
             size_bytes=10_000_000),
     )  # fmt: skip
     base, gmme = _compare(path).entries
-    assert base.ratio == Ratio(1, 1, 1, 1, 1, (1, 1), 1)
+    assert base.ratio == Ratio(1, 1, 1, 1, 1, (1, 1), 1, memory=1)
     assert gmme.ratio.d_params == pytest.approx(0.2)
     assert gmme.ratio.t_params == pytest.approx(0.8)
     assert gmme.ratio.gflops == pytest.approx(0.75)

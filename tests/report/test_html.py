@@ -82,7 +82,7 @@ def test_latex_has_the_papers_columns(comparison: Comparison) -> None:
     assert r"\#D-Param (K) & \#T-Param (M) & Accuracy (\%)" in table
     assert "eat-s-gmme & $K=32, C=8$ & fp32 & 1.0 & 5.00 & 94.00" in table
     widths = {line.replace(r"\&", "").count("&") for line in table.splitlines() if "&" in line}
-    assert widths == {7}
+    assert widths == {10}
 
 
 def test_the_ending_chooses_the_form(comparison: Comparison, tmp_path: Path) -> None:

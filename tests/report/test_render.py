@@ -55,7 +55,7 @@ def test_the_comparison_fits_80_columns(comparison: Comparison) -> None:
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
     # Nothing is folded: the longest preset, precision, interval and size stand whole.
-    assert sum(line.startswith(f"{LONG} ") for line in lines) == 4
+    assert sum(line.startswith(f"{LONG} ") for line in lines) == 6
     for whole in ("int8-tensorrt", "1234", "123.5 MB", "[90.0, 100.0]", "×12345.68"):
         assert whole in text
     assert "-10.00" in text

@@ -22,6 +22,10 @@ SPEED_HEADER: tuple[Cell, ...] = (
     ("model", "precision"), ("median ms", "[p90]"), ("× base", "[95 %]"), ("× base", "fp32"),
     ("accuracy %", "[95 %]"), ("points", "vs base"),
 )  # fmt: skip
+COST_HEADER: tuple[Cell, ...] = (
+    ("model", "precision"), ("clips/s", "× real time"), ("peak memory", "× base"),
+    ("mJ per clip", "[95 %]"), ("energy", "× base"), ("latency", "than base"),
+)  # fmt: skip
 LATENCY_HEADER: tuple[Cell, ...] = (
     ("model", "precision, size"), ("median ms", "[95 %]"), ("p90 ms", "p99 ms"),
     ("clips/s", "× real time"), ("peak memory", "engine's part"),
@@ -62,6 +66,22 @@ def speed_cells(entry: Entry) -> list[Cell]:
         if accuracy
         else (NONE, ""),
         (points, format_points(ratio.accuracy_points_interval)),
+    ]
+
+
+def cost_cells(entry: Entry) -> list[Cell]:
+    """One row under `COST_HEADER`, of an entry with a latency."""
+    ratio, row, energy = entry.ratio, entry.latency, entry.energy
+    assert row is not None
+    return [
+        (entry.name, entry.precision),
+        (format_rate(row.throughput_clips_per_s), f"×{format_rate(row.real_time_factor)}"),
+        (format_bytes(row.peak_memory_bytes), format_ratio(ratio.memory)),
+        (format_mj(energy.mean_mj), format_mj_interval(energy.interval_mj))
+        if energy
+        else (NONE, ""),
+        (format_ratio(ratio.energy), ""),
+        (ratio.latency_rank or ("base" if entry.is_base else NONE), ""),
     ]
 
 
@@ -108,6 +128,14 @@ def format_value(value: object) -> str:
     return str(value)
 
 
+def name_device(device: Mapping[str, Any]) -> str:
+    """The board, else the processor; with the power mode of a Jetson."""
+    jetson = device.get("jetson")
+    board = jetson if isinstance(jetson, dict) else {}
+    name = str(board.get("model") or device.get("board") or device.get("cpu") or NONE)
+    return f"{name}, {board['power_mode']}" if board.get("power_mode") else name
+
+
 def format_count(value: int) -> str:
     for unit, size in (("M", 1_000_000), ("k", 1_000)):
         if value >= size:
@@ -125,6 +153,14 @@ def format_bytes(value: int) -> str:
 def format_ms(value: float) -> str:
     decimals = 3 if value < 1 else 2 if value < 100 else 1 if value < 1000 else 0
     return f"{value:.{decimals}f}"
+
+
+def format_mj(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def format_mj_interval(interval: Interval | None) -> str:
+    return "" if interval is None else f"[{format_mj(interval[0])}, {format_mj(interval[1])}]"
 
 
 def format_rate(value: float) -> str:

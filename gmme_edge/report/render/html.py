@@ -7,6 +7,7 @@ from typing import Any
 
 from gmme_edge import __version__
 from gmme_edge.errors import require
+from gmme_edge.profiling.latency import LatencyRow
 from gmme_edge.report.compare import Comparison
 from gmme_edge.report.documents import LayersResult
 from gmme_edge.report.entries import Entry
@@ -18,9 +19,13 @@ from gmme_edge.report.render.terminal import group_by_setting
 
 _TEMPLATES = Path(__file__).parent / "templates"
 COLUMNS = (
-    "network", "precision", "backend", "threads", "batch", "median ms", "× base", "p90 ms",
-    "clips/s", "accuracy %", "points", "#D", "#T", "GFLOPs", "size", "memory",
+    "network", "precision", "backend", "threads", "batch", "median ms", "× base", "latency",
+    "p90 ms", "clips/s", "memory", "mJ per clip", "× base's mJ", "accuracy %", "points", "#D",
+    "#T", "GFLOPs", "size", "device",
 )  # fmt: skip
+Shown = tuple[str, object]
+_ABSENT: Shown = (cells.NONE, "")
+_TIMED = 10
 
 
 def render_html(comparison: Comparison, command: str) -> str:
@@ -53,49 +58,48 @@ def render_html(comparison: Comparison, command: str) -> str:
 
 def _row(entry: Entry) -> dict[str, Any]:
     """A line of the table: what is shown, and by what it is sorted."""
-    row, accuracy, ratio = entry.latency, entry.accuracy, entry.ratio
-    values: list[tuple[str, object]] = [
-        (entry.name, entry.name),
-        (entry.precision, entry.precision),
-        (entry.backend, entry.backend),
-        ((str(row.threads or "auto"), row.threads or 0) if row else (cells.NONE, "")),
-        ((str(row.batch), row.batch) if row else (cells.NONE, "")),
-        ((cells.format_ms(row.median_ms), row.median_ms) if row else (cells.NONE, "")),
-        (
-            f"{cells.format_ratio(ratio.latency)} {cells.format_interval(ratio.latency_interval)}",
-            ratio.latency or "",
-        ),
-        ((cells.format_ms(row.p90_ms), row.p90_ms) if row else (cells.NONE, "")),
-        (
-            (cells.format_rate(row.throughput_clips_per_s), row.throughput_clips_per_s)
-            if row
-            else (cells.NONE, "")
-        ),
-        (
-            (
-                f"{100 * accuracy.value:.2f} [{100 * accuracy.interval[0]:.1f}, "
-                f"{100 * accuracy.interval[1]:.1f}]",
-                accuracy.value,
-            )
-            if accuracy
-            else (cells.NONE, "")
-        ),
-        (
-            (f"{ratio.accuracy_points:+.2f}", ratio.accuracy_points)
-            if ratio.accuracy_points is not None
-            else (cells.NONE, "")
-        ),
+    row = entry.latency
+    values = [
+        *((text, text) for text in (entry.name, entry.precision, entry.backend)),
+        *(_timed(entry, row) if row else [_ABSENT] * _TIMED),
+        *_scored(entry),
         (cells.format_count(entry.d_params), entry.d_params),
         (cells.format_count(entry.t_params), entry.t_params),
         (f"{entry.gflops:.3g}", entry.gflops),
-        ((cells.format_bytes(row.size_bytes), row.size_bytes) if row else (cells.NONE, "")),
-        (
-            (cells.format_bytes(row.peak_memory_bytes), row.peak_memory_bytes)
-            if row
-            else (cells.NONE, "")
-        ),
+        (cells.format_bytes(row.size_bytes), row.size_bytes) if row else _ABSENT,
+        (cells.name_device(entry.device),) * 2,
     ]
     return {"cells": values, "is_base": entry.is_base, "source": entry.source}
+
+
+def _timed(entry: Entry, row: LatencyRow) -> list[Shown]:
+    """What is known of a network that was timed, in the order of `COLUMNS`."""
+    ratio, energy = entry.ratio, entry.energy
+    times = f"{cells.format_ratio(ratio.latency)} {cells.format_interval(ratio.latency_interval)}"
+    interval = cells.format_mj_interval(energy.interval_mj) if energy else ""
+    return [
+        (str(row.threads or "auto"), row.threads or 0),
+        (str(row.batch), row.batch),
+        (cells.format_ms(row.median_ms), row.median_ms),
+        (times, ratio.latency or ""),
+        (ratio.latency_rank or cells.NONE, ratio.latency_rank or ""),
+        (cells.format_ms(row.p90_ms), row.p90_ms),
+        (cells.format_rate(row.throughput_clips_per_s), row.throughput_clips_per_s),
+        (cells.format_bytes(row.peak_memory_bytes), row.peak_memory_bytes),
+        (f"{cells.format_mj(energy.mean_mj)} {interval}", energy.mean_mj) if energy else _ABSENT,
+        (cells.format_ratio(ratio.energy), ratio.energy or ""),
+    ]
+
+
+def _scored(entry: Entry) -> list[Shown]:
+    accuracy, points = entry.accuracy, entry.ratio.accuracy_points
+    if accuracy is None:
+        return [_ABSENT, _ABSENT]
+    low, high = accuracy.interval
+    return [
+        (f"{100 * accuracy.value:.2f} [{100 * low:.1f}, {100 * high:.1f}]", accuracy.value),
+        (f"{points:+.2f}", points) if points is not None else _ABSENT,
+    ]
 
 
 def _figures(comparison: Comparison) -> list[dict[str, str]]:
@@ -120,6 +124,9 @@ def _devices(comparison: Comparison) -> list[dict[str, Any]]:
     cards: dict[str, dict[str, Any]] = {}
     for result in comparison.results:
         facts = {k: cells.format_value(v) for k, v in result.device.items() if k != "load_average"}
-        card = cards.setdefault(repr(facts), {"facts": facts, "sources": []})
+        card = cards.setdefault(repr(facts), {"facts": facts, "sources": [], "states": []})
         card["sources"].append(result.source)
+        for when, state in result.state.items():
+            if state:
+                card["states"].append((f"{result.source}, {when}", cells.format_value(state)))
     return list(cards.values())

@@ -9,9 +9,11 @@ from gmme_edge.errors import UsageError
 from gmme_edge.files import write_text
 from gmme_edge.report.compare import Comparison
 from gmme_edge.report.render.cells import (
+    COST_HEADER,
     SIZE_HEADER,
     SPEED_HEADER,
     Cell,
+    cost_cells,
     format_value,
     size_cells,
     speed_cells,
@@ -46,6 +48,8 @@ def render_markdown(comparison: Comparison, command: str, chart: str | None) -> 
     for title, entries in group_by_setting(comparison.entries).items():
         lines += [f"### {_escape(title)}", ""]
         lines += _table(SPEED_HEADER, map(speed_cells, entries))
+        if entries[0].latency:
+            lines += _table(COST_HEADER, map(cost_cells, entries))
     lines += [f"- {_escape(note)}" for note in comparison.notes]
     lines += [
         "",

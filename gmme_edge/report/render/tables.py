@@ -8,7 +8,7 @@ import re
 
 from gmme_edge.report.compare import Comparison
 from gmme_edge.report.entries import Entry
-from gmme_edge.report.render.cells import format_interval, format_ms
+from gmme_edge.report.render.cells import format_interval, format_mj, format_ms, format_rate
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -38,12 +38,12 @@ def _cell(value: object) -> object:
 
 
 def render_latex(comparison: Comparison) -> str:
-    """A tabular in the shape of the paper's tables, with latencies behind the accuracy."""
+    """A tabular in the shape of the paper's tables, with what a call takes behind the accuracy."""
     lines = [
-        r"\begin{tabular}{lllrrrrr}",
+        r"\begin{tabular}{lllrrrrrrrr}",
         r"\hline",
         r"Model & Set & Precision & \#D-Param (K) & \#T-Param (M) & Accuracy (\%) & "
-        r"Latency (ms) & $\times$ base \\",
+        r"Latency (ms) & $\times$ base & Throughput (clips/s) & Memory (MB) & Energy (mJ) \\",
         r"\hline",
         *map(_latex_row, comparison.entries),
         r"\hline",
@@ -67,6 +67,9 @@ def _latex_row(entry: Entry) -> str:
         f"{100 * accuracy.value:.2f}" if accuracy else "--",
         format_ms(row.median_ms) if row else "--",
         f"{ratio.latency:.2f} {format_interval(ratio.latency_interval)}" if ratio.latency else "--",
+        format_rate(row.throughput_clips_per_s) if row else "--",
+        f"{row.peak_memory_bytes / 1e6:.0f}" if row else "--",
+        format_mj(entry.energy.mean_mj) if entry.energy else "--",
     ]
     return " & ".join(parts) + r" \\"
 

@@ -14,11 +14,13 @@ from gmme_edge.profiling.latency import LatencyRow
 from gmme_edge.report.compare import Comparison
 from gmme_edge.report.entries import Entry
 from gmme_edge.report.render.cells import (
+    COST_HEADER,
     LATENCY_HEADER,
     SIZE_HEADER,
     SPEED_HEADER,
     VERDICT_HEADER,
     Cell,
+    cost_cells,
     describe_setting,
     latency_cells,
     size_cells,
@@ -52,6 +54,11 @@ def comparison_tables(comparison: Comparison) -> RenderableType:
     ]
     for title, entries in group_by_setting(comparison.entries).items():
         parts += [_table(title, SPEED_HEADER, map(speed_cells, entries)), ""]
+        if entries[0].latency:
+            costs = _table(
+                "Throughput, memory, energy and rank there", COST_HEADER, map(cost_cells, entries)
+            )
+            parts += [costs, ""]
     parts += [Text(f"* {note}") for note in comparison.notes]
     return Group(*parts)
 
