@@ -20,7 +20,8 @@ from gmme_edge.runtime.session import Session
 from gmme_edge.service.batching import BatchingSession
 from gmme_edge.service.limits import RateLimiter, Slots
 from gmme_edge.service.metrics import Metrics
-from gmme_edge.workflows.settings.serving import BatchSettings, LimitSettings, NetworkSettings
+from gmme_edge.workflows.settings.running import BackendSettings
+from gmme_edge.workflows.settings.serving import BatchSettings, LimitSettings
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -104,7 +105,7 @@ class Listener:
 
 def open_listener(
     bundle: str | Path,
-    network: NetworkSettings | None = None,
+    network: BackendSettings | None = None,
     batches: BatchSettings | None = None,
     limits: LimitSettings | None = None,
     rebuild: Rebuild | None = None,
@@ -114,7 +115,7 @@ def open_listener(
     Raises:
         BundleError, MissingDependencyError, PlatformError: as `gmme_edge.load` does.
     """
-    opened, network = Bundle.open(bundle), network or NetworkSettings()
+    opened, network = Bundle.open(bundle), network or BackendSettings()
     chosen = network.precision or opened.recommended_precision(network.backend)
     session = open_session(opened, network.backend, chosen, network.threads, rebuild)
     return Listener(opened, session, batches, limits)

@@ -107,7 +107,7 @@ def describe_query(group: type[Settings]) -> list[dict[str, Any]]:
     return [_describe(each, hints[each.name]) for each in settings_of(group)]
 
 
-def _describe(each: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:  # noqa: ANN401
+def _describe(each: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:  # noqa: ANN401 - a type
     known = each.metadata["setting"]
     kinds = {int: "integer", float: "number", str: "string", bool: "boolean"}
     kind = next((kinds[part] for part in (hint, *get_args(hint)) if part in kinds), "string")

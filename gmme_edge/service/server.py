@@ -104,7 +104,7 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """A signal ends the service, and that is a success: it is not raised again."""
         loop = asyncio.get_running_loop()
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        numbers: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
         try:
             for number in numbers:
                 loop.add_signal_handler(number, self.handle_exit, number, None)

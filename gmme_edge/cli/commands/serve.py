@@ -5,12 +5,8 @@ from __future__ import annotations
 from gmme_edge.cli.options.common import BundleArgument, RebuildOption, make_rebuild
 from gmme_edge.cli.options.signature import with_options
 from gmme_edge.errors import require
-from gmme_edge.workflows.settings.serving import (
-    BatchSettings,
-    LimitSettings,
-    NetworkSettings,
-    ServeSettings,
-)
+from gmme_edge.workflows.settings.running import BackendSettings
+from gmme_edge.workflows.settings.serving import BatchSettings, LimitSettings, ServeSettings
 
 _PACKAGES = ("starlette", "uvicorn", "websockets", "prometheus_client")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -19,7 +15,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @with_options
 def serve(
     bundle: BundleArgument,
-    network: NetworkSettings,
+    network: BackendSettings,
     settings: ServeSettings,
     batches: BatchSettings,
     limits: LimitSettings,
@@ -35,7 +31,8 @@ def serve(
     settings.token()  # a wrong one is told before the network is opened
     if settings.host not in _LOOPBACK and settings.token_file is None:
         stderr.print(f"note: anyone who reaches {settings.host} may use it; see --token-file")
-    listener = open_listener(bundle, network, batches, limits, make_rebuild(rebuild))
+    allowed = make_rebuild(rebuild, network.backend)
+    listener = open_listener(bundle, network, batches, limits, allowed)
     try:
         server.serve(listener, settings, lambda address: print(address, flush=True))
     finally:

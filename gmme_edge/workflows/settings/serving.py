@@ -14,17 +14,6 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,512}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkSettings(Settings):
-    """Which network runs, and on what."""
-
-    backend: str = setting("ort-cpu", "ort-cpu, ort-cuda, tensorrt, tensorrt-rtx.")
-    precision: str | None = setting(None, "Default: the recommended one, else fp32.")
-    threads: int | None = setting(
-        None, "CPU threads; default: all cores of this machine.", least=1, most=1024
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class ServeSettings(Settings):
     """Where the service listens, and to whom."""
 
