@@ -23,6 +23,7 @@ from gmme_edge.ownership import claim_bundle
 from gmme_edge.pretrained import resolve
 from gmme_edge.settings import command_line
 from gmme_edge.workflows.engines import engine_options, trtexec_lines
+from gmme_edge.workflows.outlets import check_outlets, write_page, write_triton
 from gmme_edge.workflows.settings.export import BundleSettings, ExportSettings
 
 if TYPE_CHECKING:  # these load torch
@@ -49,6 +50,7 @@ class Exported:
         script: what measures the bundle on a board, where a plan was asked for.
         trtexec: per TensorRT engine the command line that builds its like.
         page: what a web server serves, where one was asked for.
+        models: the newest versions in a Triton repository, where one was asked for.
     """
 
     bundle: Bundle
@@ -56,6 +58,7 @@ class Exported:
     script: Path | None = None
     trtexec: tuple[str, ...] = ()
     page: Path | None = None
+    models: tuple[Path, ...] = ()
 
 
 def export(source: str | Path, settings: ExportSettings, observer: Observer = SILENT) -> Exported:
@@ -83,12 +86,8 @@ def export(source: str | Path, settings: ExportSettings, observer: Observer = SI
     )
     from gmme_exporters.graphs.export import DEFAULT_OPSET
     from gmme_exporters.options import ExportOptions
-    from gmme_exporters.web.site import claim_site, find_runtime, write_site
 
-    web = settings.web.web
-    runtime = find_runtime(settings.web.ort_web) if web else None
-    if web:
-        claim_site(web)
+    check_outlets(settings)
     method = Method.parse(settings.calibration.calib_method)
     if asked.plan:
         check_plan(asked.plan, settings.precisions)
@@ -115,9 +114,9 @@ def export(source: str | Path, settings: ExportSettings, observer: Observer = SI
     if asked.plan:
         script = write_plan(bundle)
         bundle = Bundle.open(asked.output)
-    page = write_site(bundle, web, runtime) if web and runtime else None
     left_out: dict[str, str] = bundle.manifest.provenance.get("left_out", {})
-    return Exported(bundle, left_out, script, trtexec_lines(bundle, engines), page)
+    page, models = write_page(bundle, settings.web), write_triton(bundle, settings.triton)
+    return Exported(bundle, left_out, script, trtexec_lines(bundle, engines), page, models)
 
 
 def require_exporters() -> None:

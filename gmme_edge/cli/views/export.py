@@ -33,6 +33,8 @@ def describe_next(exported: Exported, console: Console) -> None:
     if exported.page:
         served = exported.page.parent
         console.print(f"the page: python3 -m http.server -d {served}", markup=False, soft_wrap=True)
+    for model in exported.models:
+        console.print(f"for Triton: {model}", markup=False, highlight=False, soft_wrap=True)
     for line in exported.trtexec:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 

@@ -12,6 +12,7 @@ from gmme_edge.workflows.settings.calibration import CalibrationSettings
 from gmme_edge.workflows.settings.clips import ClipSettings
 from gmme_edge.workflows.settings.engines import EngineSettings
 from gmme_edge.workflows.settings.int8 import Int8Settings
+from gmme_edge.workflows.settings.triton import TritonSettings
 from gmme_edge.workflows.settings.verdict import VerdictSettings
 
 _OPSETS = 13, 22
@@ -117,6 +118,7 @@ class ExportSettings(Settings):
     verdict: VerdictSettings = field(default_factory=VerdictSettings)
     clips: ClipSettings = field(default_factory=ClipSettings)
     web: WebSettings = field(default_factory=WebSettings)
+    triton: TritonSettings = field(default_factory=TritonSettings)
 
     @property
     def precisions(self) -> tuple[str, ...]:
