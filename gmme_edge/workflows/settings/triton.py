@@ -26,9 +26,13 @@ class TritonSettings(Settings):
         panel=_PANEL,
     )
     triton_batch: int = setting(
-        8, "Largest batch of windows that wait together.", least=1, most=1024, needs="triton",
+        8,
+        "Largest batch of windows that wait together.",
+        least=1,
+        most=1024,
+        needs="triton",
         panel=_PANEL,
-    )  # fmt: skip
+    )
     triton_instances: int = setting(
         1, "Copies of each model.", least=1, most=1024, needs="triton", panel=_PANEL
     )
@@ -36,9 +40,13 @@ class TritonSettings(Settings):
         1, "Threads of one copy on a CPU.", least=1, most=1024, needs="triton", panel=_PANEL
     )
     triton_delay_us: int = setting(
-        2000, "How long a window waits for others, in microseconds.", least=0, most=10_000_000,
-        needs="triton", panel=_PANEL,
-    )  # fmt: skip
+        2000,
+        "How long a window waits for others, in microseconds.",
+        least=0,
+        most=10_000_000,
+        needs="triton",
+        panel=_PANEL,
+    )
 
     @property
     def kinds(self) -> tuple[str, ...]:
