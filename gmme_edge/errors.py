@@ -187,7 +187,9 @@ def require(module: str, purpose: str, extra: str = "") -> ModuleType:
         top = module.partition(".")[0]
         absent = isinstance(error, ModuleNotFoundError) and error.name == top
         extra = extra or _EXTRA_OF_MODULE.get(top, "")
-        command = f'pip install "gmme-edge[{extra}]"' if extra else f"pip install {top}"
+        from gmme_edge.installation import install_command, pip_command
+
+        command = install_command(extra) if extra else pip_command("install", top)
         got = "is not installed" if absent else f"is installed but does not load ({error})"
         raise MissingDependencyError(
             f"{top} {got}.", f"{top} is needed to {purpose}.", command

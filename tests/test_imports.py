@@ -15,6 +15,7 @@ import pytest
 import typer
 
 from gmme_edge.cli.app import app
+from gmme_edge.installation import install_command, pip_command
 from tests.artifacts import WORDS, artifacts_root, compact_bundle, full_bundle, sounds, write_words
 from tests.bundles import make_bundle
 
@@ -120,7 +121,7 @@ except MissingDependencyError as error:
 """
     printed = run_python(code, blocked=("soxr",))
     assert printed.splitlines()[0] == "soxr is not installed."
-    assert printed.splitlines()[2] == "Fix: pip install soxr"
+    assert printed.splitlines()[2] == f"Fix: {pip_command('install', 'soxr')}"
 
 
 def test_importing_the_package_loads_nothing() -> None:
@@ -205,7 +206,7 @@ print(json.dumps(results))
     ):
         assert exit_code == 4, (arguments, stderr, exception)
         assert f"{module} is not installed." in stderr
-        assert f'Fix: pip install "gmme-edge[{extra}]"' in stderr
+        assert f"Fix: {install_command(extra)}\n" in stderr
 
 
 def test_imports_point_downwards() -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gmme_edge.device.system import read
 from gmme_edge.errors import PlatformError
+from gmme_edge.installation import pip_command
 
 _LIBRARIES = ("libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0", "libcudart.so")
 _STREAM_NON_BLOCKING = 1
@@ -134,7 +135,7 @@ def open_cudart() -> Cudart:
             "No CUDA runtime library was found.",
             f"one of {', '.join(_LIBRARIES)}.",
             "install CUDA's runtime (on a Jetson: apt install nvidia-jetpack; elsewhere: "
-            "pip install nvidia-cuda-runtime), or use --backend ort-cpu.",
+            f"{pip_command('install', 'nvidia-cuda-runtime')}), or use --backend ort-cpu.",
         )
     raise PlatformError(
         "CUDA finds no usable GPU. "

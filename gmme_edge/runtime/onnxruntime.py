@@ -15,6 +15,7 @@ from gmme_edge.bundle.bundle import INPUT, OUTPUTS, Bundle
 from gmme_edge.bundle.precisions import ONNX_RUNTIME, runs_on
 from gmme_edge.device.cpu import check_threads, default_threads
 from gmme_edge.errors import BundleError, PlatformError, UsageError, require
+from gmme_edge.installation import install_command, pip_command
 from gmme_edge.runtime.fork import ForkGuard
 from gmme_edge.runtime.session import Outputs, TensorFacts, check_batch, check_graph, check_outputs
 
@@ -170,7 +171,7 @@ def _provider(ort: ModuleType, backend: str) -> str:
         raise PlatformError(
             f"onnxruntime {ort.__version__} has no {provider}; it has {', '.join(available)}.",
             f"a build of onnxruntime with {provider}.",
-            'pip uninstall onnxruntime, then pip install "gmme-edge[gpu]" '
+            f"{pip_command('uninstall', 'onnxruntime')}, then {install_command('gpu')} "
             "(on a Jetson: the onnxruntime-gpu wheel of NVIDIA's Jetson AI Lab index).",
         )
     return provider
@@ -259,5 +260,5 @@ def _load_error(ort: ModuleType, name: str, error: Exception) -> BundleError | P
     return PlatformError(
         got,
         "an onnxruntime that knows the graph's opset and operators.",
-        "pip install --upgrade onnxruntime, or export with a lower --opset.",
+        f"{pip_command('install', '--upgrade', 'onnxruntime')}, or export with a lower --opset.",
     )

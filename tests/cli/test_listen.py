@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from gmme_edge.cli.app import app
 from gmme_edge.errors import PlatformError, UsageError
+from gmme_edge.installation import install_command
 from gmme_edge.runtime.streaming.stream import Stream
 from gmme_edge.workflows.listening import list_devices, listen
 from gmme_edge.workflows.settings.listening import EventSettings, ListenSettings
@@ -82,7 +83,7 @@ def test_without_sounddevice_the_command_that_installs_it_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     done = run("digits")
-    assert done.exit_code == 4 and 'pip install "gmme-edge[mic]"' in done.output
+    assert done.exit_code == 4 and install_command("mic") in done.output
 
 
 class FakeCard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from gmme_edge.device import boards
 from gmme_edge.device import cuda as cudart
 from gmme_edge.errors import MissingDependencyError, PlatformError, UsageError
+from gmme_edge.installation import install_command
 from gmme_edge.runtime.backends import why_unavailable
 from gmme_edge.runtime.engines.session import check_device
 from tests.fake_gpu import FakeCuda, FakeLibrary, install_cuda
@@ -55,7 +57,7 @@ def test_an_absent_library_names_the_install_command(
     cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(MissingDependencyError, match=r'pip install "gmme-edge\[tensorrt\]"'):
+    with pytest.raises(MissingDependencyError, match=re.escape(install_command("tensorrt"))):
         check_device("tensorrt")
 
 

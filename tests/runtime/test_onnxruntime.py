@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from gmme_edge.errors import (
     PlatformError,
     UsageError,
 )
+from gmme_edge.installation import install_command
 from gmme_edge.runtime.backends import open_session
 from gmme_edge.runtime.onnxruntime import OnnxRuntimeSession, check
 from tests.bundles import TINY, make_bundle, reference, tiny_graph
@@ -167,7 +169,7 @@ def test_idle_threads_do_not_spin(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_missing_onnxruntime_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingDependencyError, match=r'pip install "gmme-edge\[cpu\]"'):
+    with pytest.raises(MissingDependencyError, match=re.escape(install_command("cpu"))):
         check("ort-cpu")
 
 

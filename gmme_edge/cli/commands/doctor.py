@@ -45,9 +45,12 @@ def examine() -> dict[str, Any]:
 def find_conflicts(versions: dict[str, str]) -> list[str]:
     """Installed distributions that overwrite each other's files."""
     if "onnxruntime" in versions and "onnxruntime-gpu" in versions:
+        from gmme_edge.installation import install_command, pip_command
+
+        both = pip_command("uninstall", "onnxruntime", "onnxruntime-gpu")
         return [
             "onnxruntime and onnxruntime-gpu are both installed and share one folder: the later "
-            "one wins, often without CUDA. Fix: pip uninstall both, then install one."
+            f"one wins, often without CUDA. Fix: {both}, then {install_command('gpu')}."
         ]
     return []
 
