@@ -70,7 +70,7 @@ class Installation:
         """A command of pip's, or of whatever is like it in this environment."""
         what = _join(packages)
         if self.tool == "pipx":
-            return f"pipx runpip {self.prefix.name} {verb} {what}"
+            return f"pipx runpip {_join([self.prefix.name])} {verb} {what}"
         if self.tool in ("uv", "uv tool"):
             return f"{_find_uv(self.python)} pip {verb} -p {_join([str(self.prefix)])} {what}"
         return f"{_find_pip(self.python)} {verb} {what}"
@@ -116,7 +116,7 @@ def _read_source(direct_url: str | None) -> tuple[str, bool]:
             facts = noted["vcs_info"]
             part = f"#subdirectory={noted['subdirectory']}" if "subdirectory" in noted else ""
             return f"{facts['vcs']}+{url}@{facts['commit_id']}{part}", False
-    except (ValueError, TypeError, KeyError, AttributeError):  # another tool's file: an index is likeliest
+    except (ValueError, TypeError, KeyError, AttributeError):  # no installer wrote that
         return "", False
     return url, False
 

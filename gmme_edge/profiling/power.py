@@ -98,6 +98,10 @@ def record(meter: Meter, step_s: float) -> Iterator[Recording]:
     """Read the meter once per update step in a thread of its own, until the block ends."""
     recording = Recording(meter, max(step_s, _SHORTEST_INTERVAL_S))
     stop = threading.Event()
+    try:
+        recording.sample()  # here: the trace begins before what is measured, however busy the CPU
+    except OSError as error:
+        recording.error = error
 
     def run() -> None:
         try:

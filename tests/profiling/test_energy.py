@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -174,3 +176,18 @@ def test_a_meter_that_goes_away_is_told() -> None:
             power.time.sleep(0.001)
     with pytest.raises(PlatformError, match="m could not be read: gone"):
         recording.trace()
+
+
+def test_a_trace_begins_before_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may start the reading thread after the first window has ended."""
+
+    class Meter:
+        name, scope, counts_energy = "m", "board", True
+
+        def read(self) -> float:
+            return 1.0
+
+    monkeypatch.setattr(threading.Thread, "start", lambda _: None)
+    monkeypatch.setattr(threading.Thread, "join", lambda _: None)
+    with power.record(Meter(), 0.01) as recording:
+        assert len(recording.times_s) == 1 and recording.times_s[0] <= time.perf_counter()
