@@ -22,6 +22,7 @@ from gmme_edge.workflows.archive.executors import is_lost, open_executor
 from gmme_edge.workflows.archive.findings import Counts, absolute
 from gmme_edge.workflows.archive.hearing import Heard, Job, hear
 from gmme_edge.workflows.archive.journal import Journal
+from gmme_edge.workflows.archive.overview import write_overview
 from gmme_edge.workflows.archive.tables import write_failed, write_tables
 from gmme_edge.workflows.listening import identify
 from gmme_edge.workflows.settings.listening import EventSettings
@@ -83,6 +84,8 @@ def scan(
     head = _describe(opened, bundle, precision, settings, rules)
     if "parquet" in settings.chosen_formats() + settings.chosen_embeddings():
         require("pyarrow", "write Parquet", "parquet")
+    if settings.overview:
+        require("jinja2", "write an HTML overview", "report")
     with Journal(settings.output, create=True) as journal:
         journal.claim(head["parameters"], settings.restart)
         job = Job(
@@ -217,6 +220,8 @@ def _write(
     folder = settings.output
     files = write_tables(folder, settings.chosen_formats(), journal, head)
     files |= write_embeddings(folder, settings.chosen_embeddings(), journal, head)
+    if settings.overview:
+        files["overview"] = write_overview(folder, journal, head, settings.zone())
     write_failed(folder / SKIPPED, journal)
     counts = journal.counts()
     result = Scan(folder, counts, head, files)

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,25 @@ class Findings:
             parent = os.fsencode(Path(os.fsdecode(absolute(path))).parent)
             common = os.path.commonpath([common, parent]) if common else parent
         return Path(os.fsdecode(common))
+
+    def spans(self) -> Iterator[tuple[str, float]]:
+        """Start in UTC and seconds of each recording that has a date."""
+        yield from self._base.execute(
+            "SELECT start_utc, duration_s FROM recordings JOIN details USING (path) "
+            f"{_HEARD} AND start_utc != ''"
+        )
+
+    def first_and_last(self) -> tuple[datetime, datetime] | None:
+        """When the recordings with dates begin, and when the last of them ends."""
+        dated = f"FROM recordings JOIN details USING (path) {_HEARD} AND start_utc != ''"
+        first = self._base.execute(f"SELECT MIN(start_utc) {dated}").fetchone()[0]
+        if first is None:
+            return None
+        last, duration_s = self._base.execute(
+            f"SELECT start_utc, duration_s {dated} ORDER BY start_utc DESC LIMIT 1"
+        ).fetchone()
+        end = datetime.fromisoformat(last) + timedelta(seconds=duration_s)
+        return datetime.fromisoformat(first), end
 
     def count_embeddings(self, width: int) -> int:
         """How many windows have vectors, of `width`."""

@@ -28,6 +28,11 @@ class ScanSettings(Settings):
         f"Also keep each computed window's embedding, as {' or '.join(EMBEDDINGS)}, "
         "comma-separated; `similar` searches them.",
     )
+    overview: bool = setting(
+        False,
+        "Also write overview.html: when which label was heard, and how it sounds.",
+        "--overview",
+    )
     timezone: str | None = setting(
         None,
         "Of times in file names that name none: UTC, Europe/Berlin or +02:00. Without it "
