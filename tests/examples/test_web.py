@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import threading
 import time
@@ -22,7 +23,8 @@ from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.data.synthetic import synthesize
 from gmme_edge.errors import MissingDependencyError, UsageError
 from gmme_exporters.web.site import find_runtime, write_site
-from tests.examples.tools import PACKAGES, change_a_byte, needs, run
+from tests.examples.streams import case, difference
+from tests.examples.tools import EXAMPLES, PACKAGES, VECTORS, change_a_byte, needs, run
 from tests.report.browser import Browser, open_browser
 
 RATE_HZ = 48_000
@@ -115,6 +117,34 @@ def test_page_gives_pythons_events_of_a_recording(site: Path, tmp_path: Path) ->
         best = classifier.classify_file(tmp_path / "a.wav")[0]
     assert predictions[0]["label"] == best.label
     assert predictions[0]["probability"] == pytest.approx(best.probability, abs=5e-3)
+
+
+@pytest.fixture(scope="module")
+def vectors_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A page that has the shared code, and `window.vectors` to check it with."""
+    folder = tmp_path_factory.mktemp("vectors")
+    for name in ("gmme_edge.js", "check_vectors.js"):
+        shutil.copy(EXAMPLES / "node" / name, folder)
+    shutil.copy(VECTORS, folder / "vectors.json")
+    (folder / "index.html").write_text("<!doctype html><meta charset=utf-8><title>v</title>")
+    with served(folder) as url, open_browser() as browser:
+        browser.open(url)
+        yield browser
+
+
+@pytest.mark.slow
+def test_vectors_pass_in_the_browser(vectors_page: Browser) -> None:
+    script = """return import('./check_vectors.js').then(async (code) =>
+      code.check(await (await fetch('vectors.json')).json()))"""
+    assert vectors_page.run(script) == {"count": 10, "failed": []}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_streams_in_the_browser_give_pythons_events(vectors_page: Browser, seed: int) -> None:
+    expected = case(seed)
+    script = f"return import('./check_vectors.js').then((c) => c.streamOne({json.dumps(expected)}))"
+    assert difference(vectors_page.run(script), expected) < 1e-6
 
 
 @pytest.mark.slow
