@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class Observer:
     """Hears what a workflow does; this one ignores it. Override what you want to show.
@@ -14,6 +16,9 @@ class Observer:
 
     def progress(self, what: str, done: int, total: int) -> None:
         """`done` of `total` steps of `what` are finished, within the current stage."""
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Figures so far, which replace those of the call before; at most a few times a second."""
 
     def note(self, text: str) -> None:
         """Something that does not stop the work, and that its user should know."""

@@ -5,29 +5,28 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta, to_builtins
-from numpy.typing import NDArray
 
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.bundle.manifest import MANIFEST
 from gmme_edge.complexity import count
 from gmme_edge.errors import UsageError
-from gmme_edge.fields import Count, Positive, Sha256, Text
+from gmme_edge.fields import Count, NotNegative, Positive, Sha256, Text
 from gmme_edge.files import sha256_of
 from gmme_edge.profiling.energy_result import Energy
 from gmme_edge.profiling.inputs import golden_batch
 from gmme_edge.profiling.memory import Memory, measure_memory
+from gmme_edge.profiling.rounds import LatencySettings, Progress, Samples
+from gmme_edge.profiling.rounds import time_rounds as _time
 from gmme_edge.profiling.statistics import percentile_interval
 from gmme_edge.runtime.backends import open_session
 from gmme_edge.runtime.engines.cache import Rebuild
-from gmme_edge.runtime.session import Session
 from gmme_edge.statistics import Interval
 
 
@@ -59,23 +58,6 @@ class Target:
 
 
 @dataclass(frozen=True)
-class LatencySettings:
-    """Untimed and timed calls per target, and the seed of the order in which targets take turns."""
-
-    warmup: int = 10
-    repetitions: int = 100
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.warmup < 0 or self.repetitions < 1 or self.seed < 0:
-            raise UsageError(
-                f"{self.repetitions} repetitions after {self.warmup} warm-up calls, "
-                f"seed {self.seed}.",
-                "at least 1 repetition, and no negative number.",
-            )
-
-
-@dataclass(frozen=True)
 class LatencyStatistics:
     """What follows from the samples of a row, for readers of the file."""
 
@@ -88,6 +70,15 @@ class LatencyStatistics:
     p99_interval_ms: Interval
     throughput_clips_per_s: Positive
     real_time_factor: Positive
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """Of a paced stream: how often a call was due, and how many were late or left out."""
+
+    hop_ms: Positive
+    calls: Count
+    misses: Annotated[int, Meta(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -106,6 +97,9 @@ class LatencyRow:
             the class names; `bundle_sha256` of the manifest, which names every file's hash. All
             are empty in files of before they were recorded.
         energy: where it was measured.
+        stream: ``single``, ``offline`` or ``paced``, see `rounds`; `deadlines` of a paced one.
+        open_ms, first_call_ms: of the process that measures memory: from the engine's import to
+            the open session, and the first call; null where that was not recorded.
     """
 
     model: Text
@@ -127,6 +121,10 @@ class LatencyRow:
     labels_sha256: Sha256 = ""
     bundle_sha256: Sha256 = ""
     energy: Energy | None = None
+    stream: Text = "single"
+    deadlines: Deadlines | None = None
+    open_ms: NotNegative | None = None
+    first_call_ms: NotNegative | None = None
 
     @property
     def min_ms(self) -> float:
@@ -186,8 +184,9 @@ class LatencyRow:
 def measure(
     targets: Sequence[Target],
     settings: LatencySettings,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress | None = None,
     rebuild: Rebuild | None = None,
+    samples: Samples | None = None,
 ) -> list[LatencyRow]:
     """Time all targets, interleaved, and measure each one's memory in a process of its own.
 
@@ -196,8 +195,9 @@ def measure(
     another model left them, as it does between the other work of a device.
 
     Args:
-        on_progress: called with (calls made, calls in all).
+        on_progress: called with (calls made, calls in all), see `rounds.time_rounds`.
         rebuild: may build engines that a bundle lacks.
+        samples: of an earlier run of the same targets, to go on from; it is filled in place.
 
     Raises:
         UsageError: no target, or a precision or backend that there is not.
@@ -217,36 +217,19 @@ def measure(
         memories = [
             measure_memory(t.bundle, t.backend, t.precision, t.threads, t.batch) for t in targets
         ]
-        samples_ms = _time(sessions, inputs, settings, on_progress)
+        taken = _time(sessions, inputs, settings, on_progress, samples)
     return [
-        _row(target, memory, samples)
-        for target, memory, samples in zip(targets, memories, samples_ms, strict=True)
+        _row(target, memories[index], settings, taken, index)
+        for index, target in enumerate(targets)
     ]
 
 
-def _time(
-    sessions: Sequence[Session],
-    inputs: Sequence[NDArray[np.float32]],
-    settings: LatencySettings,
-    on_progress: Callable[[int, int], None] | None,
-) -> list[list[float]]:
-    """Milliseconds of every timed call, per session in the order of the repetitions."""
-    rng = np.random.default_rng(settings.seed)
-    rounds = settings.warmup + settings.repetitions
-    samples_ms: list[list[float]] = [[] for _ in sessions]
-    for index in range(rounds):
-        for choice in rng.permutation(len(sessions)):
-            start_ns = time.perf_counter_ns()
-            sessions[choice].run(inputs[choice])
-            elapsed_ns = time.perf_counter_ns() - start_ns
-            if index >= settings.warmup:
-                samples_ms[choice].append(elapsed_ns / 1e6)
-        if on_progress:
-            on_progress((index + 1) * len(sessions), rounds * len(sessions))
-    return samples_ms
-
-
-def _row(target: Target, memory: Memory, samples_ms: Sequence[float]) -> LatencyRow:
+def _row(
+    target: Target, memory: Memory, settings: LatencySettings, taken: Samples, index: int
+) -> LatencyRow:
+    samples_ms, deadlines = taken.ms[index], None
+    if settings.hop_s:
+        deadlines = Deadlines(1000 * settings.hop_s, len(samples_ms), taken.misses[index])
     spec = target.bundle.manifest.model
     complexity = count(spec)
     return LatencyRow(
@@ -268,6 +251,10 @@ def _row(target: Target, memory: Memory, samples_ms: Sequence[float]) -> Latency
         weights_sha256=target.weights_sha256,
         labels_sha256=hash_labels(target.bundle.manifest.labels),
         bundle_sha256=target.bundle_sha256,
+        stream=settings.stream,
+        deadlines=deadlines,
+        open_ms=memory.open_ms,
+        first_call_ms=memory.first_call_ms,
     )
 
 

@@ -91,6 +91,7 @@ def profile_layers(target: Target, settings: LatencySettings) -> LayerProfile:
         raise UsageError(f"Layers on {target.backend}.", "ort-cpu.", "see engine-info for engines.")
     bundle, precision = target.bundle, target.precision
     clips = golden_batch(bundle, target.batch)
+    warmup = settings.warmup or 0
     with tempfile.TemporaryDirectory() as scratch:
         session = OnnxRuntimeSession(
             bundle,
@@ -100,12 +101,12 @@ def profile_layers(target: Target, settings: LatencySettings) -> LayerProfile:
             profile_prefix=Path(scratch) / "profile",
         )
         try:
-            for _ in range(settings.warmup + settings.repetitions):
+            for _ in range(warmup + settings.repetitions):
                 session.run(clips)
             events = _read_trace(session.end_profiling())
         finally:
             session.close()
-    layers = _layers(events, settings.warmup)
+    layers = _layers(events, warmup)
     return LayerProfile(
         bundle.path.resolve().name,
         precision,

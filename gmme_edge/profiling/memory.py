@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,10 +32,14 @@ class Memory:
         baseline_bytes: the resident peak just before the session was opened: interpreter, numpy
             and the input, but not yet the engine's library. The difference is what the engine
             and the model add. Memory on a GPU counts in neither.
+        open_ms: from there to the open session: the engine's library, the file, its preparation.
+        first_call_ms: the first call, which still allocates and, on a GPU, compiles.
     """
 
     peak_bytes: int
     baseline_bytes: int
+    open_ms: float | None = None
+    first_call_ms: float | None = None
 
 
 def measure_memory(
@@ -75,13 +80,18 @@ def _main(words: list[str]) -> None:
     bundle = Bundle.open(path)
     waveform = golden_batch(bundle, int(batch))
     baseline = peak_rss_bytes()
+    start_s = time.perf_counter()
     session = open_session(bundle, backend, precision, None if threads == _AUTO else int(threads))
+    open_s = time.perf_counter()
     try:
-        for _ in range(_RUNS):
+        session.run(waveform)
+        first_s = time.perf_counter()
+        for _ in range(_RUNS - 1):
             session.run(waveform)
     finally:
         session.close()
-    print(json.dumps(asdict(Memory(peak_rss_bytes(), baseline))))
+    times_ms = (1000 * (open_s - start_s), 1000 * (first_s - open_s))
+    print(json.dumps(asdict(Memory(peak_rss_bytes(), baseline, *times_ms))))
 
 
 def main() -> None:

@@ -96,6 +96,8 @@ def _drift(rows: Sequence[LatencyRow]) -> tuple[float, bool]:
 
     All rows together, each relative to its own median: they took turns.
     """
+    if not rows:
+        return 1.0, False
     relative = np.mean([np.asarray(row.samples_ms) / row.median_ms for row in rows], axis=0)
     third = len(relative) // 3
     if len(relative) < _LEAST_SAMPLES:

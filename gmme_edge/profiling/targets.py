@@ -6,9 +6,62 @@ import itertools
 from collections.abc import Iterable, Sequence
 
 from gmme_edge.bundle.bundle import Bundle
-from gmme_edge.errors import UsageError
+from gmme_edge.errors import GmmeEdgeError, UsageError
 from gmme_edge.profiling.latency import Target
-from gmme_edge.runtime.backends import BACKENDS, resolve_precision, runnable_precisions
+from gmme_edge.runtime.backends import (
+    BACKENDS,
+    open_session,
+    resolve_precision,
+    runnable_precisions,
+    why_unavailable,
+)
+from gmme_edge.runtime.engines.cache import Rebuild
+
+
+def list_all_targets(
+    bundles: Sequence[Bundle],
+    threads: Sequence[int | None],
+    batches: Sequence[int],
+    rebuild: Rebuild | None = None,
+) -> tuple[list[Target], list[str]]:
+    """Every backend and precision that opens on this machine, and why the others do not.
+
+    Raises:
+        UsageError: nothing opens.
+    """
+    targets: list[Target] = []
+    left_out: list[str] = []
+    for backend in BACKENDS:
+        problem = why_unavailable(backend)
+        if problem:
+            left_out.append(f"{backend}: {problem.splitlines()[0]}")
+            continue
+        for bundle in bundles:
+            names = runnable_precisions(bundle, backend, rebuild is not None)
+            if not names:
+                left_out.append(f"{backend}: {bundle.path.name} holds nothing for it")
+            for target in (
+                list_targets([bundle], [backend], names, threads, batches) if names else ()
+            ):
+                problem = _why_not(target, rebuild)
+                if problem:
+                    left_out.append(f"{backend}, {bundle.path.name} {target.precision}: {problem}")
+                else:
+                    targets.append(target)
+    if not targets:
+        raise UsageError("Nothing runs here. " + "; ".join(left_out), "a backend; see doctor.")
+    return targets, left_out
+
+
+def _why_not(target: Target, rebuild: Rebuild | None) -> str:
+    """Why a target does not open; "" where it does."""
+    try:
+        open_session(
+            target.bundle, target.backend, target.precision, target.threads, rebuild
+        ).close()
+    except GmmeEdgeError as error:
+        return error.got
+    return ""
 
 
 def list_targets(
@@ -39,7 +92,7 @@ def list_targets(
                 "a model of some precision, and for TensorRT an engine.",
                 f"export it again for {backend}.",
             )
-        counts: Iterable[int | None] = threads if backend == "ort-cpu" else (None,)
+        counts: Iterable[int | None] = threads if BACKENDS[backend].on_cpu else (None,)
         for precision, count, batch in itertools.product(chosen, counts, batches):
             key = (bundle.path.resolve(), backend, precision, count, batch)
             targets[key] = Target(bundle, backend, precision, count, batch)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
 
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.device.energy.find import find_meters
@@ -15,8 +18,10 @@ from gmme_edge.profiling import layers
 from gmme_edge.profiling.energy import EnergySettings, choose_meters, measure_energy
 from gmme_edge.profiling.energy_result import PowerTrace
 from gmme_edge.profiling.latency import LatencyRow, LatencySettings, Target, measure
-from gmme_edge.profiling.noise import judge_noise, observe
-from gmme_edge.profiling.targets import list_targets
+from gmme_edge.profiling.noise import Moment, judge_noise, observe
+from gmme_edge.profiling.rounds import Samples, Stream
+from gmme_edge.profiling.targets import list_all_targets, list_targets
+from gmme_edge.profiling.unfinished import open_unfinished
 from gmme_edge.report.documents import LatencyResult, LayersResult, describe_result
 from gmme_edge.settings import command_line
 from gmme_edge.workflows.settings.profiling import ProfileSettings
@@ -25,43 +30,105 @@ if TYPE_CHECKING:
     from gmme_edge.device.energy.meter import Meter
     from gmme_edge.runtime.engines.cache import Rebuild
 
+_TABLE_EVERY_S = 0.5
+
 
 def profile(
     bundles: Sequence[str | Path],
     settings: ProfileSettings | None = None,
     observer: Observer = SILENT,
     rebuild: Rebuild | None = None,
+    output: Path | None = None,
 ) -> LatencyResult:
     """Time bundles side by side, their calls in turn, and keep every raw sample.
 
     Args:
         bundles: folders, or names of shipped models; compare what is given in one call.
         rebuild: builds engines that a bundle lacks; without it such a bundle is an error.
+        output: where the caller will write the result. A call that is cut short leaves its
+            samples beside it (``.part``), and the same call goes on from them.
 
     Raises:
         GmmeEdgeError: whatever opening, running or measuring raises; nothing is swallowed.
     """
     settings = settings or ProfileSettings()
-    targets = _targets(bundles, settings, rebuild is not None)
+    targets = _targets(bundles, settings, observer, rebuild)
+    calls = _calls(settings, targets)
     meters = choose_meters(find_meters(), targets) if settings.energy else {}
+    watch = _Watch(observer, targets, calls, output, settings.restart)
     before = observe()
-    rows = measure(
-        targets, _calls(settings), lambda *step: observer.progress("profiling", *step), rebuild
-    )
+    try:
+        rows = measure(targets, calls, watch.on_progress, rebuild, watch.samples)
+    except BaseException:
+        watch.keep(before)
+        raise
     after = observe()
     noise = judge_noise(rows, before, after)
+    noise["reasons"] = list(dict.fromkeys([*watch.reasons, *noise["reasons"]]))
     for reason in noise["reasons"]:
         observer.note(f"too noisy to rank: {reason}")
     rows, power = _add_energy(rows, targets, meters, settings, observer, rebuild)
     described = describe_result("latency", _command(bundles, settings))
     described["state"] = {"before": before.state, "after": after.state}
-    return LatencyResult(
+    result = LatencyResult(
         **described,
-        settings=asdict(_calls(settings)),
+        settings={**asdict(calls), "warmup_rounds": watch.samples.warmup_rounds},
         noise=noise,
         power=tuple(power),
         rows=tuple(rows),
     )
+    watch.finish()
+    return result
+
+
+class _Watch:
+    """Shows what was timed so far, and keeps it where a measurement can be cut short."""
+
+    def __init__(
+        self,
+        observer: Observer,
+        targets: Sequence[Target],
+        calls: LatencySettings,
+        output: Path | None,
+        restart: bool,
+    ) -> None:
+        self._observer = observer
+        self._names = [_name(target) for target in targets]
+        self._shown_s = 0.0
+        self._unfinished = open_unfinished(output, targets, calls, restart) if output else None
+        self.samples = Samples.empty(len(targets))
+        self.reasons: list[str] = []
+        if self._unfinished:
+            self.samples, self.reasons = self._unfinished.samples, self._unfinished.reasons
+        if self.samples.rounds:
+            observer.note(f"going on after {self.samples.rounds} rounds of an earlier call")
+
+    def on_progress(self, done: int, total: int) -> None:
+        self._observer.progress("profiling", done, total)
+        if time.monotonic() - self._shown_s > _TABLE_EVERY_S:
+            self._shown_s = time.monotonic()
+            self._observer.table(("so far", "samples", "median ms", "p90 ms"), self._cells())
+        if self._unfinished:
+            self._unfinished.save_sometimes()
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        return [
+            (name, str(len(ms)), f"{np.median(ms):.2f}", f"{np.percentile(ms, 90):.2f}")
+            if ms
+            else (name, "0", "", "")
+            for name, ms in zip(self._names, self.samples.ms, strict=True)
+        ]
+
+    def keep(self, before: Moment) -> None:
+        """After an interruption: the samples, and what disturbed them."""
+        if self._unfinished and self.samples.rounds:
+            self._unfinished.reasons += judge_noise([], before, observe())["reasons"]
+            self._unfinished.save()
+            self._observer.note(f"kept in {self._unfinished.path}; the same command goes on")
+
+    def finish(self) -> None:
+        if self._unfinished:
+            self._unfinished.remove()
 
 
 def _add_energy(
@@ -100,12 +167,16 @@ def profile_layers(
         raise UsageError(
             f"--layers on {', '.join(other)}.", "ort-cpu.", "see engine-info for engines."
         )
-    targets = _targets(bundles, settings)
+    targets = _targets(bundles, settings, observer)
+    calls = LatencySettings(
+        LatencySettings.warmup if settings.warmup is None else settings.warmup,
+        settings.repetitions,
+    )
     before = observe()
     profiles = []
     for index, target in enumerate(targets):
         observer.progress("profiling layers", index, len(targets))
-        profiles.append(layers.profile_layers(target, _calls(settings)))
+        profiles.append(layers.profile_layers(target, calls))
     command = _command(bundles, settings, "--layers")
     described = describe_result("layers", command)
     described["state"] = {"before": before.state, **described["state"]}
@@ -113,22 +184,46 @@ def profile_layers(
 
 
 def _targets(
-    bundles: Sequence[str | Path], settings: ProfileSettings, may_build: bool = False
+    bundles: Sequence[str | Path],
+    settings: ProfileSettings,
+    observer: Observer,
+    rebuild: Rebuild | None = None,
 ) -> list[Target]:
     if not bundles:
         raise UsageError("There is nothing to measure.", "at least one bundle.")
-    return list_targets(
-        [Bundle.open(path) for path in bundles],
-        settings.backends,
-        settings.precisions,
-        settings.thread_counts,
-        settings.batches,
-        may_build,
+    opened = [Bundle.open(path) for path in bundles]
+    threads, batches = settings.thread_counts, settings.batches
+    if settings.all:
+        targets, left_out = list_all_targets(opened, threads, batches, rebuild)
+        for what in left_out:
+            observer.note(f"left out: {what}")
+        return targets
+    may_build = rebuild is not None
+    backends, precisions = settings.backends, settings.precisions
+    return list_targets(opened, backends, precisions, threads, batches, may_build)
+
+
+def _name(target: Target) -> str:
+    threads = "" if target.threads is None else f" threads {target.threads}"
+    batch = "" if target.batch == 1 else f" batch {target.batch}"
+    name = target.bundle.path.resolve().name
+    return f"{name} {target.precision} {target.backend}{threads}{batch}"
+
+
+def _calls(settings: ProfileSettings, targets: Sequence[Target]) -> LatencySettings:
+    hop_s = None
+    if settings.stream == "paced":
+        specs = [target.bundle.manifest.model for target in targets]
+        half_clip_s = min(spec.n_samples / spec.sample_rate_hz for spec in specs) / 2
+        hop_s = settings.hop_ms / 1000 if settings.hop_ms else half_clip_s
+    return LatencySettings(
+        warmup=settings.warmup,
+        repetitions=settings.repetitions,
+        seed=settings.seed,
+        duration_s=settings.duration,
+        stream=cast(Stream, settings.stream),
+        hop_s=hop_s,
     )
-
-
-def _calls(settings: ProfileSettings) -> LatencySettings:
-    return LatencySettings(settings.warmup, settings.repetitions, settings.seed)
 
 
 def _command(bundles: Sequence[str | Path], settings: ProfileSettings, *flags: str) -> str:

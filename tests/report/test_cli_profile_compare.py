@@ -138,6 +138,75 @@ def test_energy_is_in_the_result_the_table_and_a_chart(
     assert "--energy --energy-rounds 2" in loaded.command
 
 
+def test_a_profile_that_was_cut_short_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_bundle(tmp_path / "b", precisions=("fp32", "int8-ort"))
+    words = ("profile", tmp_path / "b", "--warmup", "1", "--repetitions", "9", "-o",
+             tmp_path / "r.json")  # fmt: skip
+    rounds = iter(range(100))
+
+    def stop(*_: object) -> None:
+        if next(rounds) == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("gmme_edge.observer.Observer.table", lambda *_: None)
+    with monkeypatch.context() as patch:
+        patch.setattr("gmme_edge.cli.views.observer.ConsoleObserver.progress", stop)
+        done = _run(*words)
+    assert done.exit_code == 130
+    assert "the same command goes on" in done.stderr
+    kept = json.loads((tmp_path / "r.json.part").read_text())["samples"]["ms"]
+    assert [len(row) for row in kept] == [5, 5]
+    assert not (tmp_path / "r.json").exists()
+    done = _run(*words)
+    assert "going on after 5 rounds" in done.stderr
+    rows = json.loads((tmp_path / "r.json").read_text())["rows"]
+    assert [row["samples_ms"][:5] for row in rows] == kept
+    assert [len(row["samples_ms"]) for row in rows] == [9, 9]
+    assert not (tmp_path / "r.json.part").exists()
+
+
+def test_all_is_what_works_here_and_what_does_not_is_told(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "b", precisions=("fp32", "int8-ort", "int8-tensorrt"))
+    done = _run("profile", tmp_path / "b", *QUICK, "--all", "--json")
+    rows = json.loads(done.stdout)["rows"]
+    found = {(row["backend"], row["precision"]) for row in rows}
+    assert {("ort-cpu", "fp32"), ("ort-cpu", "int8-ort")} <= found
+    assert "left out: ort-cuda: " in done.stderr and "left out: tensorrt: " in done.stderr
+    with pytest.raises(UsageError, match="--all with --precision"):
+        _run("profile", tmp_path / "b", "--all", "--precision", "fp32")
+
+
+def test_a_paced_stream_tells_its_deadlines(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "b")
+    words = ("--stream", "paced", "--hop-ms", "20", "--repetitions", "10", "--warmup", "1")
+    output = tmp_path / "r.json"
+    done = _run("profile", tmp_path / "b", *words, "-o", output)
+    assert "Deadlines, one call per 20 ms" in done.stdout
+    loaded = load_result(output)
+    assert isinstance(loaded, LatencyResult)
+    deadlines = loaded.rows[0].deadlines
+    assert deadlines and (deadlines.hop_ms, deadlines.calls) == (20, 10)
+    assert loaded.rows[0].stream == "paced"
+    assert (loaded.rows[0].open_ms or 0) > 0 and (loaded.rows[0].first_call_ms or 0) > 0
+    with pytest.raises(UsageError, match="--hop-ms without --stream"):
+        _run("profile", tmp_path / "b", "--hop-ms", "20")
+    with pytest.raises(UsageError, match="--stream with --layers"):
+        _run("profile", tmp_path / "b", "--stream", "offline", "--layers")
+
+
+def test_a_noisy_run_says_that_it_is_too_noisy_to_rank(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_bundle(tmp_path / "b")
+    monkeypatch.setattr("gmme_edge.profiling.noise.MOST_BACKGROUND_CORES", -1.0)
+    done = _run("profile", tmp_path / "b", *QUICK, "-o", tmp_path / "r.json")
+    assert "too noisy to rank: other work kept" in done.stderr
+    assert json.loads((tmp_path / "r.json").read_text())["noise"]["reasons"]
+    assert "other work kept" in _run("compare", tmp_path / "r.json").stdout
+
+
 def test_an_interrupted_profile_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

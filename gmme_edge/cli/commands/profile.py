@@ -40,7 +40,8 @@ def profile(
     """Time bundles side by side on this machine and keep every raw sample.
 
     Give all networks that are to be compared in one call: their calls take turns, so that a busy
-    or warming machine slows all alike. Options that take lists separate them by commas.
+    or warming machine slows all alike. Options that take lists separate them by commas. With -o, a
+    call that was cut short leaves its samples, and the same command goes on from them.
     """
     from gmme_edge.cli.views.observer import watch
     from gmme_edge.workflows import profiling
@@ -52,20 +53,20 @@ def profile(
             timed = profiling.profile_layers(bundles, settings, observer)
         _show_layers(timed, output, json)
         return
-    allowed = make_rebuild(rebuild, *settings.backends)
+    if settings.restart and output is None:
+        raise UsageError("--restart without -o.", "both, or neither.", "add -o.")
+    allowed = make_rebuild(rebuild, *(() if settings.all else settings.backends))
     with watch() as observer:
-        result = profiling.profile(bundles, settings, observer, allowed)
+        result = profiling.profile(bundles, settings, observer, allowed, output)
     _show_latencies(result, output, json)
     check_latency(result.rows, gate.max_latency_p90_ms)
 
 
 def _refuse_with_layers(gate: LatencyGate, settings: ProfileSettings, rebuild: bool) -> None:
     """A trace slows every node, so that it says nothing about the time of a whole call."""
-    flags = {
-        "--max-latency-p90-ms": gate.max_latency_p90_ms is not None,
-        "--rebuild": rebuild,
-        "--seed": is_given(settings, "seed"),
-    }
+    of_calls = ("all", "duration", "stream", "restart", "energy", "seed")
+    flags = {"--max-latency-p90-ms": gate.max_latency_p90_ms is not None, "--rebuild": rebuild}
+    flags |= {f"--{name}": is_given(settings, name) for name in of_calls}
     for flag, given in flags.items():
         if given:
             raise UsageError(
@@ -75,7 +76,7 @@ def _refuse_with_layers(gate: LatencyGate, settings: ProfileSettings, rebuild: b
 
 def _show_latencies(result: LatencyResult, output: Path | None, json: bool) -> None:
     from gmme_edge.cli.views.console import emit_json, stderr, stdout
-    from gmme_edge.cli.views.profiling import energy_table, name_row
+    from gmme_edge.cli.views.profiling import deadline_table, energy_table, name_row
     from gmme_edge.files import write_json, write_text
     from gmme_edge.report.render.power import draw_power
     from gmme_edge.report.render.terminal import latency_tables
@@ -92,6 +93,8 @@ def _show_latencies(result: LatencyResult, output: Path | None, json: bool) -> N
         emit_json(document)
         return
     stdout.print(latency_tables(result.rows))
+    if any(row.deadlines for row in result.rows):
+        stdout.print(deadline_table(result.rows))
     if any(row.energy for row in result.rows):
         stdout.print(energy_table(result.rows))
 

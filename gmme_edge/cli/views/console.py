@@ -84,9 +84,20 @@ def emit_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
-def progress() -> Progress:
+class Bars(Progress):
+    """Progress bars, below a table where there is one."""
+
+    above: RenderableType | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self.above is not None:
+            yield self.above
+        yield from super().get_renderables()
+
+
+def progress() -> Bars:
     """A progress bar on stderr that disappears when done; none where stderr is no terminal."""
-    return Progress(
+    return Bars(
         TextColumn("{task.description}", style="progress.description", markup=False),
         BarColumn(),
         TaskProgressColumn(),

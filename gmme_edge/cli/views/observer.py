@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich.progress import Progress, TaskID
+from rich import box
+from rich.progress import TaskID
+from rich.table import Table
+from rich.text import Text
 
-from gmme_edge.cli.views.console import make_visible, progress, stderr
+from gmme_edge.cli.views.console import Bars, make_visible, progress, stderr
 from gmme_edge.observer import Observer
 
 _NAME_COLUMNS = 40
@@ -21,7 +24,7 @@ class ConsoleObserver(Observer):
     Where stderr is no terminal nothing is drawn; notes are printed all the same.
     """
 
-    def __init__(self, bars: Progress) -> None:
+    def __init__(self, bars: Bars) -> None:
         self._bars = bars
         self._stage: TaskID | None = None
         self._steps: TaskID | None = None
@@ -40,6 +43,14 @@ class ConsoleObserver(Observer):
         self._bars.update(
             self._steps, description=description, completed=done, total=total, visible=True
         )
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        for index, head in enumerate(header):
+            shown.add_column(Text(head), justify="right" if index else "left")
+        for row in rows:
+            shown.add_row(*(Text(make_visible(cell)) for cell in row))
+        self._bars.above = shown
 
     def note(self, text: str) -> None:
         stderr.print(text, soft_wrap=True)

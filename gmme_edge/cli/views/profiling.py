@@ -17,18 +17,24 @@ def name_row(row: LatencyRow) -> str:
     return f"{row.bundle} {row.precision} on {row.backend}{threads}, batch {row.batch}"
 
 
+def deadline_table(rows: Sequence[LatencyRow]) -> Table:
+    """How often a paced stream was late."""
+    hops_ms = {row.deadlines.hop_ms for row in rows if row.deadlines}
+    title = f"Deadlines, one call per {', '.join(f'{ms:g}' for ms in sorted(hops_ms))} ms"
+    table = _table(title, ("network", "calls", "missed", "share"))
+    for row in rows:
+        if row.deadlines:
+            due = row.deadlines.calls
+            share = f"{row.deadlines.misses / due:.1%}"
+            table.add_row(Text(name_row(row)), str(due), str(row.deadlines.misses), share)
+    return table
+
+
 def energy_table(rows: Sequence[LatencyRow]) -> Table:
     """Energy per clip without what the idle machine takes, its interval, and with it."""
     meters = ", ".join(dict.fromkeys(row.energy.meter for row in rows if row.energy))
-    table = Table(
-        title=Text(f"Energy per clip, idle subtracted ({meters})"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-    )
-    for index, head in enumerate(("network", "mJ", "[95 %]", "with idle", "idle W", "busy W")):
-        table.add_column(Text(head), justify="right" if index else "left", overflow="fold")
+    header = ("network", "mJ", "[95 %]", "with idle", "idle W", "busy W")
+    table = _table(f"Energy per clip, idle subtracted ({meters})", header)
     for row in rows:
         if row.energy:
             low_high = row.energy.interval_mj
@@ -41,4 +47,17 @@ def energy_table(rows: Sequence[LatencyRow]) -> Table:
                 f"{row.energy.idle_w:.2f}",
                 f"{row.energy.busy_w:.2f}",
             )
+    return table
+
+
+def _table(title: str, header: Sequence[str]) -> Table:
+    table = Table(
+        title=Text(title),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
+    for index, head in enumerate(header):
+        table.add_column(Text(head), justify="right" if index else "left", overflow="fold")
     return table

@@ -21,8 +21,38 @@ class ProfileSettings(Settings):
     )
     threads: str = setting("1", "CPU threads, for example 1,2 or auto (the engine chooses).")
     batch: str = setting("1", "Clips per call, for example 1,8.")
-    warmup: int = setting(10, "Untimed calls first, per target.", least=0, most=MOST_CALLS)
-    repetitions: int = setting(100, "Timed calls per target.", least=1, most=MOST_CALLS)
+    all: bool = setting(
+        False, "Every backend and precision that works here; what does not is noted.", "--all"
+    )
+    warmup: int | None = setting(
+        None,
+        "Untimed calls first, per target; default: until the medians settle.",
+        least=0,
+        most=MOST_CALLS,
+    )
+    repetitions: int = setting(100, "Timed samples per target.", least=1, most=MOST_CALLS)
+    duration: float | None = setting(
+        None,
+        "Seconds of timed calls, all targets together, instead of --repetitions.",
+        least=0.1,
+        most=7 * 86400,
+    )
+    stream: str = setting(
+        "single",
+        "One call after the other; bursts of calls (throughput); or one call per hop, and idle "
+        "in between.",
+        choices=("single", "offline", "paced"),
+    )
+    hop_ms: float | None = setting(
+        None,
+        "Of a paced stream: how often a call is due; default: half a clip.",
+        least=0.1,
+        most=3_600_000,
+        needs="stream",
+    )
+    restart: bool = setting(
+        False, "Begin anew where an earlier call with the same -o was cut short.", "--restart"
+    )
     seed: int = setting(0, "Of the order of the calls.", least=0, most=2**63 - 1)
 
     energy: bool = setting(
@@ -45,6 +75,13 @@ class ProfileSettings(Settings):
             pass
         if is_given(self, "threads"):
             refuse_threads_on_gpus(self.backends)
+        for name in ("backend", "precision"):
+            if self.all and is_given(self, name):
+                raise UsageError(f"--all with --{name}.", "one of the two.")
+        if self.duration is not None and is_given(self, "repetitions"):
+            raise UsageError("--duration with --repetitions.", "one of the two.")
+        if self.hop_ms is not None and self.stream != "paced":
+            raise UsageError(f"--hop-ms with --stream {self.stream}.", "--stream paced.")
 
     @property
     def backends(self) -> tuple[str, ...]:

@@ -1,0 +1,106 @@
+"""A measurement that was cut short, kept beside where its result would be: ``r.json.part``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gmme_edge.device.facts import describe_device
+from gmme_edge.errors import InputError
+from gmme_edge.files import read_json, write_json
+from gmme_edge.profiling.latency import Target
+from gmme_edge.profiling.rounds import LatencySettings, Samples
+
+_SCHEMA = 1
+_EVERY_S = 5.0
+_KEY_FACTS = ("board", "cpu", "arch", "kernel", "affinity", "jetson", "libraries")
+
+
+@dataclass
+class Unfinished:
+    """The samples so far, and the file that keeps them.
+
+    Attributes:
+        key: of what is measured, how, and on which machine; samples of anything else are useless.
+        reasons: what disturbed the runs before this one.
+    """
+
+    path: Path
+    key: str
+    samples: Samples
+    reasons: list[str]
+    _saved_s: float = 0.0
+
+    def save_sometimes(self) -> None:
+        """Every 5 seconds, so that a kill loses little."""
+        if time.monotonic() - self._saved_s > _EVERY_S:
+            self.save()
+
+    def save(self) -> None:
+        """Whole rounds only; nothing before the first."""
+        self._saved_s = time.monotonic()
+        if self.samples.rounds:
+            content = {"key": self.key, "samples": asdict(self.samples), "reasons": self.reasons}
+            write_json(self.path, {"schema": _SCHEMA, **content})
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def open_unfinished(
+    output: Path, targets: Sequence[Target], settings: LatencySettings, restart: bool = False
+) -> Unfinished:
+    """What an earlier call left of the same measurement; empty where there is none.
+
+    Raises:
+        InputError: the file is there and belongs to another measurement, or is damaged.
+    """
+    path = output.with_name(output.name + ".part")
+    key = _key_of(targets, settings)
+    fresh = Unfinished(path, key, Samples.empty(len(targets)), [])
+    if restart or not path.exists():
+        return fresh
+    values = read_json(path, "measurement that was cut short", _SCHEMA)
+    fix = f"take --restart, or remove {path}."
+    if values.get("key") != key:
+        raise InputError(
+            f"{path} is of other targets, settings, libraries or another machine.",
+            "the measurement that was cut short.",
+            fix,
+        )
+    try:
+        fresh.samples = _samples(values["samples"], len(targets))
+        fresh.reasons = [str(reason) for reason in values["reasons"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged: {error}.", "a file of `profile`.", fix) from error
+    return fresh
+
+
+def _samples(values: dict[str, Any], n_targets: int) -> Samples:
+    samples = Samples(
+        ms=[[float(ms) for ms in row] for row in values["ms"]],
+        misses=[int(misses) for misses in values["misses"]],
+        rounds=int(values["rounds"]),
+        elapsed_s=float(values["elapsed_s"]),
+    )
+    lengths = {len(row) for row in samples.ms}
+    if len(samples.ms) != n_targets or len(samples.misses) != n_targets or len(lengths) != 1:
+        raise ValueError("its rows do not fit together")
+    if not all(0 < ms < float("inf") for row in samples.ms for ms in row):
+        raise ValueError("a time is no positive number")
+    return samples
+
+
+def _key_of(targets: Sequence[Target], settings: LatencySettings) -> str:
+    """A hash; how long to measure may change, all else may not."""
+    how = {**asdict(settings), "repetitions": 0, "duration_s": None}
+    what = [[t.bundle_sha256, t.backend, t.precision, t.threads, t.batch] for t in targets]
+    device = describe_device()
+    where = {name: device.get(name) for name in _KEY_FACTS}
+    text = json.dumps([how, what, where], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
