@@ -176,8 +176,9 @@ class LatencyRow:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields and the statistics, as JSON values; the samples come last."""
-        values = {each.name: to_builtins(getattr(self, each.name)) for each in fields(self)}
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
         samples = list(values.pop("samples_ms"))
+        values["energy"] = to_builtins(self.energy)
         return {**values, **to_builtins(self.statistics), "samples_ms": samples}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from gmme_edge.profiling.energy_result import Energy
 from gmme_edge.profiling.latency import LatencyRow
 from gmme_edge.report.accuracy import Accuracy, Claim, claim_of, pool_accuracies
 from gmme_edge.report.documents import (
@@ -80,9 +81,9 @@ class Entry:
         return self.latency.bundle if self.latency else ""
 
     @property
-    def energy(self) -> Any:  # noqa: ANN401 - a latency row's
+    def energy(self) -> Energy | None:
         """What a clip takes, where it was measured."""
-        return getattr(self.latency, "energy", None)
+        return self.latency.energy if self.latency else None
 
     @property
     def setting(self) -> tuple[object, ...]:

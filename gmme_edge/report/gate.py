@@ -101,10 +101,16 @@ def _xml(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def is_old_and_new(comparison: Comparison) -> bool:
+    """Whether the second result is judged against the first."""
+    results = comparison.results
+    return len(results) == 2 and type(results[0]) is type(results[1])
+
+
 def _pairs(comparison: Comparison) -> Iterator[tuple[Entry, Entry | None, str]]:
     """Each row to judge, with the old one of an old and a new run, and what makes that noisy."""
     results = comparison.results
-    if len(results) == 2 and type(results[0]) is type(results[1]):
+    if is_old_and_new(comparison):
         old = {_key(e): e for e in comparison.entries if e.source == results[0].source}
         noise = [
             str(reason)

@@ -9,7 +9,6 @@ from pathlib import Path
 from gmme_edge.errors import InputError
 from gmme_edge.files import read_json
 from gmme_edge.pretrained import list_names
-from gmme_edge.spec import PRESETS
 
 PROGRAM = "gmme-edge"
 REPEATABLE = ("profile", "evaluate", "export", "train", "sensitivity", "compare", "paired")
@@ -53,10 +52,9 @@ def check_inputs(file: Path, inputs: Iterable[str]) -> None:
     """Raise `InputError` where what a recorded call reads is no longer there.
 
     Args:
-        inputs: paths, or names of shipped models and presets.
+        inputs: paths, or names of shipped models.
     """
-    known = {*list_names(), *PRESETS}
-    gone = [each for each in inputs if each not in known and not _is_there(each)]
+    gone = [each for each in inputs if each not in list_names() and not _is_there(each)]
     if gone:
         raise InputError(
             f"{file} cannot be made again here: {', '.join(gone)} "

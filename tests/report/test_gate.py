@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,7 +14,12 @@ from typer.testing import CliRunner
 
 from gmme_edge.cli.app import app
 from gmme_edge.errors import UsageError
+from gmme_edge.report.compare import compare_results
+from gmme_edge.report.documents import LatencyResult, LoadedResult, load_result
+from gmme_edge.report.gate import check_rules
 from gmme_edge.report.rules import parse_rules
+from gmme_edge.workflows.confirming import confirm
+from tests.bundles import make_bundle
 from tests.report.factory import row, write_accuracy, write_latency
 from tests.report.test_paired import predictions
 
@@ -86,3 +93,66 @@ def test_a_junit_file_needs_rules(tmp_path: Path) -> None:
     path = write_latency(tmp_path / "r.json", row())
     done = compare(path, "--junit", tmp_path / "j.xml")
     assert done.exit_code == 2 and "--fail-if" in done.stderr
+
+
+@pytest.mark.parametrize(("second", "state"), [(11.0, "regressed"), (10.1, "undecided")])
+def test_a_regression_is_one_that_a_second_run_finds(
+    tmp_path: Path, second: float, state: str
+) -> None:
+    """Of an old and a new run only the new one is measured again."""
+    paths = [
+        write_latency(tmp_path / f"{name}.json", row(samples_ms=samples(median_ms, seed)))
+        for name, median_ms, seed in (("old", 10, 1), ("new", 11, 2), ("again", second, 3))
+    ]
+    measured: list[str] = []
+
+    def measure(result: LatencyResult) -> LoadedResult:
+        measured.append(result.source)
+        return load_result(paths[2])
+
+    comparison, rules = (
+        compare_results([load_result(p) for p in paths[:2]]),
+        parse_rules("latency>+5%"),
+    )
+    (check,) = confirm(comparison, rules, check_rules(comparison, rules), measure)
+    assert measured == [str(paths[1])]
+    assert check.state == state and "in a second run: latency +" in check.detail
+
+
+def test_what_is_not_slower_is_not_measured_again(tmp_path: Path) -> None:
+    path = write_latency(
+        tmp_path / "r.json",
+        row(samples_ms=samples(10, 1)),
+        row(GMME, samples(10, 2), size_bytes=30_000_000),
+    )
+    comparison, rules = compare_results([load_result(path)]), parse_rules("latency>+5%,size>+1%")
+
+    def measure(result: LatencyResult) -> LoadedResult:
+        raise AssertionError(result.source)
+
+    checks = confirm(comparison, rules, check_rules(comparison, rules), measure)
+    assert [check.state for check in checks] == ["passed", "regressed"]
+
+
+def test_confirming_repeats_the_recorded_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The result claims to be slow; the network that it records is not."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("eat-s-aa", GMME):
+        make_bundle(tmp_path / name, name, ("fp32",))
+    words = ["profile", "eat-s-aa", GMME, "--warmup", "0", "--repetitions", "10", "-o", "r.json"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    document = json.loads(Path("r.json").read_text())
+    slow = [100 * ms for ms in document["rows"][0]["samples_ms"]]
+    document["rows"][1]["samples_ms"], document["noise"] = slow, {}
+    Path("r.json").write_text(json.dumps(document))
+    gate = ("r.json", "--fail-if", "latency>+4000%", "--json")
+    assert compare(*gate).exit_code == 10
+    done = compare(*gate, "--confirm")
+    assert done.exit_code == 0, done.output
+    assert "not in a second run" in done.stderr
+    assert json.loads(done.stdout)["kind"] == "comparison"
+    shutil.rmtree(GMME)
+    gone = compare(*gate, "--confirm")
+    assert gone.exit_code == 3 and "gone" in gone.stderr

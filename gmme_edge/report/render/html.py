@@ -9,12 +9,13 @@ from gmme_edge import __version__
 from gmme_edge.errors import require
 from gmme_edge.profiling.latency import LatencyRow
 from gmme_edge.report.compare import Comparison
-from gmme_edge.report.documents import LayersResult
+from gmme_edge.report.documents import LatencyResult, LayersResult
 from gmme_edge.report.entries import Entry
 from gmme_edge.report.render import cells
 from gmme_edge.report.render.latency_chart import draw_latency_chart
 from gmme_edge.report.render.layers import draw_layer_chart
 from gmme_edge.report.render.plots import draw_distributions, draw_tradeoff
+from gmme_edge.report.render.power import draw_power
 from gmme_edge.report.render.terminal import group_by_setting
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -113,6 +114,10 @@ def _figures(comparison: Comparison) -> list[dict[str, str]]:
             )
         figures.append({"title": f"Latencies, {title}", "svg": draw_distributions(group)})
     for result in comparison.results:
+        if isinstance(result, LatencyResult) and result.power:
+            names = [f"{row.bundle} {row.precision} on {row.backend}" for row in result.rows]
+            chart = draw_power(result.power, names)
+            figures.append({"title": f"Power ({result.source})", "svg": chart})
         if isinstance(result, LayersResult):
             chart = draw_layer_chart(result.profiles)
             figures.append({"title": f"Time per block ({result.source})", "svg": chart})

@@ -33,6 +33,14 @@ class RegressionGate(Settings):
     junit: Path | None = setting(
         None, "Also write the checks as a JUnit file.", needs="fail_if", panel="Gate"
     )
+    confirm: bool = setting(
+        False,
+        "Before failing on a latency, measure the second result (or all, where one run is judged) "
+        "again by the call that it records; what is not found twice is undecided.",
+        "--confirm",
+        needs="fail_if",
+        panel="Gate",
+    )
 
     def check(self) -> None:
         _ = self.rules
