@@ -155,6 +155,7 @@ _EXTRA_OF_MODULE = {
     "onnx": "export",
     "onnxscript": "export",
     "onnxruntime": "cpu",
+    "openvino": "openvino",
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt-rtx",
     "cryptography": "sign",

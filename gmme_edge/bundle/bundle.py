@@ -23,7 +23,7 @@ from gmme_edge.bundle.manifest import (
     Manifest,
     Role,
 )
-from gmme_edge.bundle.precisions import FAMILIES, PRECISIONS, REFERENCE
+from gmme_edge.bundle.precisions import FAMILIES, PRECISIONS, REFERENCE, graph_of
 from gmme_edge.bundle.reading import (
     MOST_MANIFEST_BYTES,
     is_archive,
@@ -99,7 +99,11 @@ class Bundle:
             replace(now, manifest=replace(now.manifest, accuracy=accuracy)).save_manifest()
 
     def find(self, role: Role, precision: str, target: str = "") -> BundleFile:
-        """The file of a role and precision; raises `UsageError` naming what there is."""
+        """The file of a role and precision; raises `UsageError` naming what there is.
+
+        The model of ``bf16`` is that of ``fp32``, see `precisions.graph_of`.
+        """
+        precision = graph_of(precision) if role == "model" else precision
         for file in self.manifest.files:
             if (file.role, file.precision) == (role, precision) and target in ("", file.target):
                 return file
@@ -177,8 +181,8 @@ class Bundle:
 
     def weights(self, precision: str) -> tuple[BundleFile, ...]:
         """The files outside a precision's graph from which it reads its weights; mostly none."""
-        files = self.manifest.files
-        return tuple(f for f in files if (f.role, f.precision) == ("weights", precision))
+        key = ("weights", graph_of(precision))
+        return tuple(file for file in self.manifest.files if (file.role, file.precision) == key)
 
     def size_bytes(self, precision: str) -> int:
         """What a precision takes on the disk: its graph, and the weights that it reads."""

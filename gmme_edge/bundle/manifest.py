@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Literal, TypeVar, get_args
 
+from gmme_edge.bundle.precisions import graph_of
 from gmme_edge.complexity import count
 from gmme_edge.errors import BundleError, InputError, UsageError
 from gmme_edge.spec import ModelSpec
@@ -160,7 +161,7 @@ class Manifest:
 def _check_verdict(manifest: Manifest) -> None:
     if manifest.verdict:
         _typed(manifest.verdict["backend"], str)
-        if _typed(manifest.verdict["precision"], str) not in manifest.precisions:
+        if graph_of(_typed(manifest.verdict["precision"], str)) not in manifest.precisions:
             raise ValueError(f"the verdict is {manifest.verdict['precision']!r:.60}")
 
 

@@ -1,7 +1,8 @@
 """What is known of each precision: the one table that everything else asks.
 
-A *precision* names a file of a bundle, such as ``int8-ort``. Users ask for a *family*, such as
-``int8``: one or several precisions, of which every engine has its own.
+A *precision* names a file of a bundle, such as ``int8-ort``, or another arithmetic for one:
+``bf16`` computes the file of ``fp32`` in bfloat16. Users ask for a *family*, such as ``int8``: one
+or several precisions, of which every engine has its own.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from gmme_edge.errors import UsageError
 
 ONNX_RUNTIME, TENSORRT = "onnxruntime", "tensorrt"
+OPENVINO, OPENVINO_GPU = "openvino", "openvino-gpu"
 REFERENCE = "fp32"
 
 
@@ -25,6 +27,7 @@ class Precision:
         repeat_limit: the same, against what this very graph gave when it was exported.
         engines: the engines that run it with kernels of its own.
         lowering: the target that its graph is always shaped for; "" for the one asked for.
+        graph: the precision whose file it computes; "" for a file of its own.
         builder_flag: the TensorRT builder's flag that allows it; "" where none is needed.
     """
 
@@ -34,6 +37,7 @@ class Precision:
     repeat_limit: float
     engines: tuple[str, ...] = (ONNX_RUNTIME, TENSORRT)
     lowering: str = ""
+    graph: str = ""
     builder_flag: str = ""
 
     @property
@@ -52,10 +56,32 @@ class Precision:
 # and 4 (AVX2): fp32 the same to 3.4e-7, fp16 to 3.3e-4, INT8 to the last bit. With other kernels
 # (graph optimisations off, so INT8's steps are simulated in floats): 1.0e-6, 3.3e-4 and 3.6e-2,
 # since a value on the edge of a step falls to its other side. The limits are 3 to 30 times that.
+#
+# bfloat16 keeps 8 bits where fp16 keeps 11, so its limit is 8 times that of fp16, rounded down.
 _ROWS = (
-    Precision("fp32", "fp32", limit=1e-3, repeat_limit=1e-3),
-    Precision("fp16", "fp16", limit=3e-2, repeat_limit=1e-2, builder_flag="FP16"),
-    Precision("int8-ort", "int8", limit=1.0, repeat_limit=0.1, engines=(ONNX_RUNTIME,)),
+    Precision(
+        "fp32",
+        "fp32",
+        limit=1e-3,
+        repeat_limit=1e-3,
+        engines=(ONNX_RUNTIME, TENSORRT, OPENVINO, OPENVINO_GPU),
+    ),
+    Precision(
+        "fp16",
+        "fp16",
+        limit=3e-2,
+        repeat_limit=1e-2,
+        engines=(ONNX_RUNTIME, TENSORRT, OPENVINO_GPU),
+        builder_flag="FP16",
+    ),
+    Precision("bf16", "bf16", limit=0.2, repeat_limit=0.2, engines=(OPENVINO,), graph="fp32"),
+    Precision(
+        "int8-ort",
+        "int8",
+        limit=1.0,
+        repeat_limit=0.1,
+        engines=(ONNX_RUNTIME, OPENVINO, OPENVINO_GPU),
+    ),
     Precision(
         "int8-tensorrt",
         "int8",
@@ -67,7 +93,9 @@ _ROWS = (
     ),
 )
 PRECISIONS = {row.name: row for row in _ROWS}
-FAMILIES = tuple(dict.fromkeys(row.family for row in _ROWS))
+_STORED = tuple(row for row in _ROWS if not row.graph)
+FAMILIES = tuple(dict.fromkeys(row.family for row in _STORED))
+"""Of what can be exported: precisions with a file of their own."""
 
 
 def find_precision(name: str) -> Precision:
@@ -80,6 +108,16 @@ def find_precision(name: str) -> Precision:
 def runs_on(precision: str, engine: str) -> bool:
     """Whether `engine` has kernels for a precision; False for one that is not in the table."""
     return precision in PRECISIONS and engine in PRECISIONS[precision].engines
+
+
+def graph_of(precision: str) -> str:
+    """The precision whose file it computes: mostly its own."""
+    return (PRECISIONS[precision].graph if precision in PRECISIONS else "") or precision
+
+
+def precisions_of(engine: str) -> tuple[str, ...]:
+    """All that `engine` has kernels for."""
+    return tuple(name for name in PRECISIONS if runs_on(name, engine))
 
 
 def resolve_family(name: str, engine: str) -> str:
@@ -95,8 +133,8 @@ def expand_precisions(names: str) -> tuple[str, ...]:
         UsageError: an unknown name, or none.
     """
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    chosen = [row.name for name in wanted for row in _ROWS if name in (row.family, row.name)]
-    known = (*FAMILIES, *(name for name in PRECISIONS if name not in FAMILIES))
+    chosen = [row.name for name in wanted for row in _STORED if name in (row.family, row.name)]
+    known = (*FAMILIES, *(row.name for row in _STORED if row.name not in FAMILIES))
     if not wanted or any(name not in known for name in wanted):
         raise UsageError(
             f"Unknown precision {names!r}.", f"a comma-separated list of {', '.join(known)}."

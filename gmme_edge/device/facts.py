@@ -15,7 +15,7 @@ from gmme_edge.device.state import cpu_clocks_mhz, cpu_governors
 from gmme_edge.device.system import output_of, read
 
 ISA_FLAGS = (
-    "avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16",
+    "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
     "neon", "asimd", "asimdhp", "asimddp", "i8mm", "sve",
 )  # fmt: skip
 LIBRARIES = (

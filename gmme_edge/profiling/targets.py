@@ -10,6 +10,7 @@ from gmme_edge.errors import GmmeEdgeError, UsageError
 from gmme_edge.profiling.latency import Target
 from gmme_edge.runtime.backends import (
     BACKENDS,
+    find_backend,
     open_session,
     resolve_precision,
     runnable_precisions,
@@ -82,8 +83,7 @@ def list_targets(
     """
     targets: dict[tuple[object, ...], Target] = {}
     for bundle, backend in itertools.product(bundles, backends):
-        if backend not in BACKENDS:
-            raise UsageError(f"Unknown backend {backend!r}.", f"one of {', '.join(BACKENDS)}.")
+        row = find_backend(backend)
         chosen = [resolve_precision(name, backend) for name in precisions]
         chosen = chosen or list(runnable_precisions(bundle, backend, may_build))
         if not chosen:
@@ -92,7 +92,7 @@ def list_targets(
                 "a model of some precision, and for TensorRT an engine.",
                 f"export it again for {backend}.",
             )
-        counts: Iterable[int | None] = threads if BACKENDS[backend].on_cpu else (None,)
+        counts: Iterable[int | None] = threads if row.on_cpu else (None,)
         for precision, count, batch in itertools.product(chosen, counts, batches):
             key = (bundle.path.resolve(), backend, precision, count, batch)
             targets[key] = Target(bundle, backend, precision, count, batch)

@@ -1,7 +1,7 @@
 """The backends, as one table: what each is called, which engine it is, and who opens it.
 
-A new backend is a module with `open_session` and `check`, a row here, and its engine's name in
-the rows of `bundle/precisions.py` that it runs. Nothing is imported before it is used.
+A new backend is a module with `open_session`, `check` and `supports`, a row here, and its engine's
+name in the rows of `bundle/precisions.py` that it runs. Nothing is imported before it is used.
 """
 
 from __future__ import annotations
@@ -10,7 +10,16 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
-from gmme_edge.bundle.precisions import ONNX_RUNTIME, TENSORRT, resolve_family, runs_on
+from gmme_edge.bundle.precisions import (
+    ONNX_RUNTIME,
+    OPENVINO,
+    OPENVINO_GPU,
+    TENSORRT,
+    graph_of,
+    precisions_of,
+    resolve_family,
+    runs_on,
+)
 from gmme_edge.errors import GmmeEdgeError, UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +37,10 @@ class Opener(Protocol):
 
     def check(self, backend: str) -> None:
         """Raise a `GmmeEdgeError` where the backend cannot run on this machine."""
+        ...
+
+    def supports(self, backend: str, precision: str) -> bool:
+        """Whether this machine has the arithmetic of one of the engine's precisions."""
         ...
 
 
@@ -51,6 +64,7 @@ class Backend:
         module: holds the `Opener`.
         needs_engine_file: it runs engines that were built for this machine, not ONNX files.
         on_cpu: calls take a number of threads.
+        concurrent: one session serves several threads at once.
     """
 
     name: str
@@ -58,6 +72,7 @@ class Backend:
     module: str
     needs_engine_file: bool = False
     on_cpu: bool = False
+    concurrent: bool = False
 
     @property
     def opener(self) -> Opener:
@@ -65,19 +80,23 @@ class Backend:
 
 
 _ORT, _ENGINES = "gmme_edge.runtime.onnxruntime", "gmme_edge.runtime.engines.session"
+_OPENVINO = "gmme_edge.runtime.openvino"
 _ROWS = (
-    Backend("ort-cpu", ONNX_RUNTIME, _ORT, on_cpu=True),
-    Backend("ort-cuda", ONNX_RUNTIME, _ORT),
+    Backend("ort-cpu", ONNX_RUNTIME, _ORT, on_cpu=True, concurrent=True),
+    Backend("ort-cuda", ONNX_RUNTIME, _ORT, concurrent=True),
+    Backend("openvino", OPENVINO, _OPENVINO, on_cpu=True),
+    Backend("openvino-gpu", OPENVINO_GPU, _OPENVINO),
     Backend("tensorrt", TENSORRT, _ENGINES, needs_engine_file=True),
     Backend("tensorrt-rtx", TENSORRT, _ENGINES, needs_engine_file=True),
 )
 BACKENDS = {row.name: row for row in _ROWS}
+BACKEND_NAMES = ", ".join(BACKENDS)
 
 
 def find_backend(name: str) -> Backend:
     """The row of a backend; raises `UsageError` naming all of them."""
     if name not in BACKENDS:
-        raise UsageError(f"Unknown backend {name!r}.", f"one of {', '.join(BACKENDS)}.")
+        raise UsageError(f"Unknown backend {name!r}.", f"one of {BACKEND_NAMES}.")
     return BACKENDS[name]
 
 
@@ -106,17 +125,32 @@ def open_session(
 
 
 def resolve_precision(precision: str, backend: str) -> str:
-    """``int8`` stands for the precision of that family that `backend` runs with int8 kernels."""
-    return resolve_family(precision, find_backend(backend).engine)
+    """``int8`` stands for the precision of that family that `backend` runs with int8 kernels.
+
+    Raises:
+        UsageError: an arithmetic that the backend has not, such as ``bf16`` on ``ort-cpu``.
+    """
+    engine = find_backend(backend).engine
+    if graph_of(precision) != precision and not runs_on(precision, engine):
+        raise UsageError(
+            f"{precision} on {backend}.", f"one of {', '.join(precisions_of(engine))}."
+        )
+    return resolve_family(precision, engine)
 
 
 def runnable_precisions(bundle: Bundle, backend: str, may_build: bool = False) -> tuple[str, ...]:
-    """The bundle's precisions that are meant for `backend`.
+    """The bundle's precisions that are meant for `backend` and that this machine can compute.
 
     For TensorRT those with an engine, or all that could be built where `may_build`.
     """
     row = find_backend(backend)
-    fitting = tuple(name for name in bundle.precisions if runs_on(name, row.engine))
+    stored = bundle.precisions
+    others = (n for n in precisions_of(row.engine) if graph_of(n) != n and graph_of(n) in stored)
+    fitting = tuple(
+        name
+        for name in (*stored, *others)
+        if runs_on(name, row.engine) and row.opener.supports(backend, name)
+    )
     if may_build or not row.needs_engine_file:
         return fitting
     built = {

@@ -29,7 +29,7 @@ from gmme_edge.audio.windows import tame
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError
 from gmme_edge.runtime.analysis import Analysis, Prediction, Ranking
-from gmme_edge.runtime.backends import open_session
+from gmme_edge.runtime.backends import BACKENDS, open_session
 from gmme_edge.runtime.engines.cache import Rebuild
 from gmme_edge.runtime.session import Outputs, Session
 
@@ -62,7 +62,8 @@ class Classifier:
         spec = bundle.manifest.model
         self._session, self._name = session, spec.name
         # ONNX Runtime serves several threads at once; other engines one after the other.
-        concurrent = getattr(session, "is_concurrent", session.backend.startswith("ort-"))
+        row = BACKENDS.get(session.backend)
+        concurrent = getattr(session, "is_concurrent", row is not None and row.concurrent)
         self._lock = nullcontext() if concurrent else Lock()
         self.labels = bundle.manifest.labels
         self.sample_rate_hz = spec.sample_rate_hz

@@ -78,6 +78,11 @@ def check(backend: str) -> None:
     _provider(require("onnxruntime", _PURPOSE), backend)
 
 
+def supports(backend: str, precision: str) -> bool:
+    """`backends.Opener`'s part: what a CPU lacks is computed in other steps."""
+    return True
+
+
 class OnnxRuntimeSession:
     """One ONNX file of a bundle on ONNX Runtime; the interface is `session.Session`.
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.bundle.bundle import INPUT, Bundle
-from gmme_edge.bundle.precisions import PRECISIONS, find_precision
+from gmme_edge.bundle.precisions import PRECISIONS, find_precision, graph_of
 from gmme_edge.errors import BundleError, OutputError, ParityError, UsageError
 from gmme_edge.runtime.session import Outputs, Session
 
@@ -133,7 +133,10 @@ def _verify(
         logits = run_in_batches(session, golden[INPUT])["logits"]
     finally:
         session.close()
-    limit = bundle.manifest.parity.get(precision, {}).get("limit")
+    if graph_of(precision) != precision:  # not exported, so not in the manifest
+        limit: object = find_precision(precision).limit
+    else:
+        limit = bundle.manifest.parity.get(precision, {}).get("limit")
     if not isinstance(limit, (int, float)):
         raise BundleError(
             f"The manifest of {bundle.path} gives no parity limit for {precision}.",

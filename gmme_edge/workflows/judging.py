@@ -18,7 +18,7 @@ from gmme_edge.observer import SILENT, Observer
 from gmme_edge.profiling.latency import LatencyRow, LatencySettings, Target, measure
 from gmme_edge.report.verdict import Tried, Verdict, reach_verdict
 from gmme_edge.runtime.backends import (
-    BACKENDS,
+    find_backend,
     runnable_precisions,
     why_unavailable,
 )
@@ -91,8 +91,7 @@ def check_backend(backend: str) -> None:
         UsageError: no such backend.
         PlatformError: it does not run here.
     """
-    if backend not in BACKENDS:
-        raise UsageError(f"Unknown backend {backend!r}.", f"one of {', '.join(BACKENDS)}.")
+    find_backend(backend)
     if reason := why_unavailable(backend):
         raise PlatformError(f"There is no verdict for {backend} here: {reason}")
 

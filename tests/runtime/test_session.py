@@ -23,6 +23,7 @@ from gmme_edge.runtime.session import check_batch
     [
         ("ort-cpu", "int8-ort"),
         ("ort-cuda", "int8-ort"),
+        ("openvino", "int8-ort"),
         ("tensorrt", "int8-tensorrt"),
         ("tensorrt-rtx", "int8-tensorrt"),
     ],
@@ -62,21 +63,23 @@ def test_a_session_of_each_backend_is_looked_for(
     for name, kind in (
         ("onnxruntime", "OnnxRuntimeSession"),
         ("engines.session", "TensorRTSession"),
+        ("openvino", "OpenVinoSession"),
     ):
         monkeypatch.setattr(
             f"gmme_edge.runtime.{name}.{kind}", lambda *a, name=name: opened.append((name, *a))
         )
     made = Bundle.open(bundle)
     open_session(made, backend, "int8", threads=3)
-    if backend.startswith("ort"):
-        assert opened == [("onnxruntime", made, backend, "int8-ort", 3)]
+    if not backend.startswith("tensorrt"):
+        module = "onnxruntime" if backend.startswith("ort") else "openvino"
+        assert opened == [(module, made, backend, "int8-ort", 3)]
     else:
         assert opened == [("engines.session", made, backend, "int8-tensorrt", None)]
 
 
 def test_an_unknown_backend(bundle: Path) -> None:
-    with pytest.raises(UsageError, match="one of ort-cpu, ort-cuda, tensorrt, tensorrt-rtx"):
-        open_session(Bundle.open(bundle), "openvino")
+    with pytest.raises(UsageError, match="one of ort-cpu, ort-cuda, openvino, "):
+        open_session(Bundle.open(bundle), "ort-npu")
 
 
 def test_a_batch_becomes_contiguous_float32() -> None:
@@ -102,4 +105,11 @@ def test_why_a_backend_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("gmme_edge.runtime.engines.session.check_device", missing)
     assert why_unavailable("tensorrt") == "tensorrt is not installed.\nFix: pip install it"
-    assert tuple(BACKENDS) == ("ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx")
+    assert tuple(BACKENDS) == (
+        "ort-cpu",
+        "ort-cuda",
+        "openvino",
+        "openvino-gpu",
+        "tensorrt",
+        "tensorrt-rtx",
+    )

@@ -9,10 +9,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_PACKAGES = (
-    "numpy", "soundfile", "soxr", "torch", "onnx", "onnxruntime", "onnxruntime-gpu",
-    "tensorrt", "tensorrt-rtx",
-)  # fmt: skip
+_NO_ENGINES = ("soundfile", "soxr", "onnx")
 
 
 def doctor(
@@ -30,12 +27,13 @@ def doctor(
 
 def examine() -> dict[str, Any]:
     """The findings as JSON values; a backend's `problem` is null where it works."""
-    from gmme_edge.device.facts import describe_device, installed_versions
+    from gmme_edge.device.facts import LIBRARIES, describe_device, installed_versions
     from gmme_edge.runtime.backends import BACKENDS, why_unavailable
 
-    versions = installed_versions(_PACKAGES)
+    packages = (*LIBRARIES, *_NO_ENGINES)
+    versions = installed_versions(packages)
     return {
-        "packages": {name: versions.get(name) for name in _PACKAGES},
+        "packages": {name: versions.get(name) for name in packages},
         "device": describe_device(),
         "backends": [{"name": name, "problem": why_unavailable(name)} for name in BACKENDS],
         "warnings": find_conflicts(versions),

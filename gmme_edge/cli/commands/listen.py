@@ -10,6 +10,7 @@ import typer
 
 from gmme_edge.cli.options.common import JsonOption, RebuildOption, make_rebuild
 from gmme_edge.cli.options.signature import with_options
+from gmme_edge.runtime.backends import BACKEND_NAMES
 from gmme_edge.workflows.settings.listening import EventSettings, ListenSettings
 
 
@@ -20,9 +21,7 @@ def listen(
     bundle: Annotated[
         str, typer.Argument(help="A bundle's folder, or a shipped model's name.")
     ] = "esc10",
-    backend: Annotated[str, typer.Option(help="ort-cpu, ort-cuda, tensorrt, tensorrt-rtx.")] = (
-        "ort-cpu"
-    ),
+    backend: Annotated[str, typer.Option(help=f"One of {BACKEND_NAMES}.")] = ("ort-cpu"),
     precision: Annotated[
         str | None, typer.Option(help="Default: the recommended one, else fp32.")
     ] = None,

@@ -7,6 +7,7 @@ from typing import Any
 
 from gmme_edge.profiling.latency import LatencyRow
 from gmme_edge.report.entries import Entry
+from gmme_edge.runtime.backends import BACKENDS
 from gmme_edge.statistics import Interval
 
 NONE = "–"
@@ -114,8 +115,9 @@ def verdict_cells(tried: Mapping[str, Any]) -> list[Cell]:
 
 def describe_setting(row: LatencyRow) -> str:
     """``ort-cpu, 1 thread, batch 8``."""
+    on_cpu = row.backend in BACKENDS and BACKENDS[row.backend].on_cpu
     threads = {None: "engine's threads", 1: "1 thread"}.get(row.threads, f"{row.threads} threads")
-    parts = [row.backend, threads if row.backend == "ort-cpu" else "", f"batch {row.batch}"]
+    parts = [row.backend, threads if on_cpu else "", f"batch {row.batch}"]
     return ", ".join(part for part in parts if part)
 
 

@@ -43,6 +43,11 @@ def check(backend: str) -> None:
     check_device(backend)
 
 
+def supports(backend: str, precision: str) -> bool:
+    """`backends.Opener`'s part: a GPU without it is told when its engine is built."""
+    return True
+
+
 def check_device(backend: str) -> Device:
     """The GPU that `backend` would run on.
 

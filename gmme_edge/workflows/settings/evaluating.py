@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 
+from gmme_edge.runtime.backends import BACKEND_NAMES
 from gmme_edge.settings import Settings, setting
 from gmme_edge.workflows.settings.clips import ClipSettings
 from gmme_edge.workflows.settings.running import MOST_THREADS, refuse_threads_on_gpus
@@ -37,10 +38,9 @@ class EvaluationSettings(Settings):
         None, "Of a bundle; default fp32. After the first of fp32,int8 come label flips."
     )
     backend: str | None = setting(
-        None,
-        "Of a bundle; default ort-cpu. A checkpoint runs on torch; what is both does so with "
-        "--backend torch.",
-    )
+        None, f"Of a bundle, one of {BACKEND_NAMES}; default ort-cpu. A checkpoint runs on torch; "
+        "what is both does so with --backend torch.",
+    )  # fmt: skip
     threads: int | None = setting(
         None, "CPU threads; default: all cores of this machine.", least=1, most=MOST_THREADS
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gmme_edge.errors import UsageError
+from gmme_edge.runtime.backends import BACKEND_NAMES
 from gmme_edge.settings import Settings, is_given, setting
 from gmme_edge.workflows.settings.running import MOST_THREADS, refuse_threads_on_gpus
 
@@ -15,7 +16,7 @@ MOST_CLIPS, MOST_CALLS, MOST_MS = 4096, 1_000_000, 1e9
 class ProfileSettings(Settings):
     """Lists are separated by commas; every combination is timed."""
 
-    backend: str = setting("ort-cpu", "One or more of ort-cpu, ort-cuda, tensorrt, tensorrt-rtx.")
+    backend: str = setting("ort-cpu", f"One or more of {BACKEND_NAMES}.")
     precision: str | None = setting(
         None, "For example fp32,int8; default: all that the backend runs."
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gmme_edge.errors import UsageError
+from gmme_edge.runtime.backends import BACKEND_NAMES
 from gmme_edge.settings import Settings, setting
 
 MOST_THREADS = 1024
@@ -15,7 +16,7 @@ MOST_THREADS = 1024
 class BackendSettings(Settings):
     """The engine, the precision, and the CPU threads."""
 
-    backend: str = setting("ort-cpu", "ort-cpu, ort-cuda, tensorrt, tensorrt-rtx.")
+    backend: str = setting("ort-cpu", f"One of {BACKEND_NAMES}.")
     precision: str | None = setting(None, "Default: the recommended one, else fp32.")
     threads: int | None = setting(
         None, "CPU threads; default: all cores of this machine.", least=1, most=MOST_THREADS

@@ -8,6 +8,7 @@ from datetime import timedelta, timezone, tzinfo
 from pathlib import Path
 
 from gmme_edge.errors import UsageError
+from gmme_edge.runtime.backends import BACKEND_NAMES
 from gmme_edge.settings import Settings, setting
 
 FORMATS = ("csv", "jsonl", "parquet", "raven", "audacity")
@@ -20,7 +21,7 @@ class ScanSettings(Settings):
     """Where the results go, and how recordings are dated. What changes them is noted with them."""
 
     output: Path = setting(MISSING, "Folder for the journal and the results.", "-o", "--output")
-    backend: str = setting("ort-cpu", "ort-cpu, ort-cuda, tensorrt, tensorrt-rtx.")
+    backend: str = setting("ort-cpu", f"One of {BACKEND_NAMES}.")
     precision: str | None = setting(None, "Default: the recommended one, else fp32.")
     formats: str = setting("csv", f"Of {', '.join(FORMATS)}, comma-separated.")
     embeddings: str | None = setting(

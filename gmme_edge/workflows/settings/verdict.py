@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 
+from gmme_edge.runtime.backends import BACKEND_NAMES
 from gmme_edge.settings import Settings, setting
 from gmme_edge.workflows.settings.clips import ClipSettings
 from gmme_edge.workflows.settings.profiling import MOST_MS
@@ -51,7 +52,7 @@ class VerdictSettings(Settings):
     )
     auto_backend: str = setting(
         "ort-cpu",
-        "Where --auto measures: ort-cpu, ort-cuda, tensorrt, tensorrt-rtx.",
+        f"Where --auto measures: {BACKEND_NAMES}.",
         needs="auto",
         panel=_PANEL,
     )
