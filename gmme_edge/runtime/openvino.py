@@ -165,8 +165,12 @@ def _capabilities(core: Any, device: str) -> list[str]:  # noqa: ANN401 - no stu
 
 
 def _read(
-    core: Any, library: ModuleType, bundle: Bundle, precision: str, name: str  # noqa: ANN401
-) -> Any:  # fmt: skip  # noqa: ANN401 - no stubs
+    core: Any,  # noqa: ANN401 - no stubs
+    library: ModuleType,
+    bundle: Bundle,
+    precision: str,
+    name: str,
+) -> Any:  # noqa: ANN401 - no stubs
     """The graph, from a folder of our own, which holds nothing but what was checked."""
     with tempfile.TemporaryDirectory() as folder:
         path = bundle.copy_model(precision, Path(folder))
@@ -214,8 +218,13 @@ def _is_table(value: Any) -> bool:  # noqa: ANN401 - no stubs
 
 
 def _compile(
-    core: Any, model: Any, backend: str, precision: str, threads: int | None, name: str  # noqa: ANN401
-) -> Any:  # fmt: skip  # noqa: ANN401 - no stubs
+    core: Any,  # noqa: ANN401 - no stubs
+    model: Any,  # noqa: ANN401 - no stubs
+    backend: str,
+    precision: str,
+    threads: int | None,
+    name: str,
+) -> Any:  # noqa: ANN401 - no stubs
     device, wanted = DEVICES[backend], ARITHMETIC[precision]
     options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": wanted, "NUM_STREAMS": 1}
     if device == "CPU":

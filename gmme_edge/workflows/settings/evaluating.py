@@ -38,9 +38,10 @@ class EvaluationSettings(Settings):
         None, "Of a bundle; default fp32. After the first of fp32,int8 come label flips."
     )
     backend: str | None = setting(
-        None, f"Of a bundle, one of {BACKEND_NAMES}; default ort-cpu. A checkpoint runs on torch; "
+        None,
+        f"Of a bundle, one of {BACKEND_NAMES}; default ort-cpu. A checkpoint runs on torch; "
         "what is both does so with --backend torch.",
-    )  # fmt: skip
+    )
     threads: int | None = setting(
         None, "CPU threads; default: all cores of this machine.", least=1, most=MOST_THREADS
     )
