@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, hashes, JSON with a clear error."""
+"""Files that are whole or absent: atomic writes, locks, hashes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
 
-from gmme_edge.errors import DiskFullError, InputError
+from gmme_edge.destinations import behind_links, is_stream, pouring_into
+from gmme_edge.errors import DiskFullError
 
 try:
     import fcntl
@@ -31,6 +31,7 @@ def replacing(path: Path, size_bytes: int = 0) -> Iterator[Path]:
 
     The data is flushed to the disk before the rename, so a kill or a full disk at any moment
     leaves the old file. What a killed process left behind goes with the next write of `path`.
+    Links are followed. Pipes and devices such as ``/dev/stdout`` are written to, not replaced.
 
     Args:
         size_bytes: about what will be written, where it is known: a full disk's message says it.
@@ -38,6 +39,11 @@ def replacing(path: Path, size_bytes: int = 0) -> Iterator[Path]:
     Raises:
         DiskFullError: there is no room; nothing of the new file stays.
     """
+    if is_stream(path):
+        with _naming_full_disk(path, size_bytes), pouring_into(path) as temporary:
+            yield temporary
+        return
+    path = behind_links(path)
     with _naming_full_disk(path, size_bytes), _scratch_folder(path) as scratch:
         temporary = scratch / path.name
         yield temporary
@@ -268,28 +274,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, values: object) -> None:
-    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-
-
-def read_json(
-    path: Path, kind: str, schema: int, error: type[InputError] = InputError
-) -> dict[str, Any]:
-    """The JSON object at `path`, its ``schema`` field checked; `kind` names it in messages."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise error(f"{path} does not exist.", f"a {kind}.") from None
-    except (OSError, ValueError, RecursionError) as problem:
-        raise error(f"{path} is no readable JSON: {problem}", f"a {kind}.") from problem
-    if not isinstance(values, dict) or not isinstance(values.get("schema"), int):
-        raise error(f"{path} has no schema number.", f"a {kind}.")
-    if values["schema"] != schema:
-        raise error(
-            f"{path} has schema {values['schema']}.",
-            f"schema {schema} of a {kind}.",
-            "write it again with this version, or use the version of gmme-edge that wrote it.",
-        )
-    return values
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    # Names of files need not be Unicode; what is none stands only inside texts.
+    write_text(path, re.sub("[\ud800-\udfff]", lambda each: f"\\u{ord(each[0]):04x}", text))
 
 
 def sha256_of(path: Path) -> str:

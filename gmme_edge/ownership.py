@@ -20,7 +20,7 @@ from pathlib import Path
 
 from gmme_edge.bundle.bundle import MANIFEST, Bundle, Manifest
 from gmme_edge.errors import GmmeEdgeError, InputError, UsageError
-from gmme_edge.files import read_json
+from gmme_edge.inputs import read_json
 
 CARD = "README.md"  # a model card: the user's own, beside whatever is written
 _WEIGHTS, _DESCRIPTION, _DESCRIPTION_SCHEMA = "model.safetensors", "model.json", 1

@@ -22,13 +22,13 @@ from safetensors.torch import save_file
 from gmme_edge import files
 from gmme_edge.errors import BundleError, DiskFullError, InputError
 from gmme_edge.files import (
-    read_json,
     replacing,
     replacing_folder,
     sha256_of,
     updating_folder,
     write_json,
 )
+from gmme_edge.inputs import read_json
 
 ROOT = Path(__file__).parents[1]
 
@@ -296,6 +296,55 @@ def test_json_round_trip_and_hash(tmp_path: Path) -> None:
     big = tmp_path / "big"
     big.write_bytes(bytes(range(256)) * 10_000)  # more than one block
     assert sha256_of(big) == hashlib.sha256(big.read_bytes()).hexdigest()
+
+
+def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    for name in ("there", "not yet"):
+        (tmp_path / name).symlink_to(f"real/{name}")
+    (tmp_path / "real" / "there").write_text("old")
+    for name in ("there", "not yet"):
+        write_json(tmp_path / name, 1)
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / "real" / name).read_text() == "1\n"
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OSError, match="symbolic links"):
+        write_json(tmp_path / "loop", 1)
+    assert {p.name for p in tmp_path.rglob("*")} == {"real", "there", "not yet", "loop"}
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    """As are devices, such as /dev/null and /dev/stdout."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="No such device"):  # nobody reads
+        write_json(pipe, 1)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_text)
+        while True:
+            try:
+                write_json(pipe, 1)
+                break
+            except OSError:
+                time.sleep(0.01)
+        assert read.result() == "1\n" and pipe.is_fifo()
+    assert [p.name for p in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "full").symlink_to("/dev/full")
+    (tmp_path / "null").symlink_to("/dev/null")
+    write_json(tmp_path / "null", 1)
+    with pytest.raises(DiskFullError):
+        write_json(tmp_path / "full", 1)
+    assert Path("/dev/null").is_char_device() and Path("/dev/full").is_char_device()
+    assert {p.name for p in tmp_path.iterdir()} == {"full", "null"}
+
+
+def test_a_name_that_is_no_unicode_is_written_and_read(tmp_path: Path) -> None:
+    values = {"schema": 3, "caf\udce9": ["\ud800", "\\udce9"]}
+    write_json(tmp_path / "a.json", values)
+    assert read_json(tmp_path / "a.json", "thing", 3) == values
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import onnxruntime
 from gmme_calibration.ranges import Ranges
 from gmme_calibration.thresholds import Method
 from gmme_edge.errors import DatasetError, DiskFullError, InputError
-from gmme_edge.files import read_json, sha256_of, write_json
+from gmme_edge.files import sha256_of, write_json
+from gmme_edge.inputs import read_json
 
 _SCHEMA = 1
 
@@ -60,7 +61,7 @@ def _read(path: Path) -> Ranges | None:
         values = read_json(path, "cache of ranges", _SCHEMA)
         entries = values["ranges"].items()
         ranges = {str(name): (float(low), float(high)) for name, (low, high) in entries}
-    except (InputError, OSError, KeyError, TypeError, ValueError, AttributeError):
+    except (ArithmeticError, InputError, OSError, KeyError, TypeError, ValueError, AttributeError):
         return None
     sound = ranges and np.isfinite(list(ranges.values())).all()
     return ranges if sound and _digest(ranges) == values.get("sha256") else None

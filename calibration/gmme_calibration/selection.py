@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gmme_calibration.sample import CalibrationSet, Windows, describe_clips, sample_clips
 from gmme_edge.audio import AUDIO_SUFFIXES
+from gmme_edge.bundle.bundle import MANIFEST, Bundle
 from gmme_edge.data.dataset import Clip
 from gmme_edge.data.holdout import with_validation
 from gmme_edge.data.levels import level_edges
@@ -19,10 +20,11 @@ from gmme_edge.data.registry import open_dataset
 from gmme_edge.data.store import WaveformStore
 from gmme_edge.data.tables import check_folder, locate_recordings, read_table
 from gmme_edge.errors import DatasetError, UsageError
-from gmme_edge.files import read_json, sha256_of, write_json
+from gmme_edge.files import sha256_of, write_json
+from gmme_edge.inputs import read_json
 
 UNLABELLED = "unlabelled"
-_SCHEMA = 1
+_SCHEMA, _OF_BUNDLES = 1, "calibration.json"
 _CANDIDATES_PER_CLIP = 4  # decoded to learn their levels, of which one is taken
 
 
@@ -129,15 +131,17 @@ def load_selection(path: Path, source: Source) -> Selection:
     """Exactly the clips that `path` names, found below `source`'s folder.
 
     Raises:
+        BundleError: the selection is a bundle's, and not the file that its manifest lists.
         DatasetError: no selection; a recording that is missing, changed or named twice, or whose
             class the data set does not have.
     """
+    _check_listed(path)
     values = read_json(path, "selection of calibration clips", _SCHEMA, DatasetError)
     try:
         entries = [(str(c["file"]), str(c["sha256"]), str(c["label"])) for c in values["clips"]]
         seed = int(values.get("seed", 0))
         edges = tuple(float(edge) for edge in values.get("edges_dbfs", ()))
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
         raise DatasetError(
             f"{path} lists no clips with file, sha256 and label ({error!r}).",
             "a bundle's calibration.json, or what --save-calib-clips wrote.",
@@ -145,6 +149,13 @@ def load_selection(path: Path, source: Source) -> Selection:
     if len({file for file, _, _ in entries}) < len(entries):
         raise DatasetError(f"{path} names a recording twice.", "each recording once.")
     return Selection(tuple(_replay(source, *entry) for entry in entries), seed, edges)
+
+
+def _check_listed(path: Path) -> None:
+    if path.name == _OF_BUNDLES and (path.parent / MANIFEST).is_file():
+        bundle = Bundle.open(path.parent)
+        if listed := bundle.manifest.listed(path.name):
+            bundle.checked_bytes(listed)
 
 
 def _replay(source: Source, file: str, sha256: str, label: str) -> Clip:

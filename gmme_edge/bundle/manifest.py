@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Literal, TypeVar, get_args
@@ -176,7 +177,7 @@ def _check_paths(files: tuple[BundleFile, ...]) -> None:
                 "export the bundle again.",
             )
         seen.add(pure)
-        strange = "\\" in file.path or "\0" in file.path or not pure.name
+        strange = re.search("[\\\\\0\ud800-\udfff]", file.path) or not pure.name
         if strange or pure.is_absolute() or ".." in pure.parts:
             raise BundleError(f"{MANIFEST} names {file.path!r}.", "paths inside the bundle only.")
 

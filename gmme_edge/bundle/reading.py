@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import lzma
-import os
 import re
-import stat
 import struct
 import zipfile
 import zlib
@@ -18,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gmme_edge.errors import BundleError
+from gmme_edge.inputs import read_start
 
 MOST_MANIFEST_BYTES = 4 << 20
 MOST_FILE_BYTES = 2 << 30
@@ -37,18 +36,13 @@ def read_bounded(root: Path, name: str, most_bytes: int) -> bytes:
     """The file `name` of a folder or zip file; one byte over `most_bytes` where it is larger.
 
     Raises:
-        FileNotFoundError: there is no such file; what is no regular file counts as none.
-        OSError: it cannot be read.
+        FileNotFoundError: there is no such file.
+        OSError: it cannot be read, or is a pipe or a device.
     """
     most_bytes = min(most_bytes, MOST_FILE_BYTES)
     if is_archive(root):
         return _read_member(root, name, most_bytes)
-    # Without O_NONBLOCK a pipe that nobody writes to would be waited for.
-    descriptor = os.open(root / name, os.O_RDONLY | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise FileNotFoundError(f"{root / name} is no file")
-        return file.read(most_bytes + 1)
+    return read_start(root / name, most_bytes + 1)
 
 
 def _read_member(path: Path, name: str, most_bytes: int) -> bytes:

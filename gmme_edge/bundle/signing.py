@@ -25,6 +25,7 @@ from gmme_edge.bundle.manifest import MANIFEST
 from gmme_edge.bundle.reading import MOST_MANIFEST_BYTES, read_bounded
 from gmme_edge.errors import BundleError, UsageError, require
 from gmme_edge.files import write_text
+from gmme_edge.inputs import read_start
 
 SIGNATURE = f"{MANIFEST}.minisig"
 _COMMENT, _TRUSTED = "untrusted comment: ", "trusted comment: "
@@ -59,7 +60,7 @@ class PublicKey:
         text = str(trust)
         try:
             if isinstance(trust, Path) or _is_file(text):
-                text = Path(trust).read_bytes()[:_MOST_BYTES].decode("utf-8")
+                text = read_start(Path(trust), _MOST_BYTES).decode("utf-8")
             lines = [line.strip() for line in text.splitlines() if line.strip()]
             raw = base64.b64decode(lines[-1], validate=True)
         except (OSError, ValueError, IndexError) as error:
@@ -200,7 +201,7 @@ def _parse_signature(folder: Path) -> tuple[bytes, bytes, bytes, bytes, bytes]:
 def _read_secret(path: Path) -> tuple[bytes, Any]:
     """The key's identity, and what signs with it."""
     try:
-        lines = path.read_bytes()[:_MOST_BYTES].decode("utf-8").splitlines()
+        lines = read_start(path, _MOST_BYTES).decode("utf-8").splitlines()
         raw = _decode(lines[1])
     except (OSError, ValueError, IndexError) as error:
         raise _no_key("secret", str(path), str(error)) from error

@@ -15,6 +15,7 @@ from pathlib import Path
 from gmme_edge.data.dataset import Clip, Dataset, Split
 from gmme_edge.data.folder import check_recordings, scan
 from gmme_edge.errors import DatasetError
+from gmme_edge.inputs import read_text
 
 
 def load_speech_commands(root: Path) -> Dataset:
@@ -45,14 +46,14 @@ def load_speech_commands(root: Path) -> Dataset:
 
 def _read_list(path: Path) -> frozenset[str]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path, encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         raise DatasetError(
             f"{path} does not exist.",
             "validation_list.txt and testing_list.txt beside the words' folders.",
             "copy the lists of the official archive, or use --dataset folder.",
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DatasetError(f"{path} cannot be read: {error}", "a text file.") from error
     return frozenset(line.strip() for line in lines if line.strip())
 

@@ -33,8 +33,9 @@ from gmme_edge.data.dataset import Clip
 from gmme_edge.data.waveforms import LITTLE_ENDIAN
 from gmme_edge.data.waveforms import WaveformStore as WaveformStore
 from gmme_edge.errors import AudioError, DatasetError
-from gmme_edge.files import read_json, replacing_folder, write_json
+from gmme_edge.files import replacing_folder, write_json
 from gmme_edge.folders import default_cache as default_cache
+from gmme_edge.inputs import read_json
 
 _SCHEMA = 2
 
@@ -144,7 +145,7 @@ def _read_entry(folder: Path, total: int) -> _Entry | None:
         if values["crc32"] != _checksum(folder / "samples.f32"):
             return None
         samples = _map_samples(folder)
-    except (DatasetError, OSError, KeyError, TypeError, ValueError):
+    except (ArithmeticError, DatasetError, OSError, KeyError, TypeError, ValueError):
         return None
     positions = {*index.silent, *index.skipped}
     whole = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gmme_edge.audio import AUDIO_SUFFIXES
 from gmme_edge.errors import DatasetError
+from gmme_edge.inputs import read_text
 
 if TYPE_CHECKING:
     import _csv
@@ -60,8 +62,8 @@ def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
     """
     wanted = f"a CSV table with the columns {','.join(columns)}."
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return _parse(path, csv.reader(file, strict=True), columns, wanted)
+        text = io.StringIO(read_text(path, encoding="utf-8-sig"), newline="")
+        return _parse(path, csv.reader(text, strict=True), columns, wanted)
     except FileNotFoundError:
         raise DatasetError(f"{path} does not exist.", wanted, "correct the path.") from None
     except UnicodeDecodeError as error:

@@ -17,17 +17,18 @@ from torch import Tensor
 from gmme_edge.audio import Waveform
 from gmme_edge.bundle.bundle import MANIFEST, Bundle
 from gmme_edge.errors import CheckpointError
-from gmme_edge.files import read_json, replacing, sha256_of, write_json
+from gmme_edge.files import replacing, sha256_of, write_json
+from gmme_edge.inputs import read_json
 from gmme_edge.models.description import DESCRIPTION as DESCRIPTION
 from gmme_edge.models.description import SCHEMA as SCHEMA
 from gmme_edge.models.description import WEIGHTS as WEIGHTS
-from gmme_edge.models.description import check_present, read_description
+from gmme_edge.models.description import check_present, read_description, with_hash
 from gmme_edge.models.eat import EAT, peak_scale, seed_batch_norm
 from gmme_edge.models.reference import check_shapes, load_state
 from gmme_edge.pretrained import resolve
 from gmme_edge.spec import ModelSpec
 
-_CONTENT = "content_sha256"
+_TENSORS, _VALUES = "tensors_sha256", "content_sha256"  # the latter of before: without types
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,9 @@ def save_checkpoint(
     _forget_other(folder / DESCRIPTION, network)
     tensors = {key: value.detach().contiguous().cpu() for key, value in state.items()}
     with replacing(folder / WEIGHTS, sum(t.nbytes for t in tensors.values())) as temporary:
-        save_file(tensors, temporary, metadata={_CONTENT: _content_hash(tensors)})
-    write_json(folder / DESCRIPTION, {"schema": SCHEMA, **network, "training": dict(training)})
+        save_file(tensors, temporary, metadata={_TENSORS: _content_hash(tensors)})
+    values = {"schema": SCHEMA, **network, "training": dict(training)}
+    write_json(folder / DESCRIPTION, with_hash(values))
 
 
 def _forget_other(path: Path, network: Mapping[str, Any]) -> None:
@@ -111,25 +113,28 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(model.eval(), described.labels, described.training, sha256)
 
 
-def _content_hash(tensors: Mapping[str, Tensor]) -> str:
-    """Of names and values. It stands in the weights' own file, so no kill can part the two."""
+def _content_hash(tensors: Mapping[str, Tensor], with_types: bool = True) -> str:
+    """Of names, types and values. It stands in the weights' own file: no kill can part the two."""
     digest = hashlib.sha256()
     for key in sorted(tensors):
-        digest.update(key.encode())
-        digest.update(tensors[key].contiguous().numpy().tobytes())
+        value = tensors[key]
+        known = f"{key} {value.dtype} {tuple(value.shape)}" if with_types else key
+        digest.update(known.encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
 def _check_content(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Weights of before carry no hash."""
+    """Weights of before carry a hash without types, or none."""
     with safe_open(path, framework="pt") as file:
-        wanted = (file.metadata() or {}).get(_CONTENT)
-    if wanted is not None and wanted != _content_hash(state):
-        raise CheckpointError(
-            f"{path} is damaged: its weights are not those that were written.",
-            "an intact checkpoint.",
-            "copy it again, or train it again.",
-        )
+        noted = file.metadata() or {}
+    for key in (_TENSORS, _VALUES):
+        if key in noted and noted[key] != _content_hash(state, with_types=key == _TENSORS):
+            raise CheckpointError(
+                f"{path} is damaged: its weights are not those that were written.",
+                "an intact checkpoint.",
+                "copy it again, or train it again.",
+            )
 
 
 def _check_hashes(bundle: Bundle) -> None:

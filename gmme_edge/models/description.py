@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gmme_edge.errors import CheckpointError, GmmeEdgeError
-from gmme_edge.files import read_json
+from gmme_edge.inputs import read_json
 from gmme_edge.pretrained import describe_choice
 from gmme_edge.spec import ModelSpec
 
 SCHEMA = 1
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+_MOST_BYTES = 8 << 20  # a hundred thousand fingerprints of training clips take 1.3 MB
+_HASH = "sha256"  # of all other values, so that one flipped letter is noticed
+_KEYS = {"schema", "model", "labels", "training", _HASH}
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,15 @@ def read_description(folder: Path) -> Description:
         CheckpointError: a file is missing, or the description is damaged.
     """
     check_present(folder)
-    values = read_json(folder / DESCRIPTION, "checkpoint description", SCHEMA, CheckpointError)
+    values = read_json(
+        folder / DESCRIPTION, "checkpoint description", SCHEMA, CheckpointError, _MOST_BYTES
+    )
+    _check_hash(folder, values)
     try:
         spec = ModelSpec.from_dict(values["model"])
         labels = tuple(str(label) for label in values["labels"])
         training = dict(values["training"])
-    except (KeyError, TypeError, ValueError, GmmeEdgeError) as error:
+    except (ArithmeticError, KeyError, TypeError, ValueError, GmmeEdgeError) as error:
         raise CheckpointError(
             f"{folder} is damaged: {type(error).__name__}: {error}", "an intact checkpoint."
         ) from error
@@ -57,3 +66,25 @@ def read_description(folder: Path) -> Description:
             f"{folder} has {len(labels)} labels for {spec.n_classes} classes.", "one per class."
         )
     return Description(spec, labels, training)
+
+
+def with_hash(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is written to `model.json`: `values`, and a hash of them."""
+    return {**values, _HASH: _hash(json.loads(json.dumps(values)))}
+
+
+def _hash(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _check_hash(folder: Path, values: Mapping[str, Any]) -> None:
+    """Descriptions of before have no hash."""
+    others = {key: value for key, value in values.items() if key != _HASH}
+    unknown = sorted(values.keys() - _KEYS)
+    if unknown or values.get(_HASH, "") not in ("", _hash(others)):
+        raise CheckpointError(
+            f"{folder / DESCRIPTION} is damaged: it is not what was written"
+            + (f", and has the unknown {unknown[0]!r:.60}." if unknown else "."),
+            "an intact checkpoint.",
+            f'copy it again; or, if you changed it yourself, remove its line "{_HASH}".',
+        )

@@ -89,8 +89,14 @@ def check_shapes(spec: ModelSpec, state: Mapping[str, Tensor]) -> None:
 
 
 def load_state(model: EAT, state: Mapping[str, Tensor]) -> None:
-    """`load_state_dict`, with every mismatch named in one error."""
+    """`load_state_dict`, with every mismatch named in one error; weights are finite numbers."""
     _refuse_other_shapes(model, state)
+    own = model.state_dict()
+    for key, value in state.items():
+        if value.is_floating_point() != own[key].is_floating_point():
+            raise CheckpointError(f"{key} holds {value.dtype}.", f"{own[key].dtype}, as written.")
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f"{key} holds NaN or infinity.", "weights of a sound training.")
     model.load_state_dict({**model.state_dict(), **state})
 
 

@@ -94,7 +94,7 @@ def claim_of(result: AccuracyResult | CrossValidationResult) -> Claim:
         )
     try:
         complexity = count(ModelSpec.from_dict(result.spec))
-    except (InputError, UsageError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, InputError, UsageError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{result.source} describes its network wrongly: {error}.") from error
     parts = [fold.predictions for fold in result.folds]
     return Claim(

@@ -19,7 +19,7 @@ from gmme_edge.device.facts import describe_device
 from gmme_edge.device.state import observe_state
 from gmme_edge.errors import InputError
 from gmme_edge.fields import Count, NotNegative, Number, Positive, Sha256, Share, Text
-from gmme_edge.files import read_json
+from gmme_edge.inputs import read_json
 from gmme_edge.profiling.energy_result import PowerTrace
 from gmme_edge.profiling.latency import LatencyRow, LatencySettings
 from gmme_edge.profiling.layers import LayerProfile

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gmme_edge.errors import InputError
-from gmme_edge.files import read_json
+from gmme_edge.inputs import read_json
 from gmme_edge.report.documents import SCHEMA
 from gmme_edge.scoring import PairedTest, Predictions, paired_test
 from gmme_edge.statistics import Interval, t_interval
@@ -87,7 +87,7 @@ def load_tested(path: Path) -> Tested:
         )
     try:
         return parse_tested(values, str(path))
-    except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (ArithmeticError, InputError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{path} is damaged: {type(error).__name__}: {error}.", f"a {_WANTED}."
         ) from error

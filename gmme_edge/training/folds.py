@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from gmme_edge.errors import UsageError
+from gmme_edge.inputs import read_text
 
 RESULT = "cross-validation.json"
 
@@ -28,7 +29,7 @@ def parse_folds(text: str, count: int) -> tuple[int, ...]:
 def is_result(path: Path) -> bool:
     """Whether `path` is what a cross-validation wrote."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(values, dict) and {"folds", "pooled"} <= values.keys()

@@ -14,9 +14,10 @@ from gmme_edge.data.levels import name_levels
 from gmme_edge.data.registry import open_dataset
 from gmme_edge.data.seen import refuse_seen
 from gmme_edge.data.store import WaveformStore
-from gmme_edge.errors import CheckpointError, UsageError, require
+from gmme_edge.errors import UsageError, require
 from gmme_edge.evaluation import Predict, score_store
-from gmme_edge.files import read_json, write_json
+from gmme_edge.files import write_json
+from gmme_edge.models.description import DESCRIPTION, read_description
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.pretrained import resolve
 from gmme_edge.report.documents import accuracy_document
@@ -194,9 +195,9 @@ def _candidates(artifact: Path, settings: EvaluationSettings) -> list[_Candidate
 
 def _origin(bundle: Bundle) -> dict[str, Any]:
     """What the bundle's network was trained on; a compact bundle is the checkpoint, too."""
-    if (bundle.path / "model.json").is_file():
-        values = read_json(bundle.path / "model.json", "checkpoint", 1, CheckpointError)
-        noted = (values.get("training") or {}).get("data")
+    if described := bundle.manifest.listed(DESCRIPTION):
+        bundle.checked_bytes(described)
+        noted = read_description(bundle.path).training.get("data")
     else:
         noted = bundle.manifest.provenance.get("data")
     return noted if isinstance(noted, dict) else {}

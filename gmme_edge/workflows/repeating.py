@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gmme_edge.errors import InputError
-from gmme_edge.files import read_json
+from gmme_edge.inputs import read_json
 from gmme_edge.pretrained import list_names
 
 PROGRAM = "gmme-edge"

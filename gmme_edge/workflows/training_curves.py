@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gmme_edge.files import write_text
+from gmme_edge.inputs import read_start
 from gmme_edge.report.render.curves import draw_curves
 
 if TYPE_CHECKING:
@@ -19,8 +20,7 @@ _HEAD_BYTES = 1024
 
 def is_curves(path: Path) -> bool:
     """Whether `path` is a picture that `write_curves` drew."""
-    with path.open("rb") as file:
-        return _TITLE.encode() in file.read(_HEAD_BYTES)
+    return _TITLE.encode() in read_start(path, _HEAD_BYTES)
 
 
 def write_curves(trainer: Trainer, title: str) -> None:

@@ -17,9 +17,11 @@ from gmme_calibration.selection import (
     refuse_held_out,
     save_selection,
 )
+from gmme_edge.bundle.bundle import describe_file
 from gmme_edge.data.dataset import Clip
 from gmme_edge.data.store import load_waveforms
-from gmme_edge.errors import DatasetError, UsageError
+from gmme_edge.errors import BundleError, DatasetError, UsageError
+from tests.bundles import make_bundle
 from tests.data.trees import write_clip, write_table
 
 
@@ -176,3 +178,31 @@ def test_a_copy_of_a_test_clip_is_refused(words: Path, tmp_path: Path) -> None:
     source = open_source("speech-commands", words)
     with pytest.raises(DatasetError, match=r"copy\.wav has the same content as .*0\.wav.* test"):
         refuse_held_out(select(source, tmp_path, 100), source)
+
+
+def test_a_bundles_selection_is_the_file_that_its_manifest_lists(
+    words: Path, tmp_path: Path
+) -> None:
+    source = open_source("speech-commands", words)
+    bundle = make_bundle(tmp_path / "bundle")
+    selection = bundle.path / "calibration.json"
+    save_selection(select(source, tmp_path, 4), selection)
+    files = (describe_file(bundle.path, selection.name, "calibration"), *bundle.manifest.files)
+    replace(bundle, manifest=replace(bundle.manifest, files=files)).save_manifest()
+    assert load_selection(selection, source).clips
+    edit(selection, lambda values: values.update(seed=7))
+    with pytest.raises(BundleError, match="not the file that was exported"):
+        load_selection(selection, source)
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), 10**400, "7x", None])
+def test_a_selection_whose_seed_is_no_whole_number(
+    words: Path, tmp_path: Path, number: object
+) -> None:
+    source = open_source("speech-commands", words)
+    save_selection(select(source, tmp_path, 4), tmp_path / "chosen.json")
+    edit(tmp_path / "chosen.json", lambda values: values.update(edges_dbfs=[], seed=number))
+    if number == 10**400:
+        edit(tmp_path / "chosen.json", lambda values: values.update(edges_dbfs=[10**400], seed=0))
+    with pytest.raises(DatasetError, match="lists no clips"):
+        load_selection(tmp_path / "chosen.json", source)

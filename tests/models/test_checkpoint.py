@@ -14,6 +14,7 @@ import torch
 from gmme_edge.errors import CheckpointError
 from gmme_edge.files import sha256_of
 from gmme_edge.models.checkpoint import DESCRIPTION, WEIGHTS, load_checkpoint, save_checkpoint
+from gmme_edge.models.description import read_description
 from gmme_edge.models.eat import EAT
 from gmme_edge.spec import ModelSpec
 from tests.conftest import TINY
@@ -34,8 +35,9 @@ def save(model: EAT, folder: Path) -> Path:
 
 
 def edit(folder: Path, **changes: Any) -> None:  # noqa: ANN401 - any JSON value
+    """As someone does who means it: without the hash of what it was."""
     path = folder / DESCRIPTION
-    values = json.loads(path.read_text()) | changes
+    values = json.loads(path.read_text()) | {"sha256": ...} | changes
     path.write_text(json.dumps({k: v for k, v in values.items() if v is not ...}))
 
 
@@ -155,11 +157,51 @@ def test_a_flipped_bit_in_the_weights_is_noticed(folder: Path) -> None:
         load_checkpoint(folder)
 
 
+def test_a_flipped_letter_in_the_description_is_noticed(folder: Path) -> None:
+    """Wherever it is: the file stays JSON, and says something else."""
+    path = folder / DESCRIPTION
+    text = path.read_text(encoding="utf-8")
+    assert load_checkpoint(folder).labels == LABELS
+    for i, letter in enumerate(text):
+        if not letter.isalnum():
+            continue
+        other = "1" if letter != "1" else "2"
+        path.write_text(text[:i] + other + text[i + 1 :], encoding="utf-8")
+        with pytest.raises(CheckpointError):
+            read_description(folder)
+
+
+def test_a_description_of_before_has_no_hash(folder: Path) -> None:
+    edit(folder, sha256=...)
+    assert load_checkpoint(folder).labels == LABELS
+
+
+@pytest.mark.parametrize("what", ["numbers of another type", "NaN", "infinity"])
+def test_weights_that_no_training_gave_are_refused(tmp_path: Path, what: str) -> None:
+    state = EAT(TINY).state_dict()
+    state["norm.weight"] = {
+        "numbers of another type": state["norm.weight"].view(torch.int32),
+        "NaN": state["norm.weight"] * float("nan"),
+        "infinity": state["norm.weight"] + float("inf"),
+    }[what]
+    save_checkpoint(tmp_path, TINY, state, LABELS, {})
+    with pytest.raises(CheckpointError, match=r"norm\.weight holds"):
+        load_checkpoint(tmp_path)
+
+
+def test_another_type_of_the_same_bytes_is_noticed(folder: Path) -> None:
+    path = folder / WEIGHTS
+    path.write_bytes(path.read_bytes().replace(b'"F32"', b'"I32"', 1))
+    with pytest.raises(CheckpointError, match="not those that were written"):
+        load_checkpoint(folder)
+
+
 @pytest.mark.parametrize("part", ["n_layers", "embed_dim", "n_samples"])
 def test_a_huge_network_is_refused_before_it_is_built(folder: Path, part: str) -> None:
     values = json.loads((folder / DESCRIPTION).read_text())
     inner = values["model"] if part == "n_samples" else values["model"]["backbone"]
     inner[part] = 1 << 31
+    del values["sha256"]
     (folder / DESCRIPTION).write_text(json.dumps(values))
     with pytest.raises(CheckpointError, match=f"{part} is 2147483648"):
         load_checkpoint(folder)

@@ -155,7 +155,7 @@ def parse_layers(text: str) -> EngineLayers:
     try:
         layers = json.loads(text)["Layers"]
         return EngineLayers(tuple(_layer(layer) for layer in layers))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"The inspector's text is not understood: {error!r}.", 'JSON with a list "Layers".'
         ) from error

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import ModuleType
 
 from gmme_edge.errors import EngineError, InputError
-from gmme_edge.files import read_json, replacing, write_json
+from gmme_edge.files import replacing, write_json
+from gmme_edge.inputs import read_json
 from gmme_exporters.tensorrt.objects import BuilderConfig
 
 _SCHEMA, _KIND = 1, "timing cache's description"

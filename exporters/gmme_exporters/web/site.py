@@ -16,6 +16,7 @@ from pathlib import Path
 from gmme_edge.bundle.bundle import MANIFEST, Bundle
 from gmme_edge.errors import MissingDependencyError, UsageError
 from gmme_edge.files import write_json
+from gmme_edge.inputs import read_text
 
 _PAGE = Path(__file__).parent / "site"
 _INDEX, _KIND = "site.json", "gmme-edge-site"
@@ -50,11 +51,11 @@ def claim_site(folder: Path) -> tuple[str, ...]:
         return ()
     index = folder / _INDEX
     try:
-        values = json.loads(index.read_text(encoding="utf-8"))
+        values = json.loads(read_text(index))
         if values["kind"] != _KIND:
             raise ValueError
         return tuple(map(str, values["bundles"]))
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise UsageError(
             f"{folder} exists and is no page of this command.",
             "a new folder, an empty one, or such a page.",

@@ -10,6 +10,7 @@ import typer
 from gmme_edge.cli.options.common import JsonOption, OutputOption
 from gmme_edge.cli.options.signature import with_options
 from gmme_edge.errors import UsageError, require
+from gmme_edge.inputs import read_text
 from gmme_edge.workflows.settings.conversion import ConversionSettings
 
 
@@ -50,7 +51,7 @@ def convert(
 
 def _read_labels(path: Path) -> tuple[str, ...]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).splitlines()
+    except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}", "a text file of class names.") from None
     return tuple(line.strip() for line in lines if line.strip())

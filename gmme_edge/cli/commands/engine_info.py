@@ -9,6 +9,7 @@ import typer
 
 from gmme_edge.cli.options.common import JsonOption
 from gmme_edge.errors import InputError
+from gmme_edge.inputs import read_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,8 +46,8 @@ def engine_info(
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (UnicodeDecodeError, OSError) as error:
+        return read_text(path)
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{path} is no text: {error}.", "the JSON that trtexec --exportLayerInfo wrote."
         ) from error

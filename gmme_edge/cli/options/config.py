@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from gmme_edge.errors import UsageError
+from gmme_edge.inputs import read_text
 
 NAME = "gmme-edge.toml"
 _WORDS = {
@@ -92,11 +93,10 @@ def _parse(path: Path) -> dict[str, Any]:
             raise UsageError(
                 f"{path} belongs to another user.", "a file of yours.", "remove it, or copy it."
             )
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(read_text(path))
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{path} is no TOML: {error}.", "tables and options as its page shows."
         ) from error

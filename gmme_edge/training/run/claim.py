@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gmme_edge.bundle.bundle import MANIFEST
 from gmme_edge.errors import UsageError
+from gmme_edge.inputs import read_text
 from gmme_edge.ownership import claim_checkpoint
 from gmme_edge.training.run.journal import METRICS, read_metrics
 
@@ -80,7 +81,7 @@ def _open_locked(path: Path) -> int | None:
 
 def _taken(path: Path) -> UsageError:
     try:
-        holder = json.loads(path.read_text())
+        holder = json.loads(read_text(path))
         who = f"process {holder['process']} on {holder['machine']}, since {holder['since']}"
     except (OSError, ValueError, LookupError, TypeError):
         who = "another process"

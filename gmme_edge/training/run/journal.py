@@ -12,9 +12,11 @@ from typing import Any, Literal, Protocol
 
 from gmme_edge.errors import require
 from gmme_edge.files import write_text
+from gmme_edge.inputs import read_file
 
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+_MOST_BYTES = 1 << 30  # seven million steps
 Kind = Literal["step", "epoch"]
 
 
@@ -92,7 +94,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     entries = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in read_file(path, _MOST_BYTES).decode(errors="replace").splitlines():
         try:
             entry = json.loads(line)
             kept = {"step": int(entry["step"]), "elapsed_s": float(entry["elapsed_s"])}

@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -113,6 +114,19 @@ def _put(make: Callable[[Path], object]) -> Callable[[Path], Path]:
     return place
 
 
+def _device(minor: int) -> Callable[[Path], Path]:
+    """A device of the case's own: root could replace the machine's."""
+
+    def make(path: Path) -> None:
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, minor))
+
+    def place(folder: Path) -> Path:
+        return _put(make)(folder) if os.getuid() == 0 else Path(f"/dev/{_DEVICES[minor]}")
+
+    return place
+
+
+_DEVICES = {3: "null", 5: "zero", 7: "full"}
 PLACES: dict[str, Callable[[Path], Path]] = {
     "absent": _put(lambda path: None),
     "a folder": _put(lambda path: path.mkdir()),
@@ -122,9 +136,9 @@ PLACES: dict[str, Callable[[Path], Path]] = {
     "a link to nothing": _put(lambda path: path.symlink_to("nothing")),
     "a link to itself": _put(lambda path: path.symlink_to("x")),
     "a socket": _put(lambda path: socket.socket(socket.AF_UNIX).bind(os.path.relpath(path))),
-    "/dev/null": lambda folder: Path("/dev/null"),
-    "/dev/full": lambda folder: Path("/dev/full"),
-    "/dev/zero": lambda folder: Path("/dev/zero"),
+    "/dev/null": _device(3),
+    "/dev/full": _device(7),
+    "/dev/zero": _device(5),
     "/proc": lambda folder: Path("/proc/nothing/here"),
     "inside a file": lambda folder: _put(lambda p: p.touch())(folder) / "y",
     "long": lambda folder: folder / ("x" * 300),

@@ -1,0 +1,65 @@
+"""Files that others wrote: read once, within bounds, and never waited for."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from gmme_edge.errors import InputError
+
+MOST_BYTES = 32 << 20
+
+
+def read_file(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
+    """The content of a file.
+
+    Raises:
+        OSError: it cannot be read, is larger than `most_bytes`, or is a pipe or a device.
+    """
+    content = read_start(path, most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(f"it is larger than {most_bytes:,} bytes")
+    return content
+
+
+def read_start(path: Path, n_bytes: int) -> bytes:
+    """The first bytes of a file; raises `OSError` as `read_file` does."""
+    # Without O_NONBLOCK a pipe that nobody writes to would be waited for.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("it is a pipe or a device, no file")
+        return file.read(n_bytes)
+
+
+def read_text(path: Path, most_bytes: int = MOST_BYTES, encoding: str = "utf-8") -> str:
+    """`read_file`, decoded; raises `OSError`, or `ValueError` for what is no such text."""
+    return read_file(path, most_bytes).decode(encoding)
+
+
+def read_json(
+    path: Path,
+    kind: str,
+    schema: int,
+    error: type[InputError] = InputError,
+    most_bytes: int = MOST_BYTES,
+) -> dict[str, Any]:
+    """The JSON object at `path`, its ``schema`` field checked; `kind` names it in messages."""
+    try:
+        values = json.loads(read_text(path, most_bytes))
+    except FileNotFoundError:
+        raise error(f"{path} does not exist.", f"a {kind}.") from None
+    except (OSError, ValueError, RecursionError) as problem:
+        raise error(f"{path} is no readable JSON: {problem}", f"a {kind}.") from problem
+    if not isinstance(values, dict) or not isinstance(values.get("schema"), int):
+        raise error(f"{path} has no schema number.", f"a {kind}.")
+    if values["schema"] != schema:
+        raise error(
+            f"{path} has schema {values['schema']}.",
+            f"schema {schema} of a {kind}.",
+            "write it again with this version, or use the version of gmme-edge that wrote it.",
+        )
+    return values
