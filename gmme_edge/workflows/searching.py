@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gmme_edge.audio import Recording, Waveform
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import AudioError, BundleError, InputError, require
-from gmme_edge.files import read_json
+from gmme_edge.inputs import read_json
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.runtime.classifier import load
 from gmme_edge.workflows.archive.embeddings import INDEX, MATRIX, TABLE, Place, read_index
