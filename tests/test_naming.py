@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gmme_edge.audio.naming import recording_start
+from gmme_edge.audio.dating import recording_start
 
 UTC = timezone.utc
 
@@ -51,3 +52,68 @@ def test_iso_times_are_read_back(local: datetime, minutes: int, extended: bool) 
     aware = local.replace(microsecond=0, tzinfo=timezone(timedelta(minutes=minutes)))
     name = aware.isoformat() if extended else aware.strftime("%Y%m%dT%H%M%S%z")
     assert recording_start(Path(name + ".wav"), None) == aware
+
+
+def wav(*chunks: tuple[bytes, bytes], data_first: bool = True) -> bytes:
+    form = (b"fmt ", struct.pack("<HHIIHH", 1, 1, 8000, 16_000, 2, 16))
+    parts = [form, (b"data", bytes(321)), *chunks] if data_first else [form, *chunks]
+    body = b"".join(n + struct.pack("<I", len(d)) + d + b"\0" * (len(d) % 2) for n, d in parts)
+    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body
+
+
+def icmt(text: bytes) -> tuple[bytes, bytes]:
+    text += b"\0" * (1 + (len(text) + 1) % 2)
+    return b"LIST", b"INFOICMT" + struct.pack("<I", len(text)) + text
+
+
+AUDIOMOTH = b"Recorded at %s 10/04/2020 %sby AudioMoth 243B1F055C6BDFA8 at medium gain setting"
+
+
+@pytest.mark.parametrize(
+    ("chunk", "expected"),
+    [
+        (icmt(AUDIOMOTH % (b"19:17:30", b"(UTC) ")), datetime(2020, 4, 10, 19, 17, 30)),
+        (icmt(AUDIOMOTH % (b"19:17:30", b"(UTC+2) ")), datetime(2020, 4, 10, 17, 17, 30)),
+        (icmt(AUDIOMOTH % (b"19:17:30.25", b"(UTC-3:30) ")),
+         datetime(2020, 4, 10, 22, 47, 30, 250_000)),
+        (icmt(AUDIOMOTH % (b"19:17:30", b"")), None),
+        (icmt(AUDIOMOTH % (b"29:17:30", b"(UTC) ")), None),
+        (icmt(AUDIOMOTH % (b"19:17:31", b"(UTC+99) ")), None),
+        (icmt(b"a comment"), None),
+        ((b"guan", b"GUANO|Version: 1.0\nTimestamp: 2017-10-04T19:29:32-07:00\nMake: x\n"),
+         datetime(2017, 10, 5, 2, 29, 32)),
+        ((b"guan", b"Timestamp: 2017-10-04T19:29:32.5Z"),
+         datetime(2017, 10, 4, 19, 29, 32, 500_000)),
+        ((b"guan", b"Timestamp: 2017-10-04T19:29:32"), None),
+        ((b"guan", b"\xff\xfe Timestamp"), None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("data_first", [True, False])
+def test_recorders_write_the_start_into_the_file(
+    tmp_path: Path, chunk: tuple[bytes, bytes], expected: datetime | None, data_first: bool
+) -> None:
+    path = tmp_path / "take 12.wav"
+    path.write_bytes(wav(chunk, data_first=data_first) + (b"" if data_first else b"data\0\0\0\0"))
+    wanted = None if expected is None else expected.replace(tzinfo=UTC)
+    assert recording_start(path, None) == wanted
+    if expected is None and b"Recorded at 19" in chunk[1]:  # a local time after all
+        assert recording_start(path, UTC) == datetime(2020, 4, 10, 19, 17, 30, tzinfo=UTC)
+
+
+def test_a_comment_gives_the_zone_of_the_same_time_only(tmp_path: Path) -> None:
+    chunk = icmt(AUDIOMOTH % (b"19:17:30", b"(UTC+2) "))
+    same, other = tmp_path / "20200410_191730.WAV", tmp_path / "20200410_201730.WAV"
+    for path in (same, other):
+        path.write_bytes(wav(chunk))
+    truth = datetime(2020, 4, 10, 17, 17, 30, tzinfo=UTC)
+    assert recording_start(same, ZoneInfo("Asia/Tokyo")) == recording_start(same, None) == truth
+    assert recording_start(other, UTC) == datetime(2020, 4, 10, 20, 17, 30, tzinfo=UTC)
+
+
+@given(st.binary(max_size=200))
+def test_garbage_has_no_date_and_raises_nothing(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "garbage.wav"
+    path.write_bytes(b"RIFF\xff\xff\xff\xffWAVE" + data)
+    recording_start(path, UTC)

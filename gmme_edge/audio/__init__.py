@@ -7,6 +7,7 @@ Training, evaluation and the device use these same functions, so that they canno
     resampling   any rate to the model's, in blocks of any size
     windows      what a network sees of a waveform
     recording    a file, decoded in blocks and checked to its end
+    naming, dating   when a recording began
     truncation, mpeg, ogg   what containers say about their own length
 """
 

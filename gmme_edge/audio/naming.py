@@ -1,4 +1,4 @@
-"""When a recording began, as field recorders write it into the file's name.
+"""When a recording began, as field recorders write it into the name of its file.
 
 20191125_235900.WAV             AudioMoth; triggered: 20191125_235900T.WAV
 5DDC6914.WAV                    early AudioMoth: seconds since 1970 in hexadecimal, UTC
@@ -21,21 +21,23 @@ _HEXADECIMAL = re.compile(r"[0-9A-F]{8}")
 _AUDIOMOTH_YEARS = range(2015, 2040)  # 20191125 and CAFEBABE are other things
 
 
-def recording_start(path: Path, zone: tzinfo | None) -> datetime | None:
-    """In UTC; None where the name holds no time, or a local one whose `zone` is not known.
+def named_start(path: Path) -> datetime | None:
+    """With a time zone or, as most recorders do, local without one; None: the name holds none."""
+    return find_date(path.name) or _epoch(path.stem)
 
-    Where clocks are put back, the first of the two times that a name may mean is taken.
-    """
-    found = _DATED.search(path.name)
+
+def find_date(text: str) -> datetime | None:
+    """The first date and time in a text, with a time zone where it names one."""
+    found = _DATED.search(text)
     if found is None:
-        return _epoch(path.stem)
+        return None
     names = ("year", "month", "day", "hour", "minute", "second")
+    year, month, day, hour, minute, second = (int(found[name]) for name in names)
     fraction_us = int((found["fraction"] or "0").ljust(6, "0"))
-    own = _offset(found["zone"]) or zone
     try:
-        local = datetime(*(int(found[name]) for name in names), fraction_us, tzinfo=own)  # type: ignore[arg-type,misc]
-        return None if own is None else local.astimezone(timezone.utc)
-    except (ValueError, OverflowError):  # 20191399_250000 is no date
+        zone = _offset(found["zone"])
+        return datetime(year, month, day, hour, minute, second, fraction_us, zone)
+    except ValueError:  # 20191399_250000 is no date
         return None
 
 

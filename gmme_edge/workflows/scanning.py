@@ -20,7 +20,8 @@ from gmme_edge.runtime.streaming.grid import make_grid
 from gmme_edge.workflows.archive.embeddings import write_embeddings
 from gmme_edge.workflows.archive.executors import is_lost, open_executor
 from gmme_edge.workflows.archive.findings import Counts, absolute
-from gmme_edge.workflows.archive.hearing import Heard, Job, hear
+from gmme_edge.workflows.archive.hearing import Heard, Job, hear, hear_joined
+from gmme_edge.workflows.archive.joining import find_pieces
 from gmme_edge.workflows.archive.journal import Journal
 from gmme_edge.workflows.archive.overview import write_overview
 from gmme_edge.workflows.archive.tables import write_failed, write_tables
@@ -31,6 +32,7 @@ from gmme_edge.workflows.settings.scanning import ScanSettings, WorkerSettings
 SCHEMA = 1
 _TRIES = 2
 _NAMED = 10  # recordings whose faults are told at once; a table names them all
+Found = Heard | tuple[Heard, ...]  # of a recording, or of joined ones
 SIDECAR, SKIPPED = "scan.json", "skipped.csv"
 
 
@@ -82,10 +84,7 @@ def scan(
     chosen = settings.precision or opened.recommended_precision(settings.backend)
     precision = resolve_precision(chosen, settings.backend)
     head = _describe(opened, bundle, precision, settings, rules)
-    if "parquet" in settings.chosen_formats() + settings.chosen_embeddings():
-        require("pyarrow", "write Parquet", "parquet")
-    if settings.overview:
-        require("jinja2", "write an HTML overview", "report")
+    _require_writers(settings)
     with Journal(settings.output, create=True) as journal:
         journal.claim(head["parameters"], settings.restart)
         job = Job(
@@ -97,14 +96,7 @@ def scan(
             timezone=settings.timezone,
             spool=str(journal.spool.absolute()) if settings.embeddings else "",
         )
-        observer.stage("list recordings")
-        journal.add(_list(recordings))
-        counts = journal.counts()
-        if not counts.total:
-            raise UsageError(
-                f"{', '.join(map(str, recordings)) or 'Nothing'} holds no recordings.",
-                f"files that end in {', '.join(sorted(AUDIO_SUFFIXES))}.",
-            )
+        counts = _list_all(journal, recordings, settings, observer)
         if counts.left:
             observer.stage("listen")
             given: AbstractContextManager[tuple[Executor, int]] = (
@@ -146,6 +138,7 @@ def _describe(
         "timezone": settings.timezone,
     }
     width = {"embedding_width": spec.backbone.embed_dim} if settings.embeddings else {}
+    join = {"join": True} if settings.join else {}
     return {
         "kind": "scan",
         "schema": SCHEMA,
@@ -154,8 +147,34 @@ def _describe(
         "window_samples": spec.n_samples,
         "confidence": "the highest probability of an event's windows",
         **width,
-        "parameters": {**parameters, **width},
+        "parameters": {**parameters, **width, **join},
     }
+
+
+def _require_writers(settings: ScanSettings) -> None:
+    """What is missing is told before anything is heard."""
+    if "parquet" in settings.chosen_formats() + settings.chosen_embeddings():
+        require("pyarrow", "write Parquet", "parquet")
+    if settings.overview:
+        require("jinja2", "write an HTML overview", "report")
+
+
+def _list_all(
+    journal: Journal, recordings: Sequence[Path], settings: ScanSettings, observer: Observer
+) -> Counts:
+    """Note what is to be heard, and what of it together."""
+    observer.stage("list recordings")
+    journal.add(_list(recordings))
+    if settings.join:
+        observer.stage("join recordings")
+        journal.join(find_pieces(journal.wanted(), settings.zone()))
+    counts = journal.counts()
+    if not counts.total:
+        raise UsageError(
+            f"{', '.join(map(str, recordings)) or 'Nothing'} holds no recordings.",
+            f"files that end in {', '.join(sorted(AUDIO_SUFFIXES))}.",
+        )
+    return counts
 
 
 def _list(recordings: Sequence[Path]) -> Iterator[bytes]:
@@ -174,35 +193,44 @@ def _list(recordings: Sequence[Path]) -> Iterator[bytes]:
 def _hear_all(
     executor: Executor, at_once: int, job: Job, journal: Journal, observer: Observer
 ) -> None:
-    """Keep `at_once` recordings in work until none is left."""
+    """Keep `at_once` recordings, or joined ones, in work until none is left."""
     counts = journal.counts()
     done, failed = counts.heard + counts.failed, 0
     left = journal.left()
-    working: dict[Future[Heard], tuple[bytes, int]] = {}
+    working: dict[Future[Found], tuple[tuple[bytes, ...], int]] = {}
 
-    def submit(path: bytes, tries: int) -> None:
-        working[executor.submit(hear, job, absolute(path))] = path, tries
+    def submit(paths: tuple[bytes, ...], tries: int) -> None:
+        given = tuple(map(absolute, paths))
+        future: Future[Found] = (
+            executor.submit(hear, job, given[0])
+            if len(given) == 1
+            else executor.submit(hear_joined, job, given)
+        )
+        working[future] = paths, tries
 
     while True:
-        while len(working) < at_once and (path := next(left, None)) is not None:
-            submit(path, 1)
+        while len(working) < at_once and (paths := next(left, None)) is not None:
+            submit(paths, 1)
         if not working:
             return
         observer.progress("recordings", done, counts.total)
         for future in wait(working, return_when=FIRST_COMPLETED).done:
-            path, tries = working.pop(future)
-            heard = _result(future, tries)
-            if heard is None:
-                submit(path, tries + 1)
+            paths, tries = working.pop(future)
+            found = _result(future, tries)
+            if found is None:
+                submit(paths, tries + 1)
                 continue
-            journal.note({path: heard})
-            if heard.error and (failed := failed + 1) <= _NAMED:
-                observer.note(heard.error)
-            done += 1
+            heard = found if isinstance(found, tuple) else (found,) * len(paths)
+            journal.note(dict(zip(paths, heard, strict=True)))
+            for error in (one.error for one in heard if one.error):
+                failed += 1
+                if failed <= _NAMED:
+                    observer.note(error)
+            done += len(paths)
 
 
-def _result(future: Future[Heard], tries: int) -> Heard | None:
-    """What was heard; None where the worker died and the recording deserves another."""
+def _result(future: Future[Found], tries: int) -> Found | None:
+    """What was heard; None where the worker died and its task deserves another."""
     try:
         return future.result()
     except Exception as error:

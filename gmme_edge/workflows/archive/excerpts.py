@@ -63,9 +63,8 @@ def cut_clip(path: bytes, start_s: float, end_s: float, rate_hz: int) -> Excerpt
 def _encode(sound: Waveform, rate_hz: int) -> tuple[bytes, str]:
     """As MP3, which every browser plays; as WAV where libsndfile is older than 1.1."""
     soundfile = require("soundfile", "encode audio")
-    form, kind = ("MP3", "audio/mpeg") if "MP3" in soundfile.available_formats() else (
-        "WAV", "audio/wav",
-    )  # fmt: skip
+    known = "MP3" in soundfile.available_formats()
+    form, kind = ("MP3", "audio/mpeg") if known else ("WAV", "audio/wav")
     buffer = io.BytesIO()
     soundfile.write(buffer, sound, rate_hz, format=form)
     return buffer.getvalue(), kind

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.audio import Recording
-from gmme_edge.audio.naming import recording_start
+from gmme_edge.audio.dating import recording_start
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import AudioError, BundleError, GmmeEdgeError
 from gmme_edge.runtime.classifier import Classifier, load

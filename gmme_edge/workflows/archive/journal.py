@@ -16,6 +16,8 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple
+from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -151,13 +153,51 @@ class Journal(Findings):
                 self._commit()
         self._commit()
 
-    def left(self) -> Iterator[bytes]:
-        """Recordings that are still to be heard, by path; what is noted meanwhile does no harm."""
+    def join(self, pieces: Iterable[tuple[bytes, ...]]) -> None:
+        """Say what is heard together. What was heard in other company is heard again."""
+        for number, piece in enumerate(pieces):
+            self._join_one(piece)
+            if number % 1000 == 999:
+                self._commit()
+        self._commit()
+
+    def _join_one(self, piece: tuple[bytes, ...]) -> None:
+        mark = sha256(b"\0".join(piece)).hexdigest() if len(piece) > 1 else ""
+        facts = "SELECT state, joined FROM recordings LEFT JOIN details USING (path) WHERE path = ?"
+        found = [self._base.execute(facts, (path,)).fetchone() for path in piece]
+        for path in piece:
+            self._base.execute(
+                "INSERT INTO details (path, joined) VALUES (?, ?) "
+                "ON CONFLICT (path) DO UPDATE SET joined = excluded.joined",
+                (path, mark),
+            )
+            if any(state == "left" or (joined or "") != mark for state, joined in found):
+                self._base.execute("UPDATE recordings SET state = 'left' WHERE path = ?", (path,))
+
+    def left(self) -> Iterator[tuple[bytes, ...]]:
+        """Recordings that are still to be heard, by path, those that are joined together.
+
+        What is noted meanwhile does no harm.
+        """
+        for mark, group in groupby(self._left(), key=lambda found: found[1]):
+            paths = tuple(path for path, _ in group)
+            yield from [paths] if mark else ((path,) for path in paths)
+
+    def _left(self) -> Iterator[tuple[bytes, str]]:
         last = b""
         while page := self._base.execute(
-            "SELECT path FROM recordings WHERE wanted AND state = 'left' AND path > ? "
-            "ORDER BY path LIMIT 256",
+            "SELECT path, joined FROM recordings LEFT JOIN details USING (path) "
+            "WHERE wanted AND state = 'left' AND path > ? ORDER BY path LIMIT 256",
             (last,),
+        ).fetchall():
+            for last, mark in page:
+                yield last, mark or ""
+
+    def wanted(self) -> Iterator[bytes]:
+        """All recordings of this call, by path."""
+        last = b""
+        while page := self._base.execute(
+            "SELECT path FROM recordings WHERE wanted AND path > ? ORDER BY path LIMIT 256", (last,)
         ).fetchall():
             for (last,) in page:
                 yield last

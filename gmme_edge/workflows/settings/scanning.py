@@ -34,6 +34,9 @@ class ScanSettings(Settings):
         "Also write overview.html: when which label was heard, and how it sounds.",
         "--overview",
     )
+    join: bool = setting(
+        False, "Hear recordings as one where each begins when the one before ends.", "--join"
+    )
     timezone: str | None = setting(
         None,
         "Of times in file names that name none: UTC, Europe/Berlin or +02:00. Without it "
