@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -31,7 +31,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
     With ``--json`` an error is one JSON object on stderr.
     """
-    hints = get_type_hints(command, include_extras=True)
+    hints = inspect.get_annotations(command, eval_str=True)
     parameters = [
         *(
             p.replace(annotation=hints[p.name])

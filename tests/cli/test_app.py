@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
 from pkgutil import iter_modules
+from typing import Annotated, get_origin
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from gmme_edge import __version__, errors
+from gmme_edge import __version__, cli, errors
 from gmme_edge.cli import commands
 from gmme_edge.cli.app import app
 from gmme_edge.cli.guard import guarded
 from gmme_edge.cli.options.common import task_updater
+from gmme_edge.cli.options.signature import with_options
 
 COMMANDS = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
@@ -45,6 +49,19 @@ def test_every_module_of_commands_is_in_a_panel() -> None:
     """A command without a panel and an example would vanish from the program."""
     modules = {module.name.replace("_", "-") for module in iter_modules(commands.__path__)}
     assert modules == COMMANDS
+
+
+def test_what_defaults_to_none_keeps_its_flags_and_its_help() -> None:
+    """Python 3.10's `get_type_hints` would hide them from typer in an Optional of its own."""
+
+    def command(place: Annotated[str | None, typer.Option("--at", help="Where.")] = None) -> None:
+        raise AssertionError
+
+    for wrapped in (guarded(command), with_options(command)):
+        hint = inspect.signature(wrapped).parameters["place"].annotation
+        assert get_origin(hint) is Annotated and hint.__metadata__[0].help == "Where."
+    for path in Path(cli.__file__).parent.rglob("*.py"):
+        assert "include_extras" not in path.read_text(encoding="utf-8"), path
 
 
 def test_without_arguments_there_is_help() -> None:

@@ -34,7 +34,7 @@ def options() -> Iterator[tuple[str, type[Settings], dataclasses.Field[Any]]]:
     for registered in app.registered_commands:
         command = inspect.unwrap(registered.callback)  # type: ignore[arg-type]
         name = command.__name__.replace("_", "-")
-        for kind in get_type_hints(command).values():
+        for kind in inspect.get_annotations(command, eval_str=True).values():
             for group in groups_of(kind):
                 for each in settings_of(group):
                     yield name, group, each
@@ -185,7 +185,7 @@ def test_every_number_of_a_command_is_bounded() -> None:
     checked = []
     for registered in app.registered_commands:
         command = inspect.unwrap(registered.callback)  # type: ignore[arg-type]
-        for name, hint in get_type_hints(command, include_extras=True).items():
+        for name, hint in inspect.get_annotations(command, eval_str=True).items():
             kind, *facts = get_args(hint) if get_origin(hint) is Annotated else (hint,)
             if is_number(kind):
                 assert float not in (kind, *get_args(kind)), f"{command.__name__} {name}"

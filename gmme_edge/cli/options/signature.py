@@ -23,7 +23,8 @@ def with_options(command: _Command) -> _Command:
     Raises:
         TypeError: two groups of one command have a field of the same name.
     """
-    hints = get_type_hints(command, include_extras=True)
+    # Not `get_type_hints`: Python 3.10's wraps what defaults to None once more, and hides it.
+    hints = inspect.get_annotations(command, eval_str=True)
     signature = inspect.signature(command)
     groups = {name: hints[name] for name in signature.parameters if _is_group(hints[name])}
     parameters: dict[str, inspect.Parameter] = {}
