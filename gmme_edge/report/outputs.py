@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-from gmme_edge.fields import Count, NotNegative, Number, Positive, Sha256, Share, Text
+from gmme_edge.fields import Count, NotNegative, Number, Share, Text
 from gmme_edge.report.documents import AccuracyResult
-from gmme_edge.report.entries import Ratio
 from gmme_edge.statistics import Interval
 
 
@@ -232,57 +231,3 @@ class Paired(TypedDict):
     pooled: PooledTest
     folds: list[dict[str, Any]]
     folds_mean: dict[str, Any]
-
-
-class ComparedEntry(TypedDict):
-    """One network on one device, backend and precision; what was not measured is null."""
-
-    name: Text
-    model: Text
-    bundle: str | None
-    is_base: bool
-    precision: Text
-    backend: Text
-    threads: Count | None
-    batch: Count | None
-    clip_s: Positive | None
-    n_classes: Count | None
-    d_params: Count
-    t_params: Count
-    gflops: Positive
-    size_bytes: Count | None
-    peak_memory_bytes: Count | None
-    median_ms: Positive | None
-    median_interval_ms: Interval | None
-    p90_ms: Positive | None
-    p90_interval_ms: Interval | None
-    p99_ms: Positive | None
-    throughput: Positive | None
-    energy_mj: Number | None
-    energy_interval_mj: Interval | None
-    energy_meter: str | None
-    accuracy: Share | None
-    accuracy_interval: Interval | None
-    accuracy_backend: str | None
-    dataset: str | None
-    weights_sha256: Sha256
-    source: Text
-    ratio: Ratio
-
-
-class ComparedDevice(TypedDict):
-    """The machine that a result was measured on."""
-
-    source: str
-    device: dict[str, Any]
-
-
-class Compared(TypedDict):
-    """`gmme-edge compare --json`, kind ``comparison``."""
-
-    schema: int
-    kind: Text
-    baseline: Text
-    entries: list[ComparedEntry]
-    notes: list[str]
-    devices: list[ComparedDevice]

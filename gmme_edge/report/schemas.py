@@ -12,7 +12,7 @@ from msgspec.json import schema
 
 from gmme_edge.files import write_json
 from gmme_edge.profiling.latency import LatencyStatistics
-from gmme_edge.report import listening_outputs, outputs
+from gmme_edge.report import comparison_outputs, listening_outputs, outputs
 from gmme_edge.report.documents import KINDS
 
 FOLDER = Path(__file__).parent / "schemas"
@@ -30,7 +30,8 @@ OUTPUTS: dict[str, Any] = {
     "train": outputs.Trained,
     "manifest": outputs.Manifest,
     "paired": outputs.Paired,
-    "comparison": outputs.Compared,
+    "comparison": comparison_outputs.Compared,
+    "paper": comparison_outputs.Paper,
     "cache": listening_outputs.Cache,
     "microphones": list[listening_outputs.Microphone],
     "event": listening_outputs.HeardEvent,
@@ -41,7 +42,7 @@ OUTPUTS: dict[str, Any] = {
 
 COMMANDS = {
     "cache": ("cache",),
-    "compare": ("comparison",),
+    "compare": ("comparison", "paper"),
     "convert": ("convert",),
     "demo": ("comparison",),
     "doctor": ("doctor",),

@@ -9,6 +9,7 @@ from pathlib import Path
 from gmme_edge.report.compare import Comparison, compare_results
 from gmme_edge.report.documents import LoadedResult, load_result
 from gmme_edge.report.paired import PairedResult, compare_pair, load_tested
+from gmme_edge.report.paper import PaperComparison, compare_with_paper
 from gmme_edge.workflows.settings.comparing import CompareSettings
 
 
@@ -32,6 +33,15 @@ def compare(
         for index, each in enumerate(results, 1)
     ]
     return compare_results(loaded, settings.baseline)
+
+
+def compare_paper(results: Sequence[Path] = ()) -> PaperComparison:
+    """The paper's tables beside what the code counts and what result files measured.
+
+    Raises:
+        InputError: a file that is no result.
+    """
+    return compare_with_paper([load_result(path) for path in results])
 
 
 def compare_paired(first: Path, second: Path) -> PairedResult:

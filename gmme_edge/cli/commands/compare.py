@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shlex
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,8 @@ import typer
 from gmme_edge.cli.commands.rerun import repeat
 from gmme_edge.cli.options.common import JsonOption
 from gmme_edge.cli.options.signature import with_options
+from gmme_edge.errors import UsageError
+from gmme_edge.settings import command_line
 from gmme_edge.workflows.settings.comparing import CompareSettings, RegressionGate
 
 if TYPE_CHECKING:
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
 @with_options
 def compare(
     context: typer.Context,
-    results: Annotated[
-        list[Path],
-        typer.Argument(help="Result files of `profile`, `evaluate` and `train --folds`."),
-    ],
     settings: CompareSettings,
     gate: RegressionGate,
+    results: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Result files of `profile`, `evaluate` and `train --folds`."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Report: .html, .md, .json, .csv or .tex."),
@@ -47,13 +48,17 @@ def compare(
     from gmme_edge.report.render.terminal import comparison_tables
     from gmme_edge.workflows import comparing
 
+    if settings.paper:
+        _show_paper(results or [], gate, output, json)
+        return
+    if not results:
+        raise UsageError("There is nothing to compare.", "result files, or --paper.")
     if output:
         check_ending(output)
     comparison = comparing.compare(results, settings)
     if output:
-        words = ["gmme-edge", "compare", *map(str, results)]
-        words += ["--baseline", settings.baseline] if settings.baseline else []
-        write_report(comparison, output, shlex.join([*words, "-o", str(output)]))
+        command = command_line("compare", [*results, "-o", output], settings)
+        write_report(comparison, output, command)
         stderr.print(f"wrote {output}", markup=False, highlight=False)
     if json:
         emit_json(comparison.to_dict())
@@ -61,6 +66,30 @@ def compare(
         stdout.print(comparison_tables(comparison))
     if gate.rules:
         _check_regressions(comparison, gate, context.find_root().command)
+
+
+def _show_paper(results: list[Path], gate: RegressionGate, output: Path | None, json: bool) -> None:
+    from gmme_edge.cli.views.console import emit_json, stderr, stdout
+    from gmme_edge.files import write_json, write_text
+    from gmme_edge.report.render.paper import paper_tables, render_paper
+    from gmme_edge.workflows.comparing import compare_paper
+
+    if gate.rules:
+        raise UsageError("--fail-if with --paper.", "one of them.")
+    if output and output.suffix not in (".md", ".json"):
+        raise UsageError(f"-o is {output} with --paper.", "a file name that ends in .md or .json.")
+    comparison = compare_paper(results)
+    if output and output.suffix == ".md":
+        command = command_line("compare", ["--paper", *results, "-o", output])
+        write_text(output, render_paper(comparison, command))
+    elif output:
+        write_json(output, comparison.to_dict())
+    if output:
+        stderr.print(f"wrote {output}", markup=False, highlight=False)
+    if json:
+        emit_json(comparison.to_dict())
+    else:
+        stdout.print(paper_tables(comparison))
 
 
 def _check_regressions(comparison: Comparison, gate: RegressionGate, program: object) -> None:

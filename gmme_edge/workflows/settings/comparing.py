@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gmme_edge.errors import UsageError
 from gmme_edge.report.rules import Rule, parse_rules
 from gmme_edge.settings import Settings, setting
 
@@ -18,6 +19,15 @@ class CompareSettings(Settings):
         "The model or bundle that the others are related to, as profile prints it; default: "
         "the AA network, else the first row.",
     )
+    paper: bool = setting(
+        False,
+        "Instead show what was reproduced of the paper's tables, with or without results.",
+        "--paper",
+    )
+
+    def check(self) -> None:
+        if self.paper and self.baseline:
+            raise UsageError("--baseline with --paper.", "one of them.")
 
 
 @dataclass(frozen=True, kw_only=True)
