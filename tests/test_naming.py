@@ -78,7 +78,7 @@ AUDIOMOTH = b"Recorded at %s 10/04/2020 %sby AudioMoth 243B1F055C6BDFA8 at mediu
          datetime(2020, 4, 10, 22, 47, 30, 250_000)),
         (icmt(AUDIOMOTH % (b"19:17:30", b"")), None),
         (icmt(AUDIOMOTH % (b"29:17:30", b"(UTC) ")), None),
-        (icmt(AUDIOMOTH % (b"19:17:31", b"(UTC+99) ")), None),
+        (icmt(AUDIOMOTH % (b"09:17:31", b"(UTC+99) ")), None),
         (icmt(b"a comment"), None),
         ((b"guan", b"GUANO|Version: 1.0\nTimestamp: 2017-10-04T19:29:32-07:00\nMake: x\n"),
          datetime(2017, 10, 5, 2, 29, 32)),
