@@ -12,7 +12,8 @@ from typing import Any
 
 from gmme_edge.device.facts import describe_device
 from gmme_edge.errors import InputError
-from gmme_edge.files import read_json, write_json
+from gmme_edge.files import write_json
+from gmme_edge.inputs import read_json
 from gmme_edge.profiling.latency import Target
 from gmme_edge.profiling.rounds import LatencySettings, Samples
 
