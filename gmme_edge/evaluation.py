@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from gmme_edge.audio import Waveform, sound_share, stream_windows, window_starts
 from gmme_edge.audio.windows import tame
 from gmme_edge.data.store import WaveformStore
-from gmme_edge.scoring import Predictions, Score, pool_windows, score
+from gmme_edge.pooling import pool_windows
+from gmme_edge.scoring import Predictions, Score, score
 
 Predict = Callable[[Waveform], NDArray[np.float32]]
 

@@ -91,7 +91,7 @@ def updating_folder(path: Path, owned: Collection[str], last: str) -> Iterator[P
             yield new
         if not path.exists():
             new.rename(path)
-        elif owned and not Path.cwd().is_relative_to(path):
+        elif owned and path not in (Path.cwd(), *Path.cwd().parents):
             _keep(path, new, owned)
             path.rename(old)
             try:
@@ -252,7 +252,7 @@ def _why_full(error: Exception) -> str | None:
 def _where(error: Exception, path: Path) -> Path:
     """The folder whose disk is full: that of the file that the system names, if it does."""
     named = error.filename if isinstance(error, OSError) else None
-    return Path(os.fsdecode(named)).parent if isinstance(named, str | bytes) else path.parent
+    return Path(os.fsdecode(named)).parent if isinstance(named, (str, bytes)) else path.parent
 
 
 def _free(folder: Path) -> str:

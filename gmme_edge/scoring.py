@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from gmme_edge.errors import InputError
 from gmme_edge.statistics import Z_95, Interval, mcnemar_exact, wilson_interval
 
-_LEAST_SHARE = 0.1  # of the sound of the window with the most
-
 
 @dataclass(frozen=True)
 class Predictions:
@@ -192,33 +190,3 @@ def score(
         for i, label in enumerate(labels)
     }
     return Score(correct / n if n else 0.0, wilson_interval(correct, n), n, per_class, confusion)
-
-
-def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Probabilities along the last axis."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    probabilities: NDArray[np.float64] = shifted / shifted.sum(axis=-1, keepdims=True)
-    return probabilities
-
-
-def pool_windows(
-    logits: NDArray[np.floating], sound_share: NDArray[np.floating] | None = None
-) -> NDArray[np.float64]:
-    """A clip's probabilities from those of its windows: ``(windows, classes)`` → ``(classes,)``.
-
-    A window votes where it holds at least a tenth as much sound as the window with the most. So
-    pauses do not vote, nor does the last moment of a sound at a window's edge; where no window
-    holds sound, all vote. This is the only such rule: the runtime, the commands and whatever judges
-    a precision pool by it.
-
-    Args:
-        sound_share: how much of each window is sound; see `gmme_edge.audio.sound_share`.
-    """
-    if sound_share is not None:
-        logits = logits[voting(sound_share)]
-    return np.asarray(softmax(logits).mean(axis=0))
-
-
-def voting(sound_share: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Which windows `pool_windows` hears; ``(windows,)`` → ``(windows,)``."""
-    return np.asarray(sound_share >= _LEAST_SHARE * sound_share.max())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Tuple  # noqa: UP035
 
 import numpy as np
 
-Interval = tuple[float, float]
+Interval = Tuple[float, float]  # noqa: UP006 - evaluated, and Python 3.8 has no other
 Z_95 = 1.959964  # the normal distribution's two-sided 95 % quantile
 
 

@@ -129,6 +129,21 @@ def test_importing_the_package_loads_nothing() -> None:
     assert run_python(code).strip() == "set()"
 
 
+def test_a_classifier_loads_only_what_it_needs() -> None:
+    """Each of these takes its tenth of numpy's time; files, zips and commands need them."""
+    code = """
+import sys, numpy, onnxruntime
+before = set(sys.modules)
+import gmme_edge
+gmme_edge.load, gmme_edge.Stream
+slow = {"asyncio", "concurrent.futures", "subprocess", "zipfile", "tempfile", "soundfile", "soxr",
+        "gmme_edge.complexity", "gmme_edge.scoring", "gmme_edge.files", "gmme_edge.audio.mpeg",
+        "platformdirs", "msgspec"}
+print("loaded:", sorted(slow & (set(sys.modules) - before)))
+"""
+    assert run_python(code) == "loaded: []\n"
+
+
 COMMANDS = tuple(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
 

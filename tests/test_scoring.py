@@ -15,13 +15,8 @@ from hypothesis import strategies as st
 from gmme_edge.data.store import WaveformStore
 from gmme_edge.errors import InputError
 from gmme_edge.evaluation import clip_names, predict_store, score_store
-from gmme_edge.scoring import (
-    Predictions,
-    paired_test,
-    pool_windows,
-    score,
-    softmax,
-)
+from gmme_edge.pooling import pool_windows, softmax
+from gmme_edge.scoring import Predictions, paired_test, score
 from gmme_edge.statistics import exact_interval, mcnemar_exact, t_interval, wilson_interval
 
 

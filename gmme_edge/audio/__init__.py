@@ -13,11 +13,15 @@ Training, evaluation and the device use these same functions, so that they canno
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gmme_edge.audio.level import SOUND_DBFS, has_sound, is_silent, peak_dbfs, sound_share
-from gmme_edge.audio.recording import AUDIO_SUFFIXES, Recording, read_audio
 from gmme_edge.audio.resampling import Resampler, check_rate, resample
 from gmme_edge.audio.samples import AudioWarning, Waveform, to_mono, to_samples
 from gmme_edge.audio.windows import split_windows, stream_windows, window_starts
+
+if TYPE_CHECKING:
+    from gmme_edge.audio.recording import AUDIO_SUFFIXES, Recording, read_audio
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -39,3 +43,12 @@ __all__ = [
     "to_samples",
     "window_starts",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load what decodes files on first use: most devices hear a microphone."""
+    if name in ("AUDIO_SUFFIXES", "Recording", "read_audio"):
+        from gmme_edge.audio import recording
+
+        return getattr(recording, name)
+    raise AttributeError(f"module 'gmme_edge.audio' has no attribute {name!r}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +30,6 @@ from gmme_edge.bundle.reading import (
     read_bounded,
 )
 from gmme_edge.errors import BundleError, UsageError
-from gmme_edge.files import locked, sha256_of, write_json
 from gmme_edge.pretrained import describe_choice, resolve
 
 __all__ = [
@@ -89,10 +87,14 @@ class Bundle:
         return Bundle(root, Manifest.from_dict(values))
 
     def save_manifest(self) -> None:
+        from gmme_edge.files import write_json  # here and below: who runs a bundle writes none
+
         write_json(self.path / MANIFEST, self.manifest.to_dict())
 
     def record_accuracy(self, precision: str, figures: Mapping[str, Any]) -> None:
         """Note a precision's accuracy in the manifest, beside what others note at the same time."""
+        from gmme_edge.files import locked
+
         with locked(self.path):
             now = Bundle.open(self.path)
             accuracy = {**now.manifest.accuracy, precision: dict(figures)}
@@ -212,6 +214,8 @@ class Bundle:
 def _no_bundle(root: Path) -> BundleError:
     got = f"{root} is no bundle: it has no {MANIFEST}."
     if (root / "model.safetensors").is_file():
+        import shlex
+
         return BundleError(
             f"{root} is no bundle but a checkpoint.",
             "a bundle, which `gmme-edge export` makes of it.",
@@ -238,5 +242,7 @@ def describe_file(
 ) -> BundleFile:
     """Hash a file that was just written into `folder`, for the manifest."""
     full = folder / path
+    from gmme_edge.files import sha256_of
+
     hashed = sha256_of(full), full.stat().st_size
     return BundleFile(path, role, *hashed, precision, target, opset, operators)

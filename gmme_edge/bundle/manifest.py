@@ -8,7 +8,6 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, TypeVar, get_args
 
 from gmme_edge.bundle.precisions import graph_of
-from gmme_edge.complexity import count
 from gmme_edge.errors import BundleError, InputError, UsageError
 from gmme_edge.spec import ModelSpec
 
@@ -94,6 +93,8 @@ class Manifest:
         return str(self.provenance.get("checkpoint_sha256") or "")
 
     def to_dict(self) -> dict[str, Any]:
+        from gmme_edge.complexity import count  # who runs a bundle writes none
+
         spec = self.model
         return {
             "schema": SCHEMA,

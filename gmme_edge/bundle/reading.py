@@ -7,12 +7,8 @@ bytes are read once, and those that were hashed are those that are used.
 from __future__ import annotations
 
 import json
-import lzma
 import re
-import struct
-import zipfile
-import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from gmme_edge.errors import BundleError
@@ -21,15 +17,15 @@ from gmme_edge.inputs import read_start
 MOST_MANIFEST_BYTES = 4 << 20
 MOST_FILE_BYTES = 2 << 30
 _MOST_DEPTH = 64
-_ZIP_ERRORS = (  # what zipfile lets through of a damaged file
-    zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError,
-    zlib.error, lzma.LZMAError, struct.error, OverflowError,
-)  # fmt: skip
 
 
 def is_archive(path: Path) -> bool:
     """Whether a bundle's path is a zip file instead of a folder."""
-    return path.is_file() and zipfile.is_zipfile(path)
+    if not path.is_file():
+        return False
+    from zipfile import is_zipfile  # here and below: most bundles are folders
+
+    return is_zipfile(path)
 
 
 def read_bounded(root: Path, name: str, most_bytes: int) -> bytes:
@@ -41,26 +37,10 @@ def read_bounded(root: Path, name: str, most_bytes: int) -> bytes:
     """
     most_bytes = min(most_bytes, MOST_FILE_BYTES)
     if is_archive(root):
-        return _read_member(root, name, most_bytes)
+        from gmme_edge.bundle.zipped import read_member
+
+        return read_member(root, name, most_bytes)
     return read_start(root / name, most_bytes + 1)
-
-
-def _read_member(path: Path, name: str, most_bytes: int) -> bytes:
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(_member(archive, name)) as file:
-            return file.read(most_bytes + 1)
-    except KeyError:
-        raise FileNotFoundError(f"{path} holds no {name}") from None
-    except _ZIP_ERRORS as error:
-        raise OSError(f"{path} is damaged at {name}: {error}") from error
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> str:
-    """The name in the archive: a zip file of a folder holds that folder as well."""
-    names = archive.namelist()
-    tops = {PurePosixPath(each).parts[0] for each in names if PurePosixPath(each).parts}
-    nested = f"{next(iter(tops))}/{name}" if len(tops) == 1 else name
-    return nested if nested in names else name
 
 
 def parse_object(data: bytes, where: str, error: type[BundleError] = BundleError) -> dict[str, Any]:

@@ -84,12 +84,9 @@ def parse_isa(cpu_info: str) -> list[str]:
 
 def count_physical_cores(cpu_info: str) -> int:
     """Distinct (socket, core) pairs; 0 where /proc/cpuinfo does not tell (ARM)."""
-    pairs = zip(
-        re.findall(r"^physical id\s*:\s*(\d+)$", cpu_info, re.MULTILINE),
-        re.findall(r"^core id\s*:\s*(\d+)$", cpu_info, re.MULTILINE),
-        strict=False,
-    )
-    return len(set(pairs))
+    sockets = re.findall(r"^physical id\s*:\s*(\d+)$", cpu_info, re.MULTILINE)
+    cores = re.findall(r"^core id\s*:\s*(\d+)$", cpu_info, re.MULTILINE)
+    return len(set(zip(sockets, cores)))  # noqa: B905 - Python 3.8 has no strict
 
 
 def parse_memory(mem_info: str) -> int:

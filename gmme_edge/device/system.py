@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 ROOT = Path("/")
@@ -27,6 +25,9 @@ def read_number(path: str | Path) -> int | None:
 
 def output_of(*command: str) -> str:
     """What a program of the system prints; one that PATH finds in the current folder is none."""
+    import shutil  # only those who describe a machine start programs
+    import subprocess
+
     program = shutil.which(command[0])
     if program is None or not Path(program).is_absolute():
         return ""

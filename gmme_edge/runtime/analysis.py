@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, List, NamedTuple  # noqa: UP035
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.errors import UsageError
-from gmme_edge.scoring import pool_windows, voting
+from gmme_edge.pooling import pool_windows, voting
 
 
 class Prediction(NamedTuple):
@@ -23,7 +23,7 @@ class Prediction(NamedTuple):
         return {"label": self.label, "probability": self.probability}
 
 
-class Ranking(list[Prediction]):
+class Ranking(List[Prediction]):  # noqa: UP006 - evaluated, and Python 3.8 has no other
     """Classes, best first.
 
     Attributes:

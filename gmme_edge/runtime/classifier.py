@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -10,12 +9,12 @@ from itertools import islice
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.audio import (
-    Recording,
     Waveform,
     check_rate,
     resample,
@@ -30,8 +29,11 @@ from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError
 from gmme_edge.runtime.analysis import Analysis, Prediction, Ranking
 from gmme_edge.runtime.backends import BACKENDS, open_session
-from gmme_edge.runtime.engines.cache import Rebuild
 from gmme_edge.runtime.session import Outputs, Session
+
+if TYPE_CHECKING:
+    from gmme_edge.audio import Recording
+    from gmme_edge.runtime.engines.cache import Rebuild
 
 __all__ = ["Analysis", "Classifier", "Prediction", "Ranking", "load"]
 
@@ -44,7 +46,7 @@ class Classifier:
     It may be called from several threads at once, and awaited (`aclassify`). A waveform is
     ``(samples,)`` or ``(samples, channels)``: floating point of any level, or integers, which are
     scaled by their type. Shorter ones than a window are zero-padded; longer ones become equally
-    spaced windows, and those that hold sound are averaged (`gmme_edge.scoring.pool_windows`).
+    spaced windows, and those that hold sound are averaged (`gmme_edge.pooling.pool_windows`).
 
     Attributes:
         labels: class names in the order of `probabilities`.
@@ -83,6 +85,8 @@ class Classifier:
 
     async def aclassify(self, waveform: object, sample_rate_hz: int, top_k: int = 5) -> Ranking:
         """As a call, in another thread, so that an event loop goes on meanwhile."""
+        import asyncio  # half as long to load as numpy; whoever awaits has it already
+
         work = functools.partial(self, waveform, sample_rate_hz, top_k)
         return await asyncio.get_running_loop().run_in_executor(None, work)
 
@@ -114,6 +118,8 @@ class Classifier:
 
     def analyze_file(self, path: str | Path) -> Analysis:
         """As `analyze`; the file is decoded in blocks, so memory does not grow with its length."""
+        from gmme_edge.audio import Recording
+
         return self.analyze_recording(Recording(Path(path), self.sample_rate_hz))
 
     def analyze_recording(self, recording: Recording) -> Analysis:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -136,10 +135,8 @@ class OnnxRuntimeSession:
                 f"{self.backend} failed on a batch of {len(batch)}: {error}",
                 fix="use a smaller batch if memory ran out.",
             ) from error
-        outputs = {
-            name: np.asarray(value, dtype=np.float32)
-            for name, value in zip(self._outputs, values, strict=True)
-        }
+        found = zip(self._outputs, values)  # noqa: B905 - as many as were asked for
+        outputs = {name: np.asarray(value, dtype=np.float32) for name, value in found}
         return check_outputs(outputs, len(batch), self._spec, f"{self.precision} on {self.backend}")
 
     def end_profiling(self) -> Path:
@@ -219,7 +216,9 @@ def _open(
         )
         return _create(ort, graph, options, provider, name)
     # An older version: a folder of our own, which holds nothing but what was checked.
-    with tempfile.TemporaryDirectory() as folder:
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
         for path, content in {**weights, "graph.onnx": graph}.items():
             (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
             (Path(folder) / path).write_bytes(content)

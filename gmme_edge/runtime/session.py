@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Dict, Protocol  # noqa: UP035
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from gmme_edge.bundle.manifest import INPUT, OUTPUTS
 from gmme_edge.errors import BundleError, OutputError, UsageError
 from gmme_edge.spec import ModelSpec
 
-Outputs = dict[str, NDArray[np.float32]]
+Outputs = Dict[str, NDArray[np.float32]]  # noqa: UP006 - evaluated, and Python 3.8 has no other
 
 
 class Session(Protocol):

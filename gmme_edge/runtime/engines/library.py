@@ -58,7 +58,7 @@ class _Logger(Protocol):
     listeners: list[EngineLog]
 
 
-@functools.cache
+@functools.lru_cache(maxsize=None)  # noqa: UP033 - Python 3.8
 def shared_logger(library: ModuleType) -> _Logger:
     """The process's one logger for `library`.
 

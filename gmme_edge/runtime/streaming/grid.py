@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Tuple  # noqa: UP035
 
 from gmme_edge.errors import UsageError
 
-Span = tuple[int, int]
+Span = Tuple[int, int]  # noqa: UP006 - evaluated, and Python 3.8 has no other
 _MICROSECONDS = 1_000_000
 
 
