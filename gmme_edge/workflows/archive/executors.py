@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
-from gmme_edge.errors import PlatformError, require
+from gmme_edge.workflows.archive.clusters import names_a_lost_worker, open_cluster
 from gmme_edge.workflows.settings.scanning import WorkerSettings
 
 _Given = ParamSpec("_Given")
@@ -94,11 +94,11 @@ def open_executor(settings: WorkerSettings) -> Iterator[tuple[Executor, int]]:
     """An executor, and how many tasks to give it at once.
 
     Raises:
-        MissingDependencyError: Dask is not installed.
-        PlatformError: no scheduler answers.
+        MissingDependencyError: Dask or Ray is not installed.
+        PlatformError: no cluster answers.
     """
     if settings.executor is not None:
-        with _dask(settings.executor) as found:
+        with open_cluster(settings.executor) as found:
             yield found
         return
     workers = settings.workers or usable_cpus()
@@ -112,24 +112,9 @@ def open_executor(settings: WorkerSettings) -> Iterator[tuple[Executor, int]]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-@contextmanager
-def _dask(address: str) -> Iterator[tuple[Executor, int]]:
-    distributed = require("distributed", f"scan on {address}", "dask")
-    try:
-        client = distributed.Client(address.replace("dask://", "tcp://", 1), timeout=10)
-    except (OSError, TimeoutError) as error:
-        raise PlatformError(f"{address} does not answer: {error}", "a Dask scheduler.") from error
-    with client:
-        threads = sum(client.nthreads().values())
-        if not threads:
-            raise PlatformError(f"{address} has no workers.", "at least one `dask worker`.")
-        # Not pure: a task that failed is tried again, not answered from memory.
-        yield client.get_executor(pure=False), 2 * threads
-
-
 def is_lost(error: BaseException) -> bool:
     """Whether it says that a worker died, not that its task failed."""
-    return isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker"
+    return isinstance(error, BrokenProcessPool) or names_a_lost_worker(error)
 
 
 def usable_cpus(

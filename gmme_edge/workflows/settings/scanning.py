@@ -79,8 +79,8 @@ class WorkerSettings(Settings):
     )
     executor: str | None = setting(
         None,
-        "An existing Dask scheduler, whose workers see the same files.",
-        metavar="dask://HOST:PORT",
+        "An existing Dask or Ray cluster, whose workers see the same files.",
+        metavar="dask://HOST:PORT|ray://HOST:PORT",
     )
 
     def check(self) -> None:
@@ -88,8 +88,10 @@ class WorkerSettings(Settings):
             return
         if self.workers is not None:
             raise UsageError("--workers with --executor.", "one of them: a cluster has its own.")
-        if not re.fullmatch(r"dask://.+:\d+", self.executor):
-            raise UsageError(f"--executor is {self.executor!r}.", "dask://HOST:PORT.")
+        if not re.fullmatch(r"(dask|ray)://.+:\d+", self.executor):
+            raise UsageError(
+                f"--executor is {self.executor!r}.", "dask://HOST:PORT or ray://HOST:PORT."
+            )
 
 
 def _choose(flag: str, given: str, known: tuple[str, ...]) -> tuple[str, ...]:
