@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ class CalibrationSet:
         clips: per clip its label, its file relative to the data set's folder, the SHA-256 of the
             file ("" for generated ones), its level and that level's stratum from 0, the faintest.
         edges_dbfs: the levels that divide the strata.
+        left_out: of the data set, how much for each reason; see `gmme_edge.data.dataset`.
     """
 
     waveforms: Waveform | Windows
@@ -67,6 +68,7 @@ class CalibrationSet:
     source: str
     seed: int
     edges_dbfs: tuple[float, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n_clips = len(self.waveforms)
@@ -94,6 +96,7 @@ class CalibrationSet:
             "edges_dbfs": list(self.edges_dbfs),
             "n": len(self.waveforms),
             "sha256": self.sha256,
+            **({"left_out": dict(self.left_out)} if self.left_out else {}),
             "clips": list(self.clips),
         }
 

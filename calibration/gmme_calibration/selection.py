@@ -13,15 +13,17 @@ from pathlib import Path
 from gmme_calibration.sample import CalibrationSet, Windows, describe_clips, sample_clips
 from gmme_edge.audio import AUDIO_SUFFIXES
 from gmme_edge.bundle.bundle import MANIFEST, Bundle
-from gmme_edge.data.dataset import Clip
+from gmme_edge.data.dataset import Clip, LeftOut
+from gmme_edge.data.folder import why_no_recording
 from gmme_edge.data.holdout import with_validation
 from gmme_edge.data.levels import level_edges
-from gmme_edge.data.registry import open_dataset
+from gmme_edge.data.registry import open_dataset, tell_left_out
 from gmme_edge.data.store import WaveformStore
 from gmme_edge.data.tables import check_folder, locate_recordings, read_table
 from gmme_edge.errors import DatasetError, UsageError
 from gmme_edge.files import sha256_of, write_json
 from gmme_edge.inputs import read_json
+from gmme_edge.observer import SILENT, Observer
 
 UNLABELLED = "unlabelled"
 _SCHEMA, _OF_BUNDLES = 1, "calibration.json"
@@ -36,6 +38,7 @@ class Source:
         name: of the data set and the part of it.
         root: the folder that a selection's file names are relative to.
         lent: the validation clips are training clips that were held out.
+        left_out: what looks like a part of the data set and is none.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Source:
     training: tuple[Clip, ...]
     held_out: tuple[Clip, ...]
     lent: bool = False
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def validation(self) -> tuple[Clip, ...]:
@@ -56,7 +60,11 @@ class Source:
 
 
 def open_source(
-    dataset: str, data: Path, fold: int | None = None, validate: bool = False
+    dataset: str,
+    data: Path,
+    fold: int | None = None,
+    validate: bool = False,
+    observer: Observer = SILENT,
 ) -> Source:
     """A data set's training clips; or, as ``unlabelled``, all recordings of a folder or table.
 
@@ -65,6 +73,7 @@ def open_source(
         dataset: a name that `open_dataset` knows, or ``unlabelled``.
         data: the folder, of any depth for ``unlabelled``; or a CSV file, which for
             ``unlabelled`` needs the column path alone.
+        observer: hears what is left out.
     """
     root = data.parent if data.is_file() else data
     if dataset == UNLABELLED:
@@ -72,9 +81,11 @@ def open_source(
             raise UsageError(
                 "Accuracy cannot be measured on unlabelled recordings.", "a labelled data set."
             )
-        clips = tuple(Clip(path, 0, "train") for path in _recordings(data))
-        return Source(UNLABELLED, root, (UNLABELLED,), clips, ())
-    published = open_dataset(dataset, data, fold)
+        paths, left_out = _recordings(data)
+        tell_left_out(left_out, observer)
+        clips = tuple(Clip(path, 0, "train") for path in paths)
+        return Source(UNLABELLED, root, (UNLABELLED,), clips, (), left_out=left_out)
+    published = open_dataset(dataset, data, fold, observer)
     opened = with_validation(published) if validate else published
     held_out = tuple(clip for clip in opened.clips if clip.split != "train")
     name = dataset if fold is None else f"{dataset}, all folds but {fold}"
@@ -85,25 +96,31 @@ def open_source(
         training=opened.select("train"),
         held_out=held_out,
         lent=opened is not published,
+        left_out=published.left_out,
     )
 
 
-def _recordings(data: Path) -> list[Path]:
+def _recordings(data: Path) -> tuple[list[Path], tuple[LeftOut, ...]]:
+    """Those of a table, or of a folder at any depth; and what else is in there but hidden files."""
     if data.is_file():
         rows = read_table(data, ("path",))
-        return locate_recordings(rows, lambda row: data.parent / row.text("path"))
+        return locate_recordings(rows, lambda row: data.parent / row.text("path")), ()
     check_folder(data, "recordings")
-    found = sorted(
-        path
-        for path in data.rglob("*")
-        if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file() and path.name[0] != "."
-    )
+    found, left_out = [], []
+    for path in sorted(data.rglob("*")):
+        if path.name.startswith(".") or path.is_dir():
+            continue
+        reason = why_no_recording(path)
+        if reason is None:
+            found.append(path)
+        else:
+            left_out.append(LeftOut(path, reason))
     if not found:
         raise DatasetError(
             f"{data} holds no recordings.",
             f"files that end in {', '.join(sorted(AUDIO_SUFFIXES))}.",
         )
-    return found
+    return found, tuple(left_out)
 
 
 def save_selection(clips: CalibrationSet, path: Path) -> None:

@@ -21,10 +21,11 @@ from gmme_edge.audio.samples import AudioWarning, Waveform, to_mono, to_samples
 from gmme_edge.audio.windows import split_windows, stream_windows, window_starts
 
 if TYPE_CHECKING:
-    from gmme_edge.audio.recording import AUDIO_SUFFIXES, Recording, read_audio
+    from gmme_edge.audio.recording import AUDIO_SUFFIXES, FOREIGN_SUFFIXES, Recording, read_audio
 
 __all__ = [
     "AUDIO_SUFFIXES",
+    "FOREIGN_SUFFIXES",
     "SOUND_DBFS",
     "AudioWarning",
     "Recording",
@@ -47,7 +48,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Load what decodes files on first use: most devices hear a microphone."""
-    if name in ("AUDIO_SUFFIXES", "Recording", "read_audio"):
+    if name in ("AUDIO_SUFFIXES", "FOREIGN_SUFFIXES", "Recording", "read_audio"):
         from gmme_edge.audio import recording
 
         return getattr(recording, name)

@@ -37,6 +37,11 @@ from gmme_edge.errors import AudioError, AudioLengthError, MissingDependencyErro
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64"}
 )
+FOREIGN_SUFFIXES = frozenset(
+    {".3gp", ".aac", ".amr", ".ape", ".m4a", ".mka", ".mp4", ".webm", ".wma", ".wv"}
+)
+"""Recordings, too, in formats that libsndfile does not decode."""
+
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile's answer for a FLAC stream that was written to a pipe
 _BLOCK_SAMPLES = 1 << 18  # of all channels together
 _KEPT_SAMPLES = 1 << 22  # 16 MB: three minutes at 22 kHz

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -37,6 +37,11 @@ class LeftOut:
 
     path: Path
     reason: str
+
+
+def count_reasons(left_out: Iterable[LeftOut]) -> dict[str, int]:
+    """What a result says of them: how many for each reason."""
+    return dict(sorted(Counter(one.reason for one in left_out).items()))
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,8 @@ def load_folder(root: Path) -> Dataset:
     """The recordings under `root`; labels are the classes' folder names, sorted.
 
     Raises:
-        DatasetError: no class, an empty class, two spellings of one class, a class that only
-            appears outside train, fewer than three recordings of a class that is to be divided,
-            or the same content in two splits.
+        DatasetError: no class, an empty class, a class that only appears outside train, fewer than
+            three recordings of a class that is to be divided, or the same content in two splits.
     """
     found = scan(root, "a folder of recordings per class")
     if found.divided:
@@ -78,7 +77,8 @@ class Scan:
     """What a folder of classes holds.
 
     Attributes:
-        classes: the recordings of each class's folder, both sorted by name.
+        classes: the recordings of each class's folder, both sorted by name. Two folders whose
+            names are one text in two spellings are one class.
     """
 
     classes: dict[Path, list[Path]]
@@ -99,28 +99,23 @@ def scan(root: Path, content: str) -> Scan:
     """The classes in `root` and their recordings; `content` says what it should hold.
 
     Raises:
-        DatasetError: no folders, or two whose names are one text in two spellings.
+        DatasetError: no folders.
     """
     check_folder(root, content)
-    classes, left_out = {}, []
-    for path in sorted(root.iterdir(), key=lambda path: _composed(path.name)):
+    classes: dict[Path, list[Path]] = {}
+    homes: dict[str, Path] = {}
+    left_out: list[LeftOut] = []
+    for path in sorted(root.iterdir(), key=lambda path: (_composed(path.name), path.name)):
         reason = _why_no_class(path)
         if reason is None:
-            classes[path], others = _split_recordings(path)
+            recordings, others = _split_recordings(path)
+            classes.setdefault(homes.setdefault(_composed(path.name), path), []).extend(recordings)
             left_out += others
         elif reason:
             left_out.append(LeftOut(path, reason))
     if not classes:
         raise DatasetError(f"{root} holds no folders of classes.", _LAYOUTS)
-    found = Scan(classes, tuple(left_out))
-    if len(set(found.labels)) < len(found.labels):
-        twice = next(name for name in found.labels if found.labels.count(name) > 1)
-        raise DatasetError(
-            f"{root} has two folders {twice!r}, spelt with other code points.",
-            "one folder per class.",
-            "move the recordings of both into one.",
-        )
-    return found
+    return Scan(classes, tuple(left_out))
 
 
 def _why_no_class(path: Path) -> str | None:
@@ -140,17 +135,23 @@ def _split_recordings(folder: Path) -> tuple[list[Path], list[LeftOut]]:
     """The recordings in a class's folder, and what else is in there but hidden files."""
     recordings, others = [], []
     for path in sorted(folder.iterdir()):
+        reason = "a folder within a class" if path.is_dir() else why_no_recording(path)
         if path.name.startswith("."):
             continue
-        if path.is_symlink() and not path.exists():
-            others.append(LeftOut(path, "a link to nothing"))
-        elif path.is_dir():
-            others.append(LeftOut(path, "a folder within a class"))
-        elif not _sounds(path):
-            others.append(LeftOut(path, f"{path.suffix or 'no suffix'} is no format of recordings"))
-        elif path.is_file():
+        if reason is None:
             recordings.append(path)
+        else:
+            others.append(LeftOut(path, reason))
     return recordings, others
+
+
+def why_no_recording(path: Path) -> str | None:
+    """Why a file in a folder of recordings is none; None for one."""
+    if path.is_symlink() and not path.exists():
+        return "a link to nothing"
+    if not _sounds(path):
+        return f"{path.suffix or 'no suffix'} is no format of recordings"
+    return None if path.is_file() else "no file"
 
 
 def _sounds(path: Path) -> bool:

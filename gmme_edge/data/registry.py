@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gmme_edge.data import esc50, folder, urbansound8k
-from gmme_edge.data.dataset import Dataset
+from gmme_edge.data.dataset import Dataset, LeftOut
 from gmme_edge.data.manifest import load_manifest
 from gmme_edge.data.speech_commands import load_speech_commands
 from gmme_edge.errors import DatasetError, UsageError
@@ -53,11 +53,16 @@ def open_dataset(
             "at least two: a network learns to tell sounds apart.",
             "add recordings of something else, such as the usual background.",
         )
-    for one in dataset.left_out[:_NAMED]:
-        observer.note(f"left out: {one.path}: {one.reason}")
-    if len(dataset.left_out) > _NAMED:
-        observer.note(f"left out: {len(dataset.left_out) - _NAMED} more")
+    tell_left_out(dataset.left_out, observer)
     return dataset
+
+
+def tell_left_out(left_out: Sequence[LeftOut], observer: Observer) -> None:
+    """Name the first of them, and count the rest."""
+    for one in left_out[:_NAMED]:
+        observer.note(f"left out: {one.path}: {one.reason}")
+    if len(left_out) > _NAMED:
+        observer.note(f"left out: {len(left_out) - _NAMED} more")
 
 
 def _open(name: str, root: Path, fold: int | None) -> Dataset:

@@ -36,7 +36,7 @@ def load_speech_commands(root: Path) -> Dataset:
             "use the official lists, or repair them.",
         )
     clips = tuple(
-        Clip(path, label, _split_of(f"{word.name}/{path.name}", validation, test))
+        Clip(path, label, _split_of(f"{path.parent.name}/{path.name}", validation, test))
         for label, (word, recordings) in enumerate(found.classes.items())
         for path in check_recordings(word, recordings)
     )

@@ -98,6 +98,7 @@ class AccuracyResult(Result):
     predictions: Predictions | None = None
     flips: dict[str, Any] = field(default_factory=dict)
     seen: dict[str, Any] = field(default_factory=dict)
+    left_out: dict[str, Count] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from gmme_edge.data.dataset import Clip, Dataset
 from gmme_edge.data.store import WaveformStore, load_waveforms
 from gmme_edge.errors import DatasetError, UsageError
@@ -47,6 +50,14 @@ def load_clips(
         observer.note(f"skipped {len(store.skipped)} unreadable {what} clips; the first:")
         observer.note("  " + store.skipped[0][1].splitlines()[0])
     return store
+
+
+def tell_foreign(paths: Sequence[Path], observer: Observer) -> None:
+    """Note which recordings of a folder are left out for their format."""
+    for path in paths[:_NAMED]:
+        observer.note(f"left out: {path}: {path.suffix} is no format of recordings")
+    if len(paths) > _NAMED:
+        observer.note(f"left out: {len(paths) - _NAMED} more")
 
 
 def check_labels(dataset: str, have: tuple[str, ...], artifact: str, want: tuple[str, ...]) -> None:

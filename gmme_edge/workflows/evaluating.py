@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gmme_edge.bundle.bundle import Bundle
+from gmme_edge.data.dataset import count_reasons
 from gmme_edge.data.levels import name_levels
 from gmme_edge.data.registry import open_dataset
 from gmme_edge.data.seen import refuse_seen
@@ -107,6 +108,8 @@ def evaluate(
             candidate.weights_sha256,
         )
         document["seen"] = seen.to_dict()
+        if dataset.left_out:
+            document["left_out"] = count_reasons(dataset.left_out)
         alone = replace(settings, precision=candidate.precision, output=None, record=False)
         document["command"] = command_line("evaluate", [artifact], clips, alone)
         assert score.predictions is not None

@@ -207,7 +207,7 @@ def _gather(
     if not (wanted.calib_dataset and wanted.calib_data):
         return Material(None, method, cache, make_refiner(checkpoint, int8))
     source = open_source(
-        wanted.calib_dataset, wanted.calib_data, wanted.fold, settings.measures_accuracy
+        wanted.calib_dataset, wanted.calib_data, wanted.fold, settings.measures_accuracy, observer
     )
     if wanted.calib_dataset != UNLABELLED and not settings.bundle.untrained:
         check_calibration_data(

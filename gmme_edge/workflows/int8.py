@@ -19,6 +19,7 @@ from gmme_calibration.sensitivity import Measure, Probe, noise_alone
 from gmme_calibration.thresholds import Method
 from gmme_edge.audio import Waveform
 from gmme_edge.blocks import FRONT, NOTHING
+from gmme_edge.data.dataset import count_reasons
 from gmme_edge.data.seen import refuse_own_test
 from gmme_edge.data.store import WaveformStore
 from gmme_edge.data.synthetic import LABELS, make_synthetic
@@ -69,7 +70,7 @@ def calibration_clips(
             source.root,
         )
     refuse_held_out(clips, source)
-    return clips
+    return replace(clips, left_out=count_reasons(source.left_out))
 
 
 def check_calibration_data(

@@ -76,7 +76,7 @@ def judge(
     settings = settings or JudgingSettings()
     check_backend(settings.backend)
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    source = open_source(clips.dataset, clips.data, clips.fold, validate=True)
+    source = open_source(clips.dataset, clips.data, clips.fold, True, observer)
     manifest = opened.manifest
     where = {"dataset": clips.dataset, "fold": clips.fold}
     check_labels(clips.dataset, source.labels, "the bundle", manifest.labels)

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gmme_edge.audio import AUDIO_SUFFIXES
+from gmme_edge.audio import AUDIO_SUFFIXES, FOREIGN_SUFFIXES
 from gmme_edge.errors import AudioError, BundleError, UsageError
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.pretrained import resolve
 from gmme_edge.runtime.analysis import Analysis
 from gmme_edge.runtime.classifier import load
 from gmme_edge.runtime.engines.cache import Rebuild
+from gmme_edge.workflows.clips import tell_foreign
 from gmme_edge.workflows.settings.predicting import PredictionSettings
 
 
@@ -51,8 +52,12 @@ def _window(found: Analysis, i: int) -> dict[str, Any]:
     return {"start_s": start_s, "end_s": end_s, "silent": best.silent, **best[0].to_dict()}
 
 
-def list_recordings(paths: Sequence[Path], recursive: bool = False) -> list[Path]:
+def list_recordings(
+    paths: Sequence[Path], recursive: bool = False, observer: Observer = SILENT
+) -> list[Path]:
     """Files as they are given, and the recordings in folders, sorted; hidden ones are left out.
+
+    The observer hears of recordings in formats that cannot be decoded.
 
     Raises:
         UsageError: a folder without recordings.
@@ -62,8 +67,9 @@ def list_recordings(paths: Sequence[Path], recursive: bool = False) -> list[Path
         if not path.is_dir():
             found.append(path)
             continue
-        inside = path.rglob("*") if recursive else path.iterdir()
-        recordings = sorted(each for each in inside if _is_recording(each, path))
+        inside = sorted(path.rglob("*") if recursive else path.iterdir())
+        recordings = [each for each in inside if _is_of(AUDIO_SUFFIXES, each, path)]
+        tell_foreign([each for each in inside if _is_of(FOREIGN_SUFFIXES, each, path)], observer)
         if not recordings:
             raise UsageError(
                 f"{path} holds no recordings.",
@@ -74,9 +80,9 @@ def list_recordings(paths: Sequence[Path], recursive: bool = False) -> list[Path
     return found
 
 
-def _is_recording(path: Path, folder: Path) -> bool:
+def _is_of(suffixes: frozenset[str], path: Path, folder: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return not hidden and path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
+    return not hidden and path.suffix.lower() in suffixes and path.is_file()
 
 
 def predict(

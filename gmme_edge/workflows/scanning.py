@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gmme_edge.audio import AUDIO_SUFFIXES
+from gmme_edge.audio import AUDIO_SUFFIXES, FOREIGN_SUFFIXES
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError, require
 from gmme_edge.files import write_json
@@ -25,6 +25,7 @@ from gmme_edge.workflows.archive.joining import find_pieces
 from gmme_edge.workflows.archive.journal import Journal
 from gmme_edge.workflows.archive.overview import write_overview
 from gmme_edge.workflows.archive.tables import write_failed, write_tables
+from gmme_edge.workflows.clips import tell_foreign
 from gmme_edge.workflows.listening import identify
 from gmme_edge.workflows.settings.listening import EventSettings
 from gmme_edge.workflows.settings.scanning import ScanSettings, WorkerSettings
@@ -164,7 +165,9 @@ def _list_all(
 ) -> Counts:
     """Note what is to be heard, and what of it together."""
     observer.stage("list recordings")
-    journal.add(_list(recordings))
+    foreign: list[Path] = []
+    journal.add(_list(recordings, foreign))
+    tell_foreign(foreign, observer)
     if settings.join:
         observer.stage("join recordings")
         journal.join(find_pieces(journal.wanted(), settings.zone()))
@@ -177,8 +180,12 @@ def _list_all(
     return counts
 
 
-def _list(recordings: Sequence[Path]) -> Iterator[bytes]:
-    """Files as they are given, and recordings in folders and below, hidden ones left out."""
+def _list(recordings: Sequence[Path], foreign: list[Path]) -> Iterator[bytes]:
+    """Files as they are given, and recordings in folders and below, hidden ones left out.
+
+    Args:
+        foreign: receives the recordings in formats that cannot be decoded.
+    """
     for given in recordings:
         if not given.is_dir():
             yield os.fsencode(given)
@@ -186,8 +193,11 @@ def _list(recordings: Sequence[Path]) -> Iterator[bytes]:
         for folder, folders, names in os.walk(given):
             folders[:] = [name for name in folders if not name.startswith(".")]
             for name in names:
-                if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
+                suffix = Path(name).suffix.lower()
+                if not name.startswith(".") and suffix in AUDIO_SUFFIXES:
                     yield os.fsencode(Path(folder, name))
+                elif not name.startswith(".") and suffix in FOREIGN_SUFFIXES:
+                    foreign.append(Path(folder, name))
 
 
 def _hear_all(

@@ -108,7 +108,7 @@ def _decode(
     from gmme_edge.workflows.clips import check_labels, load_clips
     from gmme_edge.workflows.int8 import calibration_clips, check_calibration_data
 
-    source = open_source(clips.dataset, clips.data, clips.fold, validate=accuracy)
+    source = open_source(clips.dataset, clips.data, clips.fold, accuracy, observer)
     if accuracy:
         check_labels(clips.dataset, source.labels, "the checkpoint", checkpoint.labels)
     if clips.dataset != UNLABELLED:  # it makes no bundle, so the model's test clips may serve

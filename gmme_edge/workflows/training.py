@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from gmme_edge.errors import require
 from gmme_edge.files import write_json
+from gmme_edge.observer import SILENT
 from gmme_edge.report.paired import PairedResult, Tested, compare_pair, load_tested, parse_tested
 from gmme_edge.training.folds import RESULT, fold_folder, is_result
 from gmme_edge.training.run.claim import claim_folder, refuse_foreign, refuse_loss
@@ -79,7 +80,7 @@ def train(job: TrainingJob, observer: TrainingObserver | None = None) -> Trained
     _miss_torch()
     heard = Tolerant(observer or TrainingObserver())
     with _loading(heard), claim_folder(job.run.output):
-        plan = make_plan(job, job.data.fold)
+        plan = make_plan(job, job.data.fold, heard)
         _refuse_loss(job.run.output, job.run.restart)
         setup = _set_up(job, plan, heard)
         trainer = _run_fold(setup, plan, job.run.output, job.data.fold)
@@ -107,7 +108,9 @@ def cross_validate(
     with _loading(heard):
         folds = job.folds
         baseline = load_tested(job.data.against) if job.data.against else None
-        plans = {fold: make_plan(job, fold) for fold in folds}
+        plans = {
+            fold: make_plan(job, fold, heard if fold == folds[0] else SILENT) for fold in folds
+        }
         with claim_folder(output):
             refuse_foreign(output / RESULT, is_result)
             for fold in folds:

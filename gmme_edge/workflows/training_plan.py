@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gmme_edge.data.registry import fold_count, open_dataset
 from gmme_edge.errors import UsageError
 from gmme_edge.models.description import Description, read_description
+from gmme_edge.observer import SILENT, Observer
 from gmme_edge.pretrained import resolve
 from gmme_edge.settings import command_line
 from gmme_edge.spec import TASKS, ModelSpec, Task, get_task, preset
@@ -74,8 +75,8 @@ class Plan:
     dataset: Dataset
 
 
-def make_plan(job: TrainingJob, fold: int | None) -> Plan:
-    """What the run that tests on `fold` will be.
+def make_plan(job: TrainingJob, fold: int | None, observer: Observer = SILENT) -> Plan:
+    """What the run that tests on `fold` will be; the observer hears what the data leave out.
 
     Raises:
         UsageError: settings that contradict each other, or a network that cannot be.
@@ -85,7 +86,7 @@ def make_plan(job: TrainingJob, fold: int | None) -> Plan:
     describe_source(job.transfer.teacher, fold)
     audio = resolve_audio(job, source)
     recipe = build_recipe(_recipe_name(job, audio), job.recipe, job.transfer)
-    opened = open_dataset(job.data.dataset, job.data.data, fold)
+    opened = open_dataset(job.data.dataset, job.data.data, fold, observer)
     spec = _resolve_spec(job.network, audio, source, len(opened.labels))
     return Plan(spec, recipe, opened)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 
-from gmme_edge.data.dataset import Clip, Dataset
+from gmme_edge.data.dataset import Clip, Dataset, count_reasons
 from gmme_edge.data.holdout import with_validation
 from gmme_edge.data.seen import FINGERPRINTS, fingerprints, inherit, judge_seen, needs_fingerprints
 from gmme_edge.data.store import WaveformStore
@@ -110,7 +110,9 @@ class TrainingSetup:
         description["monitor"] = watched
         parts = [part for part in ("train", watched) if part in counts] or ["train"]
         stores = [self._decode(opened.select(part), part, plan) for part in parts]  # type: ignore[arg-type]
-        facts = {}
+        facts: dict[str, Any] = {}
+        if opened.left_out:
+            facts["left_out"] = count_reasons(opened.left_out)
         if needs_fingerprints(settings.dataset):
             self.observer.stage("fingerprint the training clips")
             facts[FINGERPRINTS] = fingerprints(stores[0].paths)

@@ -34,7 +34,8 @@ def predict(
     from gmme_edge.cli.views.observer import watch
     from gmme_edge.workflows import predicting
 
-    recordings = predicting.list_recordings(files, settings.recursive)
+    with watch() as observer:
+        recordings = predicting.list_recordings(files, settings.recursive, observer)
     found: list[Heard] = []
     try:
         with watch() as observer:
