@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from gmme_edge.errors import InputError
+
 
 def is_stream(path: Path) -> bool:
     """Whether `path` is a pipe or a device."""
@@ -43,3 +45,11 @@ def behind_links(path: Path) -> Path:
     with contextlib.suppress(FileNotFoundError):
         path.stat()
     return Path(os.path.realpath(path))
+
+
+def real_folder(path: Path) -> Path:
+    """`path` behind its links; raises `InputError` where they lead nowhere."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # before Python 3.13 a loop is the second
+        raise InputError(f"{path} leads nowhere: {error}.", "a folder.") from error

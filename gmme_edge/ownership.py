@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gmme_edge.bundle.bundle import MANIFEST, Bundle, Manifest
+from gmme_edge.destinations import real_folder
 from gmme_edge.errors import GmmeEdgeError, InputError, UsageError
 from gmme_edge.inputs import read_json
 
@@ -58,8 +59,8 @@ def claim_bundle(
     Raises:
         UsageError: `out` is the source, or holds what is not to be replaced.
     """
-    folder = out.resolve()
-    if source is not None and source.resolve() == folder:
+    folder = real_folder(out)
+    if source is not None and real_folder(source) == folder:
         raise UsageError(
             f"{out} is the folder of the model that is exported.",
             "another folder: its weights would be replaced.",
@@ -91,7 +92,7 @@ def claim_bundle(
 
 def _own_manifest(out: Path) -> Manifest:
     try:
-        return Bundle.open(out.resolve()).manifest
+        return Bundle.open(real_folder(out)).manifest
     except GmmeEdgeError as error:
         raise UsageError(
             f"{out} holds a {MANIFEST} that is not a bundle's of this version, or is damaged: "
@@ -142,7 +143,7 @@ def claim_checkpoint(out: Path, allowed: bool = False, flag: str = "--force") ->
         UsageError: `out` is a bundle, or holds weights that are not the product's, or a finished
             checkpoint that was not to be replaced.
     """
-    folder = out.resolve()
+    folder = real_folder(out)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{out} exists and is no folder.", "a folder.", _OTHER_FOLDER)
     if _present(folder / MANIFEST):

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
-from gmme_edge.errors import UsageError
+from gmme_edge.errors import InputError, UsageError
 from gmme_edge.ownership import claim_bundle, claim_checkpoint
 from gmme_exporters.bundle import export_bundle
 from gmme_exporters.options import ExportOptions
@@ -155,3 +155,12 @@ def test_a_bad_int8_precision_leaves_the_others(
     assert kept == {"logits.fp32", "logits.int8-ort"}
     assert golden["logits.int8-ort"].shape == golden["logits"].shape
     assert json.loads((out / "manifest.json").read_text())["provenance"]["data"] == {}
+
+
+def test_a_link_that_leads_to_itself_is_told(tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to("out")
+    for claim in (claim_checkpoint, lambda out: claim_bundle(out, None, "", ())):
+        with pytest.raises((InputError, UsageError)):
+            claim(tmp_path / "out")
+    (folder,) = tmp_path.iterdir()
+    assert folder.is_symlink()

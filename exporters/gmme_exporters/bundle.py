@@ -28,6 +28,7 @@ from gmme_edge.device.facts import installed_versions
 from gmme_edge.errors import ParityError, UsageError
 from gmme_edge.files import updating_folder, write_json
 from gmme_edge.models.checkpoint import DESCRIPTION, WEIGHTS, Checkpoint
+from gmme_edge.models.description import unfinished_training
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.ownership import claim_bundle
 from gmme_edge.runtime.engines.info import sidecar_of
@@ -138,7 +139,7 @@ class _Writer:
         }
         if self.left_out:
             noted["left_out"] = self.left_out
-        if unfinished := unfinished_training(self.checkpoint):
+        if unfinished := unfinished_training(self.checkpoint.training):
             noted["unfinished_training"] = unfinished
             self.observer.note(f"warning: {unfinished}")
         return noted
@@ -262,14 +263,3 @@ def _torch_outputs(checkpoint: Checkpoint, clips: Waveform) -> dict[str, NDArray
     graph = ExportGraph(checkpoint.model, embedding=True).eval()
     outputs = [graph(torch.from_numpy(clip[None])) for clip in clips]
     return {name: torch.cat([out[i] for out in outputs]).numpy() for i, name in enumerate(OUTPUTS)}
-
-
-def unfinished_training(checkpoint: Checkpoint) -> str:
-    """Says so where the training of a checkpoint was stopped before its last epoch; else empty."""
-    training = checkpoint.training
-    if training.get("finished") is not False:
-        return ""
-    history = training.get("history")
-    last = history[-1] if isinstance(history, list) and history else {}
-    done, planned = last.get("epoch", 0), dict(training.get("recipe") or {}).get("epochs", "?")
-    return f"the training is unfinished: it ended in epoch {done:g} of {planned}"

@@ -23,10 +23,10 @@ _HASH = re.compile("[0-9a-f]{32}(?:[0-9a-f]{32})?")
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """Decoded recordings, engines of a graph, INT8 ranges of a calibration, a chosen backend.
+    """Decoded recordings, the engines of one graph, or the INT8 ranges of one calibration.
 
     Attributes:
-        kind: ``audio``, ``engines``, ``ranges`` or ``backends``.
+        kind: ``audio``, ``engines`` or ``ranges``.
         used_at_s: when it was made or last used, in seconds since 1970.
     """
 
@@ -91,10 +91,9 @@ def _find(cache: Path) -> Iterator[tuple[Path, str]]:
     for path in _children(cache / "engines"):
         if _HASH.fullmatch(path.name) and path.is_dir():
             yield path, "engines"
-    for kind in ("ranges", "backends"):
-        for path in _children(cache / kind):
-            if _HASH.fullmatch(path.stem) and path.suffix == ".json":
-                yield path, kind
+    for path in _children(cache / "ranges"):
+        if _HASH.fullmatch(path.stem) and path.suffix == ".json":
+            yield path, "ranges"
 
 
 def _children(folder: Path) -> list[Path]:

@@ -88,3 +88,14 @@ def _check_hash(folder: Path, values: Mapping[str, Any]) -> None:
             "an intact checkpoint.",
             f'copy it again; or, if you changed it yourself, remove its line "{_HASH}".',
         )
+
+
+def unfinished_training(training: Mapping[str, Any]) -> str:
+    """Says so where a training was stopped before its last epoch; else empty."""
+    if training.get("finished") is not False:
+        return ""
+    history, recipe = training.get("history"), training.get("recipe")
+    last = history[-1] if isinstance(history, list) and history else {}
+    done = last.get("epoch", 0) if isinstance(last, dict) else "?"
+    planned = recipe.get("epochs", "?") if isinstance(recipe, dict) else "?"
+    return f"the training is unfinished: it ended in epoch {done} of {planned}"

@@ -18,7 +18,7 @@ from gmme_edge.data.store import WaveformStore
 from gmme_edge.errors import UsageError, require
 from gmme_edge.evaluation import Predict, score_store
 from gmme_edge.files import write_json
-from gmme_edge.models.description import DESCRIPTION, read_description
+from gmme_edge.models.description import DESCRIPTION, read_description, unfinished_training
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.pretrained import resolve
 from gmme_edge.report.documents import accuracy_document
@@ -89,6 +89,8 @@ def evaluate(
     reference = _reference(settings.against)
     candidates = _candidates(folder, settings)
     first = candidates[0]
+    if first.unfinished:
+        observer.note(f"warning: {first.unfinished}")
     dataset = open_dataset(clips.dataset, clips.data, clips.fold, observer)
     check_labels(clips.dataset, dataset.labels, str(artifact), first.labels)
     chosen = dataset.select(clips.split)  # type: ignore[arg-type]
@@ -130,11 +132,13 @@ class _Candidate:
 
     Attributes:
         origin: what its network was trained on; see `gmme_edge.data.seen`.
+        unfinished: says that its training was stopped, if it was.
     """
 
     spec: ModelSpec
     labels: tuple[str, ...]
     origin: dict[str, Any]
+    unfinished: str
     backend: str
     precision: str
     opened: Callable[[], AbstractContextManager[Predict]]
@@ -187,6 +191,7 @@ def _candidates(artifact: Path, settings: EvaluationSettings) -> list[_Candidate
             spec=bundle.manifest.model,
             labels=bundle.manifest.labels,
             origin=_origin(bundle),
+            unfinished=str(bundle.manifest.provenance.get("unfinished_training") or ""),
             backend=backend,
             precision=name,
             opened=partial(open_predictor, bundle, backend, name, settings.threads),
@@ -228,6 +233,7 @@ def _checkpoint(artifact: Path, settings: EvaluationSettings) -> _Candidate:
         spec=checkpoint.spec,
         labels=checkpoint.labels,
         origin=checkpoint.training.get("data") or {},
+        unfinished=unfinished_training(checkpoint.training),
         backend="torch",
         precision="fp32",
         opened=lambda: nullcontext(torch_predictor(checkpoint.model)),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gmme_edge.destinations import real_folder
 from gmme_edge.errors import UsageError
 from gmme_edge.files import updating_folder, write_json, write_text
 from gmme_edge.observer import SILENT, Observer
@@ -67,7 +68,7 @@ def measure_sensitivity(
     from gmme_edge.workflows.int8 import make_refiner
 
     method = Method.parse(clips.calib_method)
-    folder = settings.output.resolve()
+    folder = real_folder(settings.output)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{settings.output} exists and is no folder.", "a folder.")
     checkpoint = open_checkpoint(source)

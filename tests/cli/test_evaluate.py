@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
 from gmme_edge.data.seen import fingerprints
+from gmme_edge.models.checkpoint import save_checkpoint
 from gmme_edge.observer import Observer
 from gmme_edge.report.documents import AccuracyResult, load_result
 from gmme_edge.workflows import evaluating
@@ -377,3 +378,26 @@ def test_evaluation_is_a_function(bundle: Path, words: Path, tmp_path: Path) -> 
     assert heard == ["evaluate fp32 on ort-cpu", "evaluate int8-ort on ort-cpu"]
     assert found.results[0].flips is None and found.results[1].flips is not None
     assert json.loads(json.dumps(found.to_dict()))["kind"] == "evaluation"
+
+
+@pytest.mark.parametrize("history", [[{"epoch": 2}], [], None, ["text"]])
+def test_an_unfinished_checkpoint_is_evaluated_with_a_warning(
+    root: Path, words: Path, tmp_path: Path, history: object
+) -> None:
+    checkpoint = open_checkpoint(root)
+    training = {"finished": False, "history": history, "recipe": {"epochs": 25}}
+    state = checkpoint.model.state_dict()
+    save_checkpoint(tmp_path / "c", checkpoint.spec, state, checkpoint.labels, training)
+    result = evaluate(tmp_path / "c", words)
+    assert result.exit_code == 0, result.output
+    assert "warning: the training is unfinished" in result.stderr and "of 25" in result.stderr
+    assert "unfinished" not in evaluate(small_checkpoint(root), words).stderr
+
+
+def test_a_bundle_of_an_unfinished_training_is_evaluated_with_a_warning(
+    bundle: Path, words: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    told = "the training is unfinished: it ended in epoch 2 of 25"
+    edit_manifest(copy, lambda v: v["provenance"].update(unfinished_training=told))
+    assert f"warning: {told}" in evaluate(copy, words, "--precision", "fp32").stderr

@@ -11,6 +11,11 @@ from tests.faults.engine import Case, FailedError, open_campaign, run_case
 # Family → at least how many cases there are.
 FAMILIES = {
     "audio": 1_200,
+    "bundles": 850,
+    "checkpoints": 1_200,
+    "misuse": 600,
+    "environment": 70,
+    "kills": 60,
 }
 
 

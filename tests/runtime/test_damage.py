@@ -200,6 +200,7 @@ ENTRY_CASES: dict[str, tuple[Callable[[str], Damage], str]] = {
     "leaves the bundle": (escape, "inside the bundle"),
     "absolute": (lambda n: entry(n, path="/etc/passwd"), "inside the bundle"),
     "of Windows": (lambda n: entry(n, path="..\\outside"), "inside the bundle"),
+    "half of a letter": (lambda n: entry(n, path="mo\ud800del"), "inside the bundle"),
     "null byte": (lambda n: entry(n, path="mo\0del"), "inside the bundle"),
     "too long": (lambda n: entry(n, path="x" * 5000), "missing|cannot be read|lists no"),
     "the folder": (lambda n: entry(n, path="."), "inside the bundle"),

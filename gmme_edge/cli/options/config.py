@@ -14,7 +14,6 @@ import os
 import sys
 import types
 from collections.abc import Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -35,10 +34,6 @@ class Config:
 
     path: Path
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-current_config: ContextVar[Config | None] = ContextVar("current_config", default=None)
-"""Of the running program."""
 
 
 def find_config(start: Path | None = None) -> Path | None:

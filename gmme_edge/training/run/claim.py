@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from gmme_edge.bundle.bundle import MANIFEST
+from gmme_edge.destinations import real_folder
 from gmme_edge.errors import UsageError
 from gmme_edge.inputs import read_text
 from gmme_edge.ownership import claim_checkpoint
@@ -34,7 +35,7 @@ def claim_folder(folder: Path) -> Iterator[None]:
     Raises:
         UsageError: another process trains there; it is named.
     """
-    folder = folder.resolve()
+    folder = real_folder(folder)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
@@ -99,7 +100,7 @@ def refuse_loss(out: Path, restart: bool) -> None:
         UsageError: what `claim_checkpoint` says, where there is no run to continue; or figures
             that are of something else, which nothing overwrites.
     """
-    folder = out.resolve()
+    folder = real_folder(out)
     if (folder / STATE).exists() and not (folder / MANIFEST).exists():
         return  # a run, which is continued, or replaced by --restart
     claim_checkpoint(out, restart, "--restart")

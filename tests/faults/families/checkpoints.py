@@ -6,7 +6,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def _make_trainer(out: Path, journal: Any = None) -> Any:  # noqa: ANN401
     return make_trainer(out, journal=journal)
 
 
-@cache
+@lru_cache(maxsize=1)
 def _trainer(out: Path) -> Any:  # noqa: ANN401
     return _make_trainer(out)
 

@@ -21,7 +21,7 @@ from tests.faults.engine import DOCUMENTED, Case, command
 
 SEED = 2107
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-PER_SIGNAL = {"train": 6, "export": 5, "convert": 3, "evaluate": 3, "predict": 2}
+PER_SIGNAL = {"train": 5, "export": 4, "convert": 2, "evaluate": 2, "predict": 2}
 OUT, USERS = "out", "notes.txt"
 
 

@@ -1,1 +1,0 @@
-"""Measuring on other machines: `fleet` runs `job` on each host of `hosts`."""
