@@ -2,11 +2,14 @@
 // gmme-edge-app listen BUNDLE --rate HZ      16-bit PCM on stdin to events, as JSON lines
 // gmme-edge-app verify BUNDLE                the golden vectors alone
 // gmme-edge-app time BUNDLE                  one run for each line on stdin, in milliseconds
-// Options: --precision P, --threads N; for listen: --channels N, --hop-ms MS, --rules FILE, --no-gate
+// Options: --precision P, --threads N, --engine FILE (TensorRT, where it is built in); for listen: --channels N, --hop-ms MS, --rules FILE, --no-gate
 #include <chrono>
 #include <iostream>
 
 #include "gmme_edge.hpp"
+#ifdef GMME_EDGE_TENSORRT
+#include "gmme_edge/tensorrt.hpp"
+#endif
 
 namespace {
 
@@ -14,7 +17,7 @@ using gmme_edge::Error;
 using Json = nlohmann::ordered_json;
 
 struct Options {
-  std::string command, bundle, precision = "fp32", rules;
+  std::string command, bundle, precision = "fp32", rules, engine;
   std::vector<std::string> files;
   int threads = 1, rate_hz = 0, channels = 1;
   double hop_ms = 0;
@@ -46,6 +49,7 @@ Options parse(const std::vector<std::string>& words) {
       const std::string& value = words[i];
       if (word == "--precision") options.precision = value;
       else if (word == "--rules") options.rules = value;
+      else if (word == "--engine") options.engine = value;
       else if (word == "--threads") options.threads = static_cast<int>(number(word, value, 1, 256));
       else if (word == "--rate") options.rate_hz = static_cast<int>(number(word, value, 100, 1e7));
       else if (word == "--channels") options.channels = static_cast<int>(number(word, value, 1, 64));
@@ -112,8 +116,25 @@ void time_runs(gmme_edge::Classifier& classifier) {
   }
 }
 
+gmme_edge::Classifier open(const Options& options) {
+  if (!options.engine.empty()) {
+#ifdef GMME_EDGE_TENSORRT
+    return {gmme_edge::Bundle(options.bundle), options.precision, [&](const auto& bundle) {
+              return std::make_unique<gmme_edge::TensorRt>(bundle, gmme_edge::read_file(options.engine));
+            }};
+#else
+    throw Error("--engine: this program was built without TensorRT (-DGMME_EDGE_TENSORRT=ON).");
+#endif
+  }
+#ifdef GMME_EDGE_ONNXRUNTIME
+  return gmme_edge::Classifier(options.bundle, options.precision, options.threads);
+#else
+  throw Error("This program was built without ONNX Runtime: name an --engine.");
+#endif
+}
+
 void run(const Options& options) {
-  gmme_edge::Classifier classifier(options.bundle, options.precision, options.threads);
+  gmme_edge::Classifier classifier = open(options);
   if (options.command == "classify") {
     classify(classifier, options);
   } else if (options.command == "listen") {

@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from gmme_edge import __version__
-from gmme_edge.cli.commands.cache import cache
-from gmme_edge.cli.commands.compare import compare
-from gmme_edge.cli.commands.convert import convert
-from gmme_edge.cli.commands.demo import demo
-from gmme_edge.cli.commands.doctor import doctor
-from gmme_edge.cli.commands.engine_info import engine_info
-from gmme_edge.cli.commands.evaluate import evaluate
-from gmme_edge.cli.commands.export import export
-from gmme_edge.cli.commands.listen import listen
-from gmme_edge.cli.commands.models import models
-from gmme_edge.cli.commands.paired import paired
-from gmme_edge.cli.commands.predict import predict
-from gmme_edge.cli.commands.profile import profile
-from gmme_edge.cli.commands.rerun import rerun
-from gmme_edge.cli.commands.scan import scan
-from gmme_edge.cli.commands.sensitivity import sensitivity
-from gmme_edge.cli.commands.serve import serve
-from gmme_edge.cli.commands.sign import sign
-from gmme_edge.cli.commands.similar import similar
-from gmme_edge.cli.commands.train import train
-from gmme_edge.cli.commands.verify import verify
-from gmme_edge.cli.guard import Commands, guarded
-from gmme_edge.cli.views.console import prepare_streams
+from gmme_edge.cli.group import Commands, Listed
+from gmme_edge.cli.streams import prepare_streams
 
 _EPILOG = (
+    "Example: gmme-edge predict esc10 some.wav. Each command has one in its --help. "
     "Options that you repeat can stand in gmme-edge.toml, in a table for each command, in this "
     "folder or above it; the command line wins. "
     "Exit codes: 0 success, 1 internal error, 2 usage, 3 bad input, 4 missing dependency, "
@@ -41,40 +19,109 @@ _EPILOG = (
     "9 partial, 10 regression, 130 interrupted."
 )
 
-_Command = Callable[..., None]
-# A command without an example here is none: a test compares with the modules of `commands`.
-_PANELS: dict[str, dict[_Command, str]] = {
+# What is not listed here is no command: a test compares with the modules of `commands`, and the
+# first lines with those of their help.
+_PANELS: dict[str, dict[str, Listed]] = {
     "Train": {
-        train: "train --dataset esc50 --data ESC-50 --fold 1 --model eat-s-gmme-k32c8 -o ckpt",
-        evaluate: "evaluate ckpt --dataset esc50 --data ESC-50 --fold 1",
-        paired: "paired aa.json gmme.json",
-        convert: "convert eat.pt --task esc50 --model eat-s-aa -o ckpt",
+        "train": Listed(
+            "Train a network; the same command continues a run that was stopped.",
+            "train --dataset esc50 --data ESC-50 --fold 1 --model eat-s-gmme-k32c8 -o ckpt",
+        ),
+        "evaluate": Listed(
+            "Top-1 accuracy with a 95 % interval, by class and level; confusion matrix; "
+            "label flips.",
+            "evaluate ckpt --dataset esc50 --data ESC-50 --fold 1",
+        ),
+        "paired": Listed(
+            "McNemar's exact test on the clips of two results, and their difference fold by fold.",
+            "paired aa.json gmme.json",
+        ),
+        "convert": Listed(
+            "Turn reference-implementation weights into a checkpoint of this project.",
+            "convert eat.pt --task esc50 --model eat-s-aa -o ckpt",
+        ),
     },
     "Export": {
-        export: "export ckpt -o bundle --precision fp32,fp16",
-        sensitivity: "sensitivity ckpt --dataset folder --data sounds",
-        verify: "verify bundle",
-        sign: "sign bundle --key my-key",
-        engine_info: "engine-info model.engine",
+        "export": Listed(
+            "Write every precision, check it against torch on real clips, and describe it all.",
+            "export ckpt -o bundle --precision fp32,fp16",
+        ),
+        "sensitivity": Listed(
+            "Quantize every part alone, and all but it: noise of the logits, and accuracy.",
+            "sensitivity ckpt --dataset folder --data sounds -o effects",
+        ),
+        "verify": Listed(
+            "Check hashes, a signature if asked, and that each precision computes what it "
+            "did there.",
+            "verify bundle",
+        ),
+        "sign": Listed(
+            "Sign a bundle, so that `verify --trust PUBLIC_KEY` knows whose it is.",
+            "sign bundle --key my-key",
+        ),
+        "engine-info": Listed(
+            "List an engine's layers, their precisions, kernels and shapes, on the GPU that "
+            "runs it.",
+            "engine-info model.engine",
+        ),
     },
     "Run": {
-        predict: "predict esc10 some.wav",
-        listen: "listen esc10 --file some.wav",
-        scan: "scan recordings -m esc10 -o found",
-        similar: "similar found some.wav",
-        serve: "serve esc10 --port 8000",
-        demo: "demo --threads 2",
-        models: "models esc10",
+        "predict": Listed(
+            "Classify recordings of any rate and length; long ones also by time.",
+            "predict esc10 some.wav",
+        ),
+        "listen": Listed(
+            "Listen until Ctrl-C, or to the end of --file, and tell each event as it ends.",
+            "listen esc10 --file some.wav",
+        ),
+        "scan": Listed(
+            "Hear every recording and write its events; run it again to go on where it was "
+            "stopped.",
+            "scan recordings -m esc10 -o found",
+        ),
+        "similar": Listed(
+            "Find the windows of a scanned archive that sound most like a recording.",
+            "similar found some.wav",
+        ),
+        "serve": Listed(
+            "Answer HTTP requests and streams until Ctrl-C or SIGTERM.",
+            "serve esc10 --port 8000",
+        ),
+        "demo": Listed(
+            "Hear what a shipped model hears; then train, export, quantize, build, verify "
+            "and compare.",
+            "demo --threads 2",
+        ),
+        "models": Listed(
+            "List the shipped models with their accuracy, and the presets with their parameters.",
+            "models esc10",
+        ),
     },
     "Measure": {
-        profile: "profile bundle-aa bundle-gmme -o latency.json",
-        compare: "compare latency.json accuracy.json",
-        rerun: "rerun latency.json -o again.json",
-        doctor: "doctor",
-        cache: "cache --limit-mb 500",
+        "profile": Listed(
+            "Time bundles side by side on this machine and keep every raw sample.",
+            "profile bundle-aa bundle-gmme -o latency.json",
+        ),
+        "compare": Listed(
+            "Compare measured networks: size, compute, latency and accuracy.",
+            "compare latency.json accuracy.json",
+        ),
+        "rerun": Listed(
+            "Repeat the call that made a result or a bundle, with the same options.",
+            "rerun latency.json -o again.json",
+        ),
+        "doctor": Listed(
+            "Show what is installed, the machine, and why a backend does not work here.",
+            "doctor",
+        ),
+        "cache": Listed(
+            "List the decoded recordings, engines and ranges that are kept, and remove them.",
+            "cache --limit-mb 500",
+        ),
     },
 }
 
+Commands.panels = _PANELS
 app = typer.Typer(
     cls=Commands,
     help="Small audio classifiers on devices: train, export, quantize, profile, compare.",
@@ -82,14 +129,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for panel, commands in _PANELS.items():
-    for command, example in commands.items():
-        shown = f"Example: gmme-edge {example}"
-        app.command(
-            help=inspect.getdoc(command) or shown,  # `python -OO` drops docstrings
-            epilog=shown,
-            rich_help_panel=panel,
-        )(guarded(command))
 
 
 def _print_version(value: bool) -> None:

@@ -23,10 +23,10 @@ _HASH = re.compile("[0-9a-f]{32}(?:[0-9a-f]{32})?")
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """Decoded recordings, the engines of one graph, or the INT8 ranges of one calibration.
+    """Decoded recordings, engines of a graph, INT8 ranges of a calibration, a chosen backend.
 
     Attributes:
-        kind: ``audio``, ``engines`` or ``ranges``.
+        kind: ``audio``, ``engines``, ``ranges`` or ``backends``.
         used_at_s: when it was made or last used, in seconds since 1970.
     """
 
@@ -91,9 +91,10 @@ def _find(cache: Path) -> Iterator[tuple[Path, str]]:
     for path in _children(cache / "engines"):
         if _HASH.fullmatch(path.name) and path.is_dir():
             yield path, "engines"
-    for path in _children(cache / "ranges"):
-        if _HASH.fullmatch(path.stem) and path.suffix == ".json":
-            yield path, "ranges"
+    for kind in ("ranges", "backends"):
+        for path in _children(cache / kind):
+            if _HASH.fullmatch(path.stem) and path.suffix == ".json":
+                yield path, kind
 
 
 def _children(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The trained networks that come with the package, found by name: ``esc10``, ``digits``.
+"""The trained networks that come with the package, found by name, such as ``esc10`` or ``digits``.
 
 Each is a folder beside this file that is a checkpoint and a bundle at once
 (`gmme_exporters.graphs.compact`), with a model card `README.md`.

@@ -178,7 +178,7 @@ class LatencyRow:
         """The fields and the statistics, as JSON values; the samples come last."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         samples = list(values.pop("samples_ms"))
-        values["energy"] = to_builtins(self.energy)
+        values |= {name: to_builtins(values[name]) for name in ("energy", "deadlines")}
         return {**values, **to_builtins(self.statistics), "samples_ms": samples}
 
 

@@ -49,12 +49,21 @@ class Backend(TypedDict):
     problem: str | None
 
 
+class ChosenBackend(TypedDict):
+    """What ``--backend auto`` took for a bundle, and why; it is remembered."""
+
+    bundle: str
+    backend: Text
+    reason: str
+
+
 class Doctor(TypedDict):
     """`gmme-edge doctor --json`; a package's version is null where it is not installed."""
 
     packages: dict[str, str | None]
     device: dict[str, Any]
     backends: list[Backend]
+    chosen: list[ChosenBackend]
     warnings: list[str]
 
 

@@ -12,7 +12,7 @@ from msgspec.json import schema
 
 from gmme_edge.files import write_json
 from gmme_edge.profiling.latency import LatencyStatistics
-from gmme_edge.report import comparison_outputs, listening_outputs, outputs
+from gmme_edge.report import comparison_outputs, fleet_outputs, listening_outputs, outputs
 from gmme_edge.report.documents import KINDS
 
 FOLDER = Path(__file__).parent / "schemas"
@@ -37,6 +37,7 @@ OUTPUTS: dict[str, Any] = {
     "event": listening_outputs.HeardEvent,
     "gap": listening_outputs.HeardGap,
     "scan": listening_outputs.Scanned,
+    "fleet": fleet_outputs.Fleet,
     "similar": list[listening_outputs.SimilarWindow],
 }
 
@@ -53,7 +54,7 @@ COMMANDS = {
     "models": ("models",),
     "paired": ("paired",),
     "predict": ("predict",),
-    "profile": ("latency", "layers"),
+    "profile": ("latency", "layers", "fleet"),
     "scan": ("scan",),
     "sensitivity": ("sensitivity",),
     "similar": ("similar",),

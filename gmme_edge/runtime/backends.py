@@ -91,6 +91,7 @@ _ROWS = (
 )
 BACKENDS = {row.name: row for row in _ROWS}
 BACKEND_NAMES = ", ".join(BACKENDS)
+AUTO = "auto"  # for `gmme_edge.load`: the fastest of them, see `choosing`
 
 
 def find_backend(name: str) -> Backend:

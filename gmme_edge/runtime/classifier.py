@@ -28,7 +28,7 @@ from gmme_edge.audio.windows import tame
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError
 from gmme_edge.runtime.analysis import Analysis, Prediction, Ranking
-from gmme_edge.runtime.backends import BACKENDS, open_session
+from gmme_edge.runtime.backends import AUTO, BACKENDS, open_session
 from gmme_edge.runtime.session import Outputs, Session
 
 if TYPE_CHECKING:
@@ -54,13 +54,15 @@ class Classifier:
         window_samples: what the network sees at once, at `sample_rate_hz`.
         hop: how far windows of a long recording are apart at most, in samples.
         precision: the one that runs, such as ``int8-ort``.
+        backend: what runs it, such as ``ort-cpu``.
+        backend_reason: why, where ``auto`` chose it; else empty.
 
     Every call raises:
         AudioError: a waveform that is empty, has other axes, or NaN or infinite samples.
         UsageError: no waveform at all, or a rate that is no number.
     """
 
-    def __init__(self, bundle: Bundle, session: Session) -> None:
+    def __init__(self, bundle: Bundle, session: Session, backend_reason: str = "") -> None:
         spec = bundle.manifest.model
         self._session, self._name = session, spec.name
         # ONNX Runtime serves several threads at once; other engines one after the other.
@@ -70,7 +72,8 @@ class Classifier:
         self.labels = bundle.manifest.labels
         self.sample_rate_hz = spec.sample_rate_hz
         self.window_samples = self.hop = spec.n_samples
-        self.precision = session.precision
+        self.precision, self.backend = session.precision, session.backend
+        self.backend_reason = backend_reason
 
     def __repr__(self) -> str:
         return (
@@ -200,6 +203,8 @@ def load(
 
     Args:
         bundle: its folder, a zip file of it, or the name of a shipped model, such as ``esc10``.
+        backend: ``auto`` takes the fastest that agrees with the golden vectors on this machine. The
+            first time it measures them all; the cache folder remembers the choice.
         precision: default what `gmme-edge export --auto` recommended for `backend`; where it did
             not, fp32, or the bundle's first if it has no fp32.
         threads: CPU threads of one call; None lets the engine choose.
@@ -212,6 +217,11 @@ def load(
         BundleError: no bundle, a damaged one, or none to be trusted.
         MissingDependencyError, PlatformError: the backend cannot run here.
     """
-    opened = Bundle.open(bundle, trust, sha256)
+    opened, why = Bundle.open(bundle, trust, sha256), ""
+    if backend == AUTO:
+        from gmme_edge.runtime.choosing import choose_backend
+
+        backend, why, _ = choose_backend(opened, precision, threads, rebuild)
     chosen = precision or opened.recommended_precision(backend)
-    return Classifier(opened, open_session(opened, backend, chosen, threads, rebuild))
+    session = open_session(opened, backend, chosen, threads, rebuild)
+    return Classifier(opened, session, why)

@@ -122,17 +122,22 @@ def verify_bundle(
             "export it with another --precision, or with --engine for TensorRT.",
         )
     golden = bundle.golden()
-    return {name: _verify(bundle, sessions(name), golden) for name in precisions}
+    found = {}
+    for name in precisions:
+        session = sessions(name)
+        try:
+            found[name] = verify_session(bundle, session, golden)
+        finally:
+            session.close()
+    return found
 
 
-def _verify(
+def verify_session(
     bundle: Bundle, session: Session, golden: Mapping[str, NDArray[np.float32]]
 ) -> Verified:
+    """One open session against the golden vectors; raises as `verify_bundle` does."""
     precision = session.precision
-    try:
-        logits = run_in_batches(session, golden[INPUT])["logits"]
-    finally:
-        session.close()
+    logits = run_in_batches(session, golden[INPUT])["logits"]
     if graph_of(precision) != precision:  # not exported, so not in the manifest
         limit: object = find_precision(precision).limit
     else:

@@ -13,7 +13,8 @@ import numpy as np
 from gmme_edge.audio import Recording
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.runtime.analysis import Analysis
-from gmme_edge.runtime.backends import open_session
+from gmme_edge.runtime.backends import AUTO, open_session
+from gmme_edge.runtime.choosing import choose_backend
 from gmme_edge.runtime.classifier import Classifier
 from gmme_edge.runtime.engines.cache import Rebuild
 from gmme_edge.runtime.session import Session
@@ -116,6 +117,9 @@ def open_listener(
         BundleError, MissingDependencyError, PlatformError: as `gmme_edge.load` does.
     """
     opened, network = Bundle.open(bundle), network or BackendSettings()
-    chosen = network.precision or opened.recommended_precision(network.backend)
-    session = open_session(opened, network.backend, chosen, network.threads, rebuild)
+    backend = network.backend
+    if backend == AUTO:
+        backend = choose_backend(opened, network.precision, network.threads, rebuild).backend
+    chosen = network.precision or opened.recommended_precision(backend)
+    session = open_session(opened, backend, chosen, network.threads, rebuild)
     return Listener(opened, session, batches, limits)

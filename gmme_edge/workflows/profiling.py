@@ -177,7 +177,7 @@ def profile_layers(
     for index, target in enumerate(targets):
         observer.progress("profiling layers", index, len(targets))
         profiles.append(layers.profile_layers(target, calls))
-    command = _command(bundles, settings, "--layers")
+    command = _command(bundles, replace(settings, layers=True))
     described = describe_result("layers", command)
     described["state"] = {"before": before.state, **described["state"]}
     return LayersResult(**described, profiles=tuple(profiles))
@@ -226,6 +226,6 @@ def _calls(settings: ProfileSettings, targets: Sequence[Target]) -> LatencySetti
     )
 
 
-def _command(bundles: Sequence[str | Path], settings: ProfileSettings, *flags: str) -> str:
+def _command(bundles: Sequence[str | Path], settings: ProfileSettings) -> str:
     """The call that repeats this measurement."""
-    return command_line("profile", [*bundles, *flags], settings)
+    return command_line("profile", bundles, settings)

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import importlib
 import inspect
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Annotated, get_origin
@@ -12,6 +16,7 @@ from typer.testing import CliRunner
 from gmme_edge import __version__, cli, errors
 from gmme_edge.cli import commands
 from gmme_edge.cli.app import app
+from gmme_edge.cli.group import Commands
 from gmme_edge.cli.guard import guarded
 from gmme_edge.cli.options.common import task_updater
 from gmme_edge.cli.options.signature import with_options
@@ -62,6 +67,43 @@ def test_what_defaults_to_none_keeps_its_flags_and_its_help() -> None:
         assert get_origin(hint) is Annotated and hint.__metadata__[0].help == "Where."
     for path in Path(cli.__file__).parent.rglob("*.py"):
         assert "include_extras" not in path.read_text(encoding="utf-8"), path
+
+
+def test_the_list_says_what_the_commands_say() -> None:
+    """The list is written down, so that it loads no command."""
+    listed = {name: each for panel in Commands.panels.values() for name, each in panel.items()}
+    for name, each in listed.items():
+        function = name.replace("-", "_")
+        module = importlib.import_module(f"{commands.__name__}.{function}")
+        first = inspect.getdoc(getattr(module, function)).partition("\n\n")[0]  # type: ignore[union-attr]
+        assert each.help == " ".join(first.split()), name
+        assert each.example.split()[0] == name
+
+
+def test_every_example_is_understood() -> None:
+    group = typer.main.get_command(app)
+    for panel in Commands.panels.values():
+        for name, each in panel.items():
+            words = shlex.split(each.example)[1:]
+            group.commands[name].make_context(name, words)  # type: ignore[attr-defined]
+
+
+def count_modules(code: str) -> int:
+    """How many modules an interpreter holds in the end."""
+    tail = (
+        "\nimport atexit, sys; atexit.register(lambda: print(len(sys.modules), file=sys.stderr))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", tail + code], capture_output=True, text=True, check=True
+    )
+    return int(done.stderr)
+
+
+def test_help_loads_no_command_and_little_else() -> None:
+    """Time varies; what is loaded does not. Typer's own help of one command loads more."""
+    least = count_modules("import typer, rich")
+    help_of_all = "from gmme_edge.cli.app import main; sys.argv = ['gmme-edge', '--help']; main()"
+    assert count_modules(help_of_all) <= 1.25 * least
 
 
 def test_without_arguments_there_is_help() -> None:

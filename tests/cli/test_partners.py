@@ -29,12 +29,15 @@ def groups_of(kind: Any) -> Iterator[type[Settings]]:  # noqa: ANN401 - any anno
             yield from groups_of(inner)
 
 
+def annotations_of(command: Any) -> dict[str, Any]:  # noqa: ANN401 - click's or typer's
+    """What the function takes that the command was made of."""
+    return inspect.get_annotations(inspect.unwrap(command.callback), eval_str=True)
+
+
 def options() -> Iterator[tuple[str, type[Settings], dataclasses.Field[Any]]]:
     """Each setting of each command that takes it."""
-    for registered in app.registered_commands:
-        command = inspect.unwrap(registered.callback)  # type: ignore[arg-type]
-        name = command.__name__.replace("_", "-")
-        for kind in inspect.get_annotations(command, eval_str=True).values():
+    for name, command in COMMANDS.items():
+        for kind in annotations_of(command).values():
             for group in groups_of(kind):
                 for each in settings_of(group):
                     yield name, group, each
@@ -183,13 +186,12 @@ def is_number(kind: object) -> bool:
 def test_every_number_of_a_command_is_bounded() -> None:
     """NaN passes typer's bounds, so a number with a point belongs into a group."""
     checked = []
-    for registered in app.registered_commands:
-        command = inspect.unwrap(registered.callback)  # type: ignore[arg-type]
-        for name, hint in inspect.get_annotations(command, eval_str=True).items():
+    for command_name, command in COMMANDS.items():
+        for name, hint in annotations_of(command).items():
             kind, *facts = get_args(hint) if get_origin(hint) is Annotated else (hint,)
             if is_number(kind):
-                assert float not in (kind, *get_args(kind)), f"{command.__name__} {name}"
-                assert None not in (facts[0].min, facts[0].max), f"{command.__name__} {name}"
+                assert float not in (kind, *get_args(kind)), f"{command_name} {name}"
+                assert None not in (facts[0].min, facts[0].max), f"{command_name} {name}"
                 checked.append(name)
     assert {"limit_mb", "epochs", "threads"} <= set(checked)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,22 @@ def test_resampled_streams_give_pythons_events(built: Path, rate_hz: int) -> Non
     expected = case(8, rate_hz)
     found = json.loads(run(built / "vectors", "--stream", given=json.dumps(expected)))
     assert difference(found, expected) < 1e-3
+
+
+def test_tensorrt_compiles_against_its_headers(tmp_path: Path) -> None:
+    """They are in no package index: docs/guides/cpp.md says how to run this."""
+    folders = [os.environ.get(name, "") for name in ("TENSORRT_INCLUDE", "CUDA_INCLUDE")]
+    if not all(folders):
+        pytest.skip("TENSORRT_INCLUDE and CUDA_INCLUDE name no headers")
+    _build(
+        tmp_path, ("app",), "-DGMME_EDGE_TENSORRT=ON", f"-DTENSORRT_INCLUDE={folders[0]}",
+        f"-DCUDA_INCLUDE={folders[1]}", *QUICK,
+    )  # fmt: skip
+
+
+def test_an_engine_without_tensorrt_is_told(app: Path, tmp_path: Path) -> None:
+    words = ("verify", PRETRAINED / "digits", "--engine", tmp_path / "a.engine")
+    assert "GMME_EDGE_TENSORRT" in run(app, *words, code=2)
 
 
 @pytest.mark.parametrize("name", ["esc10", "digits"])

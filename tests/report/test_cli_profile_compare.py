@@ -230,7 +230,9 @@ def test_compare_refuses_what_is_no_result(tmp_path: Path) -> None:
 def test_doctor_names_packages_and_backends(monkeypatch: pytest.MonkeyPatch) -> None:
     findings = json.loads(_run("doctor", "--json").stdout)
     problems = {backend["name"]: backend["problem"] for backend in findings["backends"]}
-    assert list(problems) == ["ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx"]
+    assert list(problems) == [
+        "ort-cpu", "ort-cuda", "openvino", "openvino-gpu", "tensorrt", "tensorrt-rtx",
+    ]  # fmt: skip
     assert problems["ort-cpu"] is None
     assert findings["packages"]["onnxruntime"]
     assert findings["device"]["python"]

@@ -60,3 +60,37 @@ def test_a_forked_worker_is_told_to_open_its_own(tmp_path: Path, code: str) -> N
     assert "child: The session was opened before this process was forked" in done.stdout
     assert "open the bundle in each worker" in done.stdout
     assert done.stdout.rstrip().endswith("parent: ran")
+
+
+SPAWN = """
+import multiprocessing, sys
+import numpy as np
+import gmme_edge
+
+def begin(path):
+    global classifier
+    classifier = gmme_edge.load(path, threads=1)
+
+def label(seed):
+    sound = np.random.default_rng(seed).uniform(-1, 1, 8192)
+    return classifier(sound, 8000)[0].label
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(2, begin, sys.argv[1:]) as pool:
+        found = pool.map(label, range(8))
+        pool.close()
+        pool.join()
+    begin(sys.argv[1])
+    assert found == [label(seed) for seed in range(8)]
+    print("alike")
+"""
+
+
+def test_a_spawned_pool_answers_as_one_process_does(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    (tmp_path / "pool.py").write_text(SPAWN)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "pool.py"), str(bundle.path)],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "alike\n"), done.stderr

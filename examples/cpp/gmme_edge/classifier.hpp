@@ -1,4 +1,4 @@
-// A bundle on ONNX Runtime, checked against its golden vectors before it answers.
+// A bundle's network, checked against its golden vectors before it answers.
 #pragma once
 
 #include <algorithm>
@@ -8,11 +8,12 @@
 #include <optional>
 
 #include "bundle.hpp"
+#include "network.hpp"
 #include "resampler.hpp"
-// The headers may be newer than the library: ask for what ONNX Runtime 1.17 has.
-#define ORT_API_MANUAL_INIT
-#include <onnxruntime_cxx_api.h>
-#undef ORT_API_MANUAL_INIT
+#if __has_include(<onnxruntime_cxx_api.h>)
+#include "onnxruntime.hpp"
+#define GMME_EDGE_ONNXRUNTIME
+#endif
 
 namespace gmme_edge {
 
@@ -29,34 +30,19 @@ struct GoldenErrors {
 
 class Classifier {
  public:
+#ifdef GMME_EDGE_ONNXRUNTIME
   // Loads a precision and checks every file that it reads, and its outputs.
   explicit Classifier(const std::string& folder, const std::string& precision = "fp32",
                       int threads = 1)
-      : bundle_(folder), precision_(precision) {
-    static const bool ready = [] {
-      const OrtApi* api = OrtGetApiBase()->GetApi(17);
-      if (!api) throw Error("ONNX Runtime is older than 1.17.");
-      Ort::InitApi(api);
-      return true;
-    }();
-    (void)ready;
-    const BundleFile& model = bundle_.manifest.model(precision);
-    bundle_.read_checked(model);
-    for (const BundleFile& file : bundle_.manifest.files)
-      if (file.role == "weights") bundle_.read_checked(file);
-    try {
-      env_.emplace(ORT_LOGGING_LEVEL_ERROR, "gmme-edge");
-      Ort::SessionOptions options;
-      options.SetIntraOpNumThreads(threads);
-      options.SetInterOpNumThreads(1);
-      options.SetLogSeverityLevel(3);
-      options.AddConfigEntry("session.intra_op.allow_spinning", "0");
-      if (precision == "int8-tensorrt")  // made for TensorRT; here it is simulated in float
-        options.AddConfigEntry("session.disable_quant_qdq", "1");
-      session_.emplace(*env_, bundle_.path(model.path).c_str(), options);
-    } catch (const Ort::Exception& error) {
-      throw Error(std::string("ONNX Runtime cannot load the graph: ") + error.what());
-    }
+      : Classifier(Bundle(folder), precision, [&](const Bundle& bundle) {
+          return std::make_unique<OnnxRuntime>(bundle, precision, threads);
+        }) {}
+#endif
+
+  // Whatever `open` makes of the bundle runs it, and has to agree with the golden vectors.
+  template <typename Open>
+  Classifier(Bundle bundle, std::string precision, const Open& open)
+      : bundle_(std::move(bundle)), precision_(std::move(precision)), network_(open(bundle_)) {
     check_golden();
   }
 
@@ -73,21 +59,7 @@ class Classifier {
     for (const float x : samples) peak = std::max(peak, std::abs(x));
     if (peak > 1'048'576)  // the network's own scaling would underflow
       for (float& x : samples) x /= peak;
-    const std::int64_t shape[] = {1, static_cast<std::int64_t>(samples.size())};
-    const char* const input = "waveform";
-    const char* const output = "logits";
-    try {
-      const Ort::Value value = Ort::Value::CreateTensor<float>(
-          Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault), samples.data(),
-          samples.size(), shape, 2);
-      const auto outputs = session_->Run(Ort::RunOptions{nullptr}, &input, &value, 1, &output, 1);
-      const float* found = outputs[0].GetTensorData<float>();
-      if (outputs[0].GetTensorTypeAndShapeInfo().GetElementCount() != labels().size())
-        throw Error("The graph has not one logit per label.");
-      return {found, found + labels().size()};
-    } catch (const Ort::Exception& error) {
-      throw Error(std::string("ONNX Runtime failed: ") + error.what());
-    }
+    return network_->logits(samples);
   }
 
   std::vector<double> probabilities(const std::vector<float>& window) {
@@ -193,8 +165,7 @@ class Classifier {
 
   Bundle bundle_;
   std::string precision_;
-  std::optional<Ort::Env> env_;
-  std::optional<Ort::Session> session_;
+  std::unique_ptr<Network> network_;
   GoldenErrors errors_;
 };
 

@@ -6,9 +6,9 @@ import ast
 from pathlib import Path
 from types import ModuleType
 
-from gmme_exporters.board.script import device, engines, folder, measure, start
+from gmme_exporters.board.script import cpu, device, engines, folder, measure, start
 
-_PARTS = (folder, device, engines, measure)
+_PARTS = (folder, device, engines, cpu, measure)
 _OWN = "gmme_exporters."
 
 

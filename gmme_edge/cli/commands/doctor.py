@@ -29,6 +29,7 @@ def examine() -> dict[str, Any]:
     """The findings as JSON values; a backend's `problem` is null where it works."""
     from gmme_edge.device.facts import LIBRARIES, describe_device, installed_versions
     from gmme_edge.runtime.backends import BACKENDS, why_unavailable
+    from gmme_edge.runtime.choosing import remembered_choices
 
     packages = (*LIBRARIES, *_NO_ENGINES)
     versions = installed_versions(packages)
@@ -36,6 +37,7 @@ def examine() -> dict[str, Any]:
         "packages": {name: versions.get(name) for name in packages},
         "device": describe_device(),
         "backends": [{"name": name, "problem": why_unavailable(name)} for name in BACKENDS],
+        "chosen": [choice._asdict() for choice in remembered_choices()],
         "warnings": find_conflicts(versions),
     }
 
@@ -75,6 +77,10 @@ def _render(findings: dict[str, Any]) -> RenderableType:
         table(
             "Backends",
             [(b["name"], b["problem"] or "works") for b in findings["backends"]],
+        ),
+        *(
+            table(title, [(one["bundle"], one["reason"]) for one in findings["chosen"]])
+            for title in ("Chosen by --backend auto",) * bool(findings["chosen"])
         ),
         *(Text(f"warning: {warning}", "yellow") for warning in findings["warnings"]),
     )

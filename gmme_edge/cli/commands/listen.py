@@ -21,7 +21,9 @@ def listen(
     bundle: Annotated[
         str, typer.Argument(help="A bundle's folder, or a shipped model's name.")
     ] = "esc10",
-    backend: Annotated[str, typer.Option(help=f"One of {BACKEND_NAMES}.")] = ("ort-cpu"),
+    backend: Annotated[
+        str, typer.Option(help=f"One of {BACKEND_NAMES}; or auto, the fastest here.")
+    ] = "ort-cpu",
     precision: Annotated[
         str | None, typer.Option(help="Default: the recommended one, else fp32.")
     ] = None,
@@ -32,12 +34,15 @@ def listen(
     if settings.list_devices:
         _show_devices(json)
         return
+    from gmme_edge.cli.views.console import stderr
     from gmme_edge.cli.views.listening import watch_stream
     from gmme_edge.runtime.classifier import load
     from gmme_edge.workflows import listening
 
     allowed = make_rebuild(rebuild, backend)
     with load(bundle, backend, precision, 1, allowed) as classifier:
+        if classifier.backend_reason:
+            stderr.print(f"note: {classifier.backend_reason}", soft_wrap=True)
         stop = _stop_on_signals()
         with watch_stream(json) as view:
             network = listening.identify(bundle, classifier.precision)

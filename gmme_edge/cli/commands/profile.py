@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,9 +13,11 @@ from gmme_edge.cli.options.signature import with_options
 from gmme_edge.errors import UsageError
 from gmme_edge.settings import is_given
 from gmme_edge.workflows.settings.profiling import LatencyGate, ProfileSettings
+from gmme_edge.workflows.settings.remote import RemoteSettings
 
 if TYPE_CHECKING:
     from gmme_edge.report.documents import LatencyResult, LayersResult
+    from gmme_edge.workflows.remote.fleet import RemoteRun
 
 
 @with_options
@@ -24,13 +27,8 @@ def profile(
         typer.Argument(help="Bundles, or shipped models by name; several are interleaved."),
     ],
     settings: ProfileSettings,
+    where: RemoteSettings,
     gate: LatencyGate,
-    layers: Annotated[
-        bool,
-        typer.Option(
-            "--layers", help="Time per block and node instead (ort-cpu); -o adds a chart (.svg)."
-        ),
-    ] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the result as JSON.")
     ] = None,
@@ -41,13 +39,24 @@ def profile(
 
     Give all networks that are to be compared in one call: their calls take turns, so that a busy
     or warming machine slows all alike. Options that take lists separate them by commas. With -o, a
-    call that was cut short leaves its samples, and the same command goes on from them.
+    call that was cut short leaves its samples, and the same command goes on from them. With
+    --remote or --fleet other machines measure, and nothing of it stays there.
     """
     from gmme_edge.cli.views.observer import watch
     from gmme_edge.workflows import profiling
     from gmme_edge.workflows.gates import check_latency
+    from gmme_edge.workflows.remote.fleet import check_runs, measured_rows, profile_remote
 
-    if layers:
+    if where.is_asked_for:
+        if settings.layers or rebuild:
+            raise UsageError("--layers or --rebuild with --remote.", "one of them.")
+        with watch() as observer:
+            runs = profile_remote(bundles, settings, where, observer)
+        _show_remote(runs, output, json)
+        check_latency(measured_rows(runs), gate.max_latency_p90_ms)
+        check_runs(runs)
+        return
+    if settings.layers:
         _refuse_with_layers(gate, settings, rebuild)
         with watch() as observer:
             timed = profiling.profile_layers(bundles, settings, observer)
@@ -97,6 +106,25 @@ def _show_latencies(result: LatencyResult, output: Path | None, json: bool) -> N
         stdout.print(deadline_table(result.rows))
     if any(row.energy for row in result.rows):
         stdout.print(energy_table(result.rows))
+
+
+def _show_remote(runs: Sequence[RemoteRun], output: Path | None, json: bool) -> None:
+    """One file for one run; otherwise a folder with one each."""
+    from gmme_edge.cli.views.console import emit_json, stderr, stdout
+    from gmme_edge.cli.views.profiling import remote_table
+    from gmme_edge.files import write_json
+
+    for run in runs:
+        if output and run.document:
+            path = output if len(runs) == 1 else output / f"{run.label}.json"
+            write_json(path, run.document)
+            stderr.print(f"wrote {path}", markup=False, highlight=False)
+        if run.error:
+            stderr.print(f"{run.label}: {run.error}", soft_wrap=True)
+    if json:
+        emit_json({"schema": 1, "kind": "fleet", "runs": [run.to_dict() for run in runs]})
+    else:
+        stdout.print(remote_table([(run.host.label, run.result) for run in runs if run.result]))
 
 
 def _show_layers(result: LayersResult, output: Path | None, json: bool) -> None:

@@ -14,6 +14,7 @@ import os
 import sys
 import types
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -34,6 +35,10 @@ class Config:
 
     path: Path
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+current_config: ContextVar[Config | None] = ContextVar("current_config", default=None)
+"""Of the running program."""
 
 
 def find_config(start: Path | None = None) -> Path | None:

@@ -14,7 +14,7 @@ import re
 import sys
 from collections.abc import Iterable
 from contextvars import ContextVar
-from typing import Any, TextIO
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -106,17 +106,3 @@ def progress() -> Bars:
         transient=True,
         disable=stderr.quiet or not stderr.is_terminal,
     )
-
-
-def prepare_streams() -> None:
-    """Let stdout and stderr take any character, and be there where the caller closed them."""
-    sys.stdout = _usable(sys.stdout)
-    sys.stderr = _usable(sys.stderr)
-
-
-def _usable(stream: TextIO | None) -> TextIO:
-    if stream is None:  # started with `>&-`
-        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - for good
-    with contextlib.suppress(AttributeError, ValueError):  # a stand-in without, or used already
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
-    return stream

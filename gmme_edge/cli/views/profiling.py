@@ -9,12 +9,31 @@ from rich.table import Table
 from rich.text import Text
 
 from gmme_edge.profiling.latency import LatencyRow
+from gmme_edge.report.documents import LatencyResult
+from gmme_edge.report.render.cells import format_bytes
 
 
 def name_row(row: LatencyRow) -> str:
     """What tells a row from the others of its result."""
     threads = "" if row.threads is None else f", threads {row.threads}"
     return f"{row.bundle} {row.precision} on {row.backend}{threads}, batch {row.batch}"
+
+
+def remote_table(results: Sequence[tuple[str, LatencyResult]]) -> Table:
+    """All machines in one table: by network, the fastest first."""
+    header = ("network", "machine", "median", "p90 ms", "clips/s", "memory")
+    table = _table("Latency on other machines", header)
+    rows = [(host, row) for host, result in results for row in result.rows]
+    for host, row in sorted(rows, key=lambda each: (each[1].bundle, each[1].median_ms)):
+        table.add_row(
+            Text(name_row(row)),
+            Text(host),
+            f"{row.median_ms:.2f}",
+            f"{row.p90_ms:.2f}",
+            f"{row.throughput_clips_per_s:.0f}",
+            format_bytes(row.peak_memory_bytes),
+        )
+    return table
 
 
 def deadline_table(rows: Sequence[LatencyRow]) -> Table:

@@ -69,5 +69,5 @@ class _RayExecutor(Executor):
         return future
 
 
-def _call(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+def _call(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as `submit`
     return fn(*args, **kwargs)

@@ -16,7 +16,11 @@ MOST_CLIPS, MOST_CALLS, MOST_MS = 4096, 1_000_000, 1e9
 class ProfileSettings(Settings):
     """Lists are separated by commas; every combination is timed."""
 
-    backend: str = setting("ort-cpu", f"One or more of {BACKEND_NAMES}.")
+    backend: str | None = setting(
+        None,
+        f"One or more of {BACKEND_NAMES}. Default: ort-cpu, and on other machines TensorRT where "
+        "there is one.",
+    )
     precision: str | None = setting(
         None, "For example fp32,int8; default: all that the backend runs."
     )
@@ -56,6 +60,11 @@ class ProfileSettings(Settings):
     )
     seed: int = setting(0, "Of the order of the calls.", least=0, most=2**63 - 1)
 
+    layers: bool = setting(
+        False,
+        "Time per block and node instead (ort-cpu); -o adds a chart (.svg).",
+        "--layers",
+    )
     energy: bool = setting(
         False, "Also measure energy per clip, idle subtracted.", "--energy", panel="Energy"
     )
@@ -86,7 +95,7 @@ class ProfileSettings(Settings):
 
     @property
     def backends(self) -> tuple[str, ...]:
-        return _split("--backend", self.backend)
+        return ("ort-cpu",) if self.backend is None else _split("--backend", self.backend)
 
     @property
     def precisions(self) -> tuple[str, ...]:

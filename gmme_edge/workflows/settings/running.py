@@ -16,7 +16,9 @@ MOST_THREADS = 1024
 class BackendSettings(Settings):
     """The engine, the precision, and the CPU threads."""
 
-    backend: str = setting("ort-cpu", f"One of {BACKEND_NAMES}.")
+    backend: str = setting(
+        "ort-cpu", f"One of {BACKEND_NAMES}; to predict and serve also auto, the fastest here."
+    )
     precision: str | None = setting(None, "Default: the recommended one, else fp32.")
     threads: int | None = setting(
         None, "CPU threads; default: all cores of this machine.", least=1, most=MOST_THREADS

@@ -6,7 +6,7 @@ import platform
 import re
 import subprocess
 from pathlib import Path
-from typing import Any, Dict, Union
+from typing import Any, Dict, List, Union
 
 import numpy as np
 
@@ -65,12 +65,13 @@ class Cuda:
         self.call("cudaMemcpyAsync", *pointers, size, kind, ctypes.c_void_p(stream))
 
 
-def describe_device(trt: Any, cuda: Cuda) -> Dict[str, Any]:
+def describe_device(libraries: Dict[str, str], gpus: List[Dict[str, str]]) -> Dict[str, Any]:
     """As a result of `gmme-edge profile` describes it; what cannot be read is left out."""
     l4t = re.search(r"# R(\d+) \(release\), REVISION: ([\d.]+)", read("/etc/nv_tegra_release"))
     mode = re.search(r"NV Power Mode:\s*(\S+)", output_of("nvpmodel", "-q")) if l4t else None
     memory = re.search(r"MemTotal:\s*(\d+) kB", read("/proc/meminfo"))
     system = re.search(r'PRETTY_NAME="?([^"\n]+)', read("/etc/os-release"))
+    model = re.search(r"(?m)^(?:model name|Model)\s*:\s*(.+)$", read("/proc/cpuinfo"))
     frequency = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
     jetson = {
         "model": read("/proc/device-tree/model").rstrip("\0\n"),
@@ -78,16 +79,16 @@ def describe_device(trt: Any, cuda: Cuda) -> Dict[str, Any]:
         "power_mode": mode.group(1) if mode else "",
     }
     facts = {
-        "cpu": platform.processor(),
+        "cpu": model.group(1) if model else platform.processor(),
         "arch": platform.machine(),
         "logical_cores": os.cpu_count(),
         "memory_bytes": int(memory.group(1)) * 1024 if memory else 0,
-        "gpus": [{"name": cuda.gpu_name, "compute_capability": cuda.compute_capability}],
+        "gpus": gpus,
         "jetson": {name: value for name, value in jetson.items() if value},
         "os": system.group(1) if system else platform.system(),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "libraries": {"numpy": np.__version__, "tensorrt": trt.__version__},
+        "libraries": {"numpy": np.__version__, **libraries},
         "cpu_governor": read(frequency).strip(),
         "load_average": list(os.getloadavg()),
         "temperature_c": temperature_c(),

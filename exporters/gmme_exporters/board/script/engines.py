@@ -28,6 +28,8 @@ from gmme_exporters.board.script.folder import (
 class Board:
     """TensorRT's module, its logger and the GPU."""
 
+    backend, precisions = "tensorrt", ("fp32", "fp16", "int8-tensorrt")
+
     def __init__(self) -> None:
         self.trt = load_tensorrt()
         self.logger = make_logger(self.trt)
@@ -36,6 +38,18 @@ class Board:
     @property
     def version(self) -> str:
         return str(self.trt.__version__)
+
+    @property
+    def libraries(self) -> Dict[str, str]:
+        return {"tensorrt": self.version}
+
+    @property
+    def gpus(self) -> List[Dict[str, str]]:
+        cuda = self.cuda
+        return [{"name": cuda.gpu_name, "compute_capability": cuda.compute_capability}]
+
+    def open(self, manifest: Manifest, precision: str, batch: int) -> "Network":
+        return Network(self, engine(self, manifest, precision, batch), batch)
 
 
 def load_tensorrt() -> Any:

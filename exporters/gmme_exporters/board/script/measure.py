@@ -10,12 +10,13 @@ import sys
 import time
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 
+from gmme_exporters.board.script.cpu import Cpu, CpuNetwork
 from gmme_exporters.board.script.device import describe_device, peak_rss_bytes, temperature_c
-from gmme_exporters.board.script.engines import Board, Network, engine, engine_path
+from gmme_exporters.board.script.engines import Board, Network, engine_path
 from gmme_exporters.board.script.folder import (
     AGAIN,
     FOLDER,
@@ -28,11 +29,25 @@ from gmme_exporters.board.script.folder import (
     write_atomically,
 )
 
-PRECISIONS = ("fp32", "fp16", "int8-tensorrt")
 Failures = Dict[str, Failure]
+Engine = Union[Board, Cpu]
+AnyNetwork = Union[Network, CpuNetwork]
 
 
-def check_outputs(network: Network, manifest: Manifest, precision: str) -> Dict[str, float]:
+def open_engine(backend: str, threads: Optional[int]) -> Engine:
+    """TensorRT or ONNX Runtime; ``auto`` takes the first that this device has."""
+    if backend == "ort-cpu":
+        return Cpu(threads)
+    try:
+        return Board()
+    except Failure as error:
+        if backend == "tensorrt":
+            raise
+        say(f"no TensorRT here, so ONNX Runtime on the CPU is taken: {str(error).splitlines()[0]}")
+    return Cpu(threads)
+
+
+def check_outputs(network: AnyNetwork, manifest: Manifest, precision: str) -> Dict[str, float]:
     """Compare with the reference's logits, by the limit that the export noted."""
     clips, reference = golden(manifest)
     order = np.arange(0, len(clips), network.batch)[:, None] + np.arange(network.batch)
@@ -52,7 +67,7 @@ def check_outputs(network: Network, manifest: Manifest, precision: str) -> Dict[
 
 
 def time_networks(
-    networks: Dict[str, Network], clips: Any, warmup: int, repetitions: int
+    networks: Dict[str, AnyNetwork], clips: Any, warmup: int, repetitions: int
 ) -> Tuple[Dict[str, List[float]], Failures]:
     """Milliseconds of every call; the networks take turns, in a new random order each time.
 
@@ -78,13 +93,18 @@ def time_networks(
     return samples, failures
 
 
-def measure_memory(precision: str, batch: int) -> Dict[str, int]:
+def measure_memory(engine: Engine, precision: str, batch: int) -> Dict[str, int]:
     """Peak and baseline of a fresh process that runs this precision three times."""
-    plan = hashlib.sha256(engine_path(precision, batch).read_bytes()).hexdigest()
-    words = [__file__, "--batch", str(batch), "--memory-of", precision, "--plan-sha256", plan]
+    words = ["--backend", engine.backend, "--batch", str(batch), "--memory-of", precision]
+    if isinstance(engine, Board):
+        plan = hashlib.sha256(engine_path(precision, batch).read_bytes()).hexdigest()
+        words += ["--plan-sha256", plan]
+    elif engine.threads:
+        words += ["--threads", str(engine.threads)]
     flags = ["-I"] if sys.flags.isolated else []
+    command = [sys.executable, *flags, __file__, *words]
     try:
-        done = subprocess.run([sys.executable, *flags, *words], capture_output=True, check=False)
+        done = subprocess.run(command, capture_output=True, check=False)
         if not done.returncode:
             return dict(json.loads(done.stdout.decode().splitlines()[-1]))
         said = done.stderr.decode(errors="replace").strip()[-500:]
@@ -93,21 +113,32 @@ def measure_memory(precision: str, batch: int) -> Dict[str, int]:
     raise Failure(7, f"The memory of {precision} could not be measured: {said}")
 
 
-def run_once(precision: str, batch: int, plan_sha256: str) -> None:
+def run_once(options: argparse.Namespace) -> None:
     """What `measure_memory` starts."""
-    clips = golden(read_manifest())[0]
+    precision, batch = options.memory_of, options.batch
+    manifest = read_manifest()
+    clips = golden(manifest)[0]
     baseline = peak_rss_bytes()
-    plan = engine_path(precision, batch).read_bytes()
-    if hashlib.sha256(plan).hexdigest() != plan_sha256:
-        raise Failure(3, f"{engine_path(precision, batch)} was changed meanwhile.", AGAIN)
-    network = Network(Board(), plan, batch)
+    network: AnyNetwork
+    if options.backend == "ort-cpu":
+        network = Cpu(options.threads).open(manifest, precision, batch)
+    else:
+        plan = engine_path(precision, batch).read_bytes()
+        if hashlib.sha256(plan).hexdigest() != options.plan_sha256:
+            raise Failure(3, f"{engine_path(precision, batch)} was changed meanwhile.", AGAIN)
+        network = Network(Board(), plan, batch)
     for _ in range(3):
         network.run(clips[np.arange(batch) % len(clips)])
     print(json.dumps({"peak_memory_bytes": peak_rss_bytes(), "baseline_memory_bytes": baseline}))
 
 
 def describe_row(
-    manifest: Manifest, precision: str, batch: int, memory: Dict[str, int], ms: List[float]
+    manifest: Manifest,
+    engine: Engine,
+    precision: str,
+    batch: int,
+    memory: Dict[str, int],
+    ms: List[float],
 ) -> Dict[str, Any]:
     """One row of a latency result; its statistics follow from the samples."""
     audio, complexity = manifest["audio"], manifest["complexity"]
@@ -121,9 +152,9 @@ def describe_row(
         "gflops": complexity["flops"] / 1e9,
         "n_classes": len(manifest["labels"]),
         "clip_s": clip_s,
-        "backend": "tensorrt",
+        "backend": engine.backend,
         "precision": precision,
-        "threads": None,
+        "threads": engine.threads if isinstance(engine, Cpu) else None,
         "batch": batch,
         "size_bytes": sum(file["size_bytes"] for file in sources(manifest, precision)),
         **memory,
@@ -141,13 +172,13 @@ def run_all(options: argparse.Namespace) -> int:
     """Everything for all precisions; what fails is told, and the rest goes on."""
     manifest = read_manifest()
     chosen = [name.strip() for name in (options.precision or "").split(",") if name.strip()]
-    present = [f["precision"] for f in manifest["files"] if f["role"] == "model"]
-    wanted = chosen or [name for name in PRECISIONS if name in present]
-    for precision in wanted:
+    for precision in chosen:
         sources(manifest, precision)
-    board = Board()
-    device = describe_device(board.trt, board.cuda)
-    networks, parity, failures = open_networks(board, manifest, wanted, options.batch)
+    engine = open_engine(options.backend, options.threads)
+    present = [f["precision"] for f in manifest["files"] if f["role"] == "model"]
+    wanted = chosen or [name for name in engine.precisions if name in present]
+    device = describe_device(engine.libraries, engine.gpus)
+    networks, parity, failures = open_networks(engine, manifest, wanted, options.batch)
     if networks:
         counts = options.warmup, options.repetitions
         say(f"timing {', '.join(networks)}: {counts[0]} + {counts[1]} calls each")
@@ -159,10 +190,10 @@ def run_all(options: argparse.Namespace) -> int:
         for precision, ms in samples.items():
             memory = {"peak_memory_bytes": 1, "baseline_memory_bytes": 1}  # not known
             try:
-                memory = measure_memory(precision, options.batch)
+                memory = measure_memory(engine, precision, options.batch)
             except Failure as error:
                 failures[f"memory of {precision}"] = error
-            rows.append(describe_row(manifest, precision, options.batch, memory, ms))
+            rows.append(describe_row(manifest, engine, precision, options.batch, memory, ms))
         if rows:
             write_result(options, {"device": device, "rows": rows, "parity": parity}, failures)
     for what, failure in failures.items():
@@ -171,15 +202,15 @@ def run_all(options: argparse.Namespace) -> int:
 
 
 def open_networks(
-    board: Board, manifest: Manifest, wanted: List[str], batch: int
-) -> Tuple[Dict[str, Network], Dict[str, Dict[str, float]], Failures]:
+    engine: Engine, manifest: Manifest, wanted: List[str], batch: int
+) -> Tuple[Dict[str, AnyNetwork], Dict[str, Dict[str, float]], Failures]:
     """The networks whose outputs agree, how well they do, and what failed."""
-    networks: Dict[str, Network] = {}
+    networks: Dict[str, AnyNetwork] = {}
     parity: Dict[str, Dict[str, float]] = {}
     failures: Failures = {}
     for precision in wanted:
         try:
-            network = Network(board, engine(board, manifest, precision, batch), batch)
+            network = engine.open(manifest, precision, batch)
             parity[precision] = check_outputs(network, manifest, precision)
             networks[precision] = network
         except Failure as error:
@@ -219,7 +250,10 @@ def count(text: str) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--precision", help=f"of {', '.join(PRECISIONS)}; default: all there are")
+    parser.add_argument("--precision", help="such as fp32,fp16; default: all that the engine runs")
+    backends = ("tensorrt", "ort-cpu", "auto")
+    parser.add_argument("--backend", choices=backends, default="tensorrt", help="(tensorrt)")
+    parser.add_argument("--threads", type=count, help="of ort-cpu; default: it chooses")
     parser.add_argument("--batch", type=count, default=1, help="clips per call (1)")
     parser.add_argument("--warmup", type=count, default=50, help="untimed calls first (50)")
     parser.add_argument("--repetitions", type=count, default=300, help="timed calls (300)")
@@ -230,7 +264,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         if options.memory_of:
-            run_once(options.memory_of, options.batch, options.plan_sha256)
+            run_once(options)
             return 0
         return run_all(options)
     except Failure as error:

@@ -1,0 +1,1 @@
+"""Measuring on other machines: `fleet` runs `job` on each host of `hosts`."""
