@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gmme_edge.errors import AudioError, UsageError, require
 
-_BLOCK = 65_536  # samples converted at a time, so that memory does not follow the chunk's size
+_BLOCK = 65_536  # samples in or out at a time, so that memory does not follow the chunk's size
 
 _LARGEST = 1e30
 _CENTRE_AND_SCALE: dict[str, tuple[float, float]] = {
@@ -56,7 +56,7 @@ class Intake:
             )
         if samples.ndim not in (1, 2):
             raise AudioError(f"A chunk of shape {samples.shape}.", "(n,) or (n, channels).")
-        if not (np.abs(samples, dtype=np.float64) <= _LARGEST).all():
+        if not all(_is_finite(samples[i : i + _BLOCK]) for i in range(0, len(samples), _BLOCK)):
             raise AudioError("A chunk has NaN, infinite or huge samples.", "samples from -1 to 1.")
         self._check_format(samples, from_hz)
         return self._convert(samples)
@@ -102,11 +102,17 @@ class Intake:
         self._channels = channels
 
     def _convert(self, samples: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
-        for start in range(0, len(samples), _BLOCK):
-            mono = _to_mono(samples[start : start + _BLOCK])
+        from_hz = self.from_hz or self._to_hz
+        size = max(1, min(_BLOCK, _BLOCK * from_hz // self._to_hz))  # what comes out is bounded too
+        for start in range(0, len(samples), size):
+            mono = _to_mono(samples[start : start + size])
             if self._resampler is not None:
                 mono = np.asarray(self._resampler.resample_chunk(mono), np.float32)
             yield mono
+
+
+def _is_finite(samples: NDArray[Any]) -> bool:
+    return bool((np.abs(samples, dtype=np.float64) <= _LARGEST).all())
 
 
 def _to_mono(samples: NDArray[Any]) -> NDArray[np.float32]:
