@@ -1,11 +1,12 @@
 """Time of plain and lowered networks on a CPU, beside OpenVINO, torch and torch.compile.
 
-python benchmarks/cpu_latency.py [--threads 1,2] [--output RESULT.json]
+python benchmarks/cpu_latency.py [--threads 1,2] [--output RESULT.json] [--plot CHART.svg]
 
 Random weights, batch 1. In every round each variant runs once untimed and once timed, in random
-order, and a matrix product in float32 shows what the machine gives at that moment; ratios are of
-medians, with 95 % intervals from rounds drawn with replacement. Each task and number of threads is
-a block of its own: the machine should be idle, since nothing can be told apart from its noise.
+order, and matrix products in float32 show what the machine gives at that moment: ONNX Runtime's,
+numpy's (mostly OpenBLAS) and torch's (mostly MKL); the fastest is the limit. Ratios are of medians,
+with 95 % intervals from rounds drawn with replacement. Each task and number of threads is a block
+of its own: the machine should be idle, since nothing can be told apart from its noise.
 
 OpenVINO (`pip install openvino`) and a C++ compiler (torch.compile) are optional: what is missing
 is left out, and said.
@@ -26,7 +27,9 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import torch
+from onnx import TensorProto, helper
 
 from gmme_calibration.ranges import calibrate_ranges
 from gmme_edge.complexity import count
@@ -35,6 +38,8 @@ from gmme_edge.files import write_json
 from gmme_edge.models.checkpoint import untrained_checkpoint
 from gmme_edge.models.eat import EAT
 from gmme_edge.profiling.statistics import median_ratio
+from gmme_edge.report.render.svg import BLUE, ORANGE, Bar, BarGroup, draw_bars
+from gmme_edge.runtime import openvino
 from gmme_edge.runtime.onnxruntime import open_graph
 from gmme_edge.spec import preset
 from gmme_edge.workflows.int8 import synthetic_clips
@@ -42,19 +47,28 @@ from gmme_exporters.graphs.export import ExportGraph, export_onnx
 from gmme_exporters.int8.qdq import OP_TYPES, Quantizer, prepare_int8
 from gmme_exporters.lowering.targets import lower, target_of
 
-MODELS = ("aa", "gmme-k32c8", "gmme-k32c16", "gmme-k64c16", "gmme-lite-k32c8")
+MODELS = (
+    "aa", "gmme-k32c8", "gmme-k32c16", "gmme-k64c16", "gmme-lite-k32c8",
+    "edge-gmme-k32c8", "edge-gmme-lite-k32c8",
+)  # fmt: skip
 TASKS = ("esc50", "speech-commands")
 PLAIN, OURS, OURS_INT8 = "plain ONNX Runtime", "**ours**, FP32", "**ours**, INT8"
 PLAIN_INT8 = "plain ONNX Runtime, INT8"
 OPENVINO, OPENVINO_BF16 = "OpenVINO, plain, FP32", "OpenVINO, plain, bfloat16"
-EAGER, COMPILED, SGEMM = "torch eager", "torch.compile", "sgemm"
+OURS_OPENVINO = {"fp32": "OpenVINO, **ours**, FP32", "bf16": "OpenVINO, **ours**, bfloat16",
+                 "int8-ort": "OpenVINO, **ours**, INT8"}  # fmt: skip
+EAGER, COMPILED = "torch eager", "torch.compile"
+PRODUCTS = ("product, ONNX Runtime", "product, numpy", "product, torch")
 RATIOS = (
     ("plain / ours, FP32", PLAIN, OURS), ("OpenVINO / ours, FP32", OPENVINO, OURS),
     ("torch.compile / ours, FP32", COMPILED, OURS), ("plain FP32 / ours INT8", PLAIN, OURS_INT8),
     ("ours, FP32 / INT8", OURS, OURS_INT8),
     ("OpenVINO bfloat16 / ours INT8", OPENVINO_BF16, OURS_INT8),
+    ("OpenVINO ours, FP32 / ours, FP32", OURS_OPENVINO["fp32"], OURS),
+    ("OpenVINO ours, bfloat16 / ours, FP32", OURS_OPENVINO["bf16"], OURS),
+    ("OpenVINO ours, INT8 / ours, INT8", OURS_OPENVINO["int8-ort"], OURS_INT8),
 )  # fmt: skip
-SGEMM_SIZE = 1024
+PRODUCT_SIZE = 1024
 
 Call = Callable[[], object]
 Key = tuple[str, str]  # model, variant
@@ -69,7 +83,10 @@ def main() -> None:
             files = {m: _write(m, task, Path(folder)) for m in options.models}
             for threads in options.threads:
                 torch.set_num_threads(threads)
-                calls: dict[Key, Call] = {("", SGEMM): _sgemm()}
+                calls: dict[Key, Call] = {
+                    ("", name): call
+                    for name, call in zip(PRODUCTS, _products(threads), strict=True)
+                }
                 for model, graphs in files.items():
                     for variant, call in _variants(graphs, threads, options.compile):
                         calls[model, variant] = call
@@ -78,6 +95,8 @@ def main() -> None:
                 print(_markdown(blocks[-1], options.models), flush=True)
     if options.output:
         write_json(options.output, {"device": describe_device(), "blocks": blocks})
+    if options.plot:
+        options.plot.write_text(_draw(blocks), encoding="utf-8")
 
 
 def _write(model: str, task: str, folder: Path) -> dict[str, Any]:
@@ -117,6 +136,10 @@ def _variants(
         yield OPENVINO, _openvino(graphs["plain"], threads, waveform, "f32")
         if _has_bfloat16():
             yield OPENVINO_BF16, _openvino(graphs["plain"], threads, waveform, "bf16")
+        for precision, variant in OURS_OPENVINO.items():
+            if precision != "bf16" or _has_bfloat16():
+                file = graphs["ours-int8" if precision == "int8-ort" else "ours"]
+                yield variant, partial(openvino.open_graph(file, precision, threads), waveform)
     module, clip = ExportGraph(network, embedding=False).eval(), torch.from_numpy(waveform)
     yield EAGER, partial(_without_gradients, module, clip)
     if compiled:
@@ -130,27 +153,47 @@ def _without_gradients(module: Callable[..., object], clip: torch.Tensor) -> obj
 
 def _has_bfloat16() -> bool:
     """Whether OpenVINO computes in bfloat16 here, as it does by default on CPUs with AMX."""
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return openvino.supports("openvino", "bf16")
 
 
 def _openvino(path: Path, threads: int, waveform: np.ndarray, precision: str) -> Call:
-    import openvino
+    import openvino as library
 
-    model = openvino.Core().read_model(path)
+    model = library.Core().read_model(path)
     model.reshape(list(waveform.shape))  # its fastest case: a fixed batch
     settings = {
         "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": precision,
     }  # fmt: skip
-    request = openvino.compile_model(model, "CPU", settings).create_infer_request()
+    request = library.compile_model(model, "CPU", settings).create_infer_request()
     return partial(request.infer, [waveform])
 
 
-def _sgemm() -> Call:
-    left, right = torch.randn(2, SGEMM_SIZE, SGEMM_SIZE)
-    return partial(torch.mm, left, right, out=torch.empty(SGEMM_SIZE, SGEMM_SIZE))
+def _products(threads: int) -> tuple[Call, Call, Call]:
+    """The same matrix product by each of `PRODUCTS`.
+
+    numpy's library takes its number of threads from OMP_NUM_THREADS when the process starts.
+    """
+    size = [PRODUCT_SIZE, PRODUCT_SIZE]
+    left, right = np.random.default_rng(0).standard_normal((2, *size), np.float32)
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, size) for n in ("a", "b", "c")]
+    node = helper.make_node("MatMul", ["a", "b"], ["c"])
+    model = helper.make_model(
+        helper.make_graph([node], "product", values[:2], values[2:]),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    own, tensors = np.empty(size, np.float32), [torch.from_numpy(each) for each in (left, right)]
+    return (
+        partial(session.run, None, {"a": left, "b": right}),
+        partial(np.matmul, left, right, out=own),
+        partial(torch.mm, *tensors, out=torch.empty(size)),
+    )
 
 
 def interleave(calls: Mapping[Key, Call], rounds: int) -> dict[Key, list[float]]:
@@ -174,7 +217,8 @@ def _summary(
     task: str, threads: int, models: Sequence[str], samples: Mapping[Key, list[float]]
 ) -> dict[str, Any]:
     medians = {key: median(values) for key, values in samples.items()}
-    limit = 2 * SGEMM_SIZE**3 / medians["", SGEMM] / 1e6
+    products = {name: 2 * PRODUCT_SIZE**3 / medians["", name] / 1e6 for name in PRODUCTS}
+    limit = max(products.values())
     rates = {
         model: count(preset(f"eat-s-{model}", task)).flops / medians[model, OURS] / 1e6
         for model in models
@@ -187,11 +231,11 @@ def _summary(
         }  # fmt: skip
 
     return {
-        "task": task, "threads": threads, "rounds": len(samples["", SGEMM]),
-        "sgemm_gflops": limit,
+        "task": task, "threads": threads, "rounds": len(samples["", PRODUCTS[0]]),
+        "product_gflops": products,
         "medians_ms": {
             variant: {m: medians[m, variant] for m in models if (m, variant) in medians}
-            for variant in dict.fromkeys(v for _, v in samples if v != SGEMM)
+            for variant in dict.fromkeys(v for _, v in samples if v not in PRODUCTS)
         },
         "ratios": {
             name: ratios({m: ((m, above), (m, below)) for m in models})
@@ -221,8 +265,26 @@ def _markdown(block: Mapping[str, Any], models: Sequence[str]) -> str:
         row(f"of AA's time, {variant}", {m: _ratio(value) for m, value in values.items()})
     row("ours, GFLOP/s", {m: f"{value:.0f}" for m, value in block["gflops"].items()})
     factor = {m: f"{value:.2f}" for m, value in block["limit_factor"].items()}
-    row(f"times the limit at sgemm's {block['sgemm_gflops']:.0f} GFLOP/s", factor)
-    return "\n".join([*lines, f"\n{block['rounds']} rounds.\n"])
+    products = block["product_gflops"]
+    row(f"times the limit at {max(products.values()):.0f} GFLOP/s", factor)
+    rates = ", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in products.items())
+    return "\n".join([*lines, f"\n{block['rounds']} rounds; {rates}.\n"])
+
+
+def _draw(blocks: Sequence[Mapping[str, Any]]) -> str:
+    """Per block the milliseconds of each network, FP32 and INT8 on ONNX Runtime."""
+    groups = [
+        BarGroup(
+            f"{block['task']}, {block['threads']} thread(s): ms, FP32 (blue) and INT8 (orange)",
+            [
+                Bar(model, [(value, BLUE), (block["medians_ms"][OURS_INT8][model], ORANGE)],
+                    f"{value:.1f}, {block['medians_ms'][OURS_INT8][model]:.1f}")
+                for model, value in block["medians_ms"][OURS].items()
+            ],
+        )
+        for block in blocks
+    ]  # fmt: skip
+    return draw_bars("Latency of the exported networks", groups, f"{describe_device()['cpu']}")
 
 
 def _ratio(value: tuple[float, tuple[float, float]]) -> str:
@@ -247,6 +309,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--plot", type=Path, help="an SVG chart")
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     options = parser.parse_args()
     if options.compile and not (shutil.which("g++") or shutil.which("clang++")):

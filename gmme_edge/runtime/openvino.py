@@ -8,6 +8,7 @@ back: a session computes what its `precision` says, or does not open.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gmme_edge.bundle.bundle import INPUT, Bundle
+from gmme_edge.bundle.bundle import INPUT, OUTPUTS, Bundle
 from gmme_edge.bundle.precisions import PRECISIONS, in_table_order, precisions_of
 from gmme_edge.device.cpu import check_threads, default_threads
 from gmme_edge.errors import BundleError, PlatformError, UsageError, require
@@ -129,6 +130,24 @@ class OpenVinoSession:
         """Free the session; calling it twice does no harm."""
         self._request = None
         self._guard.release()
+
+
+def open_graph(
+    path: Path, precision: str, threads: int | None = None
+) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """An ONNX file that is in no bundle, on the CPU: ``(batch, samples)`` → logits."""
+    core, _ = _open_core("openvino")
+    model = core.read_model(str(path))
+    if PRECISIONS[precision].is_int8:
+        _leave_sums_unrounded(model)
+    compiled = _compile(core, model, "openvino", precision, threads, str(path))
+    request = compiled.create_infer_request()
+
+    def run(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+        request.infer({INPUT: waveform}, share_inputs=True)
+        return np.array(request.get_tensor(OUTPUTS[0]).data, dtype=np.float32)
+
+    return run
 
 
 class _Tensor(NamedTuple):

@@ -90,6 +90,13 @@ def test_outputs_are_those_of_numpy(tmp_path: Path, batch: int, threads: int | N
         np.testing.assert_allclose(outputs[name], expected, atol=1e-5)
 
 
+def test_a_file_that_is_in_no_bundle_runs_too(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(tiny_graph().SerializeToString())
+    logits = backend.open_graph(path, "fp32", threads=1)(waveforms(3))
+    np.testing.assert_allclose(logits, reference(waveforms(3))["logits"], atol=1e-5)
+
+
 def test_outputs_outlive_the_next_call(tmp_path: Path) -> None:
     session = open_session(make_bundle(tmp_path), "openvino")
     first = session.run(waveforms(2))["logits"]
