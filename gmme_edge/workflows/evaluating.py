@@ -245,15 +245,20 @@ def _reference(against: Path | None) -> tuple[str, Predictions] | None:
     return (str(against), load_tested(against).pooled) if against else None
 
 
+def result_path(output: Path, precision: str, n_precisions: int) -> Path:
+    """The file of one of several precisions: ``r.fp32.json`` for ``r.json``."""
+    if n_precisions == 1:
+        return output
+    return output.with_name(f"{output.stem}.{precision}{output.suffix}")
+
+
 def _keep(
     folder: Path, document: dict[str, Any], settings: EvaluationSettings, n_precisions: int
 ) -> None:
     """Write and record one result as soon as it is there."""
     output = settings.output
     if output:
-        if n_precisions > 1:
-            output = output.with_name(f"{output.stem}.{document['precision']}{output.suffix}")
-        write_json(output, document)
+        write_json(result_path(output, document["precision"], n_precisions), document)
     if settings.record:
         facts = ("dataset", "split", "fold", "backend", "accuracy", "interval", "n", "seen")
         noted = {name: document[name] for name in facts}

@@ -19,8 +19,9 @@ from gmme_edge import errors
 from gmme_edge.cli import guard
 from gmme_edge.cli.app import app
 from gmme_edge.cli.views import console
-from gmme_edge.cli.views.observer import watch
+from gmme_edge.cli.views.observer import ConsoleObserver, watch
 from tests.artifacts import RATE_HZ, WORDS, copy_bundle, edit_manifest, sounds
+from tests.bundles import make_bundle
 from tests.data.trees import write_clip
 
 ROOT = Path(__file__).parents[2]
@@ -240,3 +241,40 @@ def test_without_a_terminal_no_bar_is_drawn(capsys: pytest.CaptureFixture[str]) 
         observer.stage("a stage")
         observer.progress("steps", 1, 2)
     assert capsys.readouterr().err == ""
+
+
+def test_a_stage_leaves_a_line_with_its_time_and_no_bar(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 0.0
+    monkeypatch.setattr("gmme_edge.cli.views.observer.time.monotonic", lambda: now_s)
+    observer = ConsoleObserver(console.progress())
+    for name, length_s in (("first [b]", 1.5), ("short", 0.1), ("third", 2.4)):
+        observer.stage(name)
+        observer.progress("steps", 1, 2)
+        now_s += length_s
+    observer.end_stage()
+    assert capsys.readouterr().err == "first [b]: 1.5 s\nthird: 2.4 s\n"
+
+
+def test_a_stage_that_failed_has_no_time(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="x"), watch() as observer:
+        observer.stage("first")
+        raise ValueError("x")
+    assert capsys.readouterr().err == ""
+
+
+def test_what_was_written_is_told_with_the_next_call(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "b", "eat-s-aa", ("fp32",))
+    out = tmp_path / "r.json"
+    result = invoke("profile", bundle.path, "--repetitions", "1", "--warmup", "0", "-o", out)
+    assert f"wrote {out}; next: gmme-edge compare {out}\n" in result.stderr  # type: ignore[attr-defined]
+
+
+def test_no_color_is_heeded(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where a terminal is claimed."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    terminal = {"FORCE_COLOR": "1", "TERM": "xterm-256color"}
+    for more, colored in (({}, True), ({"NO_COLOR": "1"}, False)):
+        done = run("verify", str(bundle), "--precision", "none", **terminal, **more)
+        assert done.returncode and ("\x1b[31m" in done.stderr) == colored, done.stderr

@@ -43,7 +43,7 @@ def compare(
     Latencies are related only within one result file: profile the networks to be compared, and
     the baseline, in one call of `gmme-edge profile` per device.
     """
-    from gmme_edge.cli.views.console import emit_json, stderr, stdout
+    from gmme_edge.cli.views.console import emit_json, stdout, tell_written
     from gmme_edge.report.render.files import check_ending, write_report
     from gmme_edge.report.render.terminal import comparison_tables
     from gmme_edge.workflows import comparing
@@ -59,7 +59,7 @@ def compare(
     if output:
         command = command_line("compare", [*results, "-o", output], settings)
         write_report(comparison, output, command)
-        stderr.print(f"wrote {output}", markup=False, highlight=False)
+        tell_written(output)
     if json:
         emit_json(comparison.to_dict())
     else:
@@ -69,7 +69,7 @@ def compare(
 
 
 def _show_paper(results: list[Path], gate: RegressionGate, output: Path | None, json: bool) -> None:
-    from gmme_edge.cli.views.console import emit_json, stderr, stdout
+    from gmme_edge.cli.views.console import emit_json, stdout, tell_written
     from gmme_edge.files import write_json, write_text
     from gmme_edge.report.render.paper import paper_tables, render_paper
     from gmme_edge.workflows.comparing import compare_paper
@@ -85,7 +85,7 @@ def _show_paper(results: list[Path], gate: RegressionGate, output: Path | None, 
     elif output:
         write_json(output, comparison.to_dict())
     if output:
-        stderr.print(f"wrote {output}", markup=False, highlight=False)
+        tell_written(output)
     if json:
         emit_json(comparison.to_dict())
     else:

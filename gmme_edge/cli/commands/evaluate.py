@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -30,7 +31,7 @@ def evaluate(
     Of several precisions each result goes to a file of its own: r.fp32.json for -o r.json.
     """
     from gmme_edge.cli.views.accuracy import show_score
-    from gmme_edge.cli.views.console import emit_json
+    from gmme_edge.cli.views.console import emit_json, tell_written
     from gmme_edge.cli.views.observer import watch
     from gmme_edge.workflows import evaluating
     from gmme_edge.workflows.gates import check_accuracy
@@ -42,4 +43,8 @@ def evaluate(
     else:
         for result in evaluation.results:
             show_score(result.document, result.score, result.flips)
+    if settings.output:
+        names = [result.document["precision"] for result in evaluation.results]
+        paths = [str(evaluating.result_path(settings.output, name, len(names))) for name in names]
+        tell_written(", ".join(paths), shlex.join(["gmme-edge", "compare", *paths]))
     check_accuracy(evaluation.scores, gate.min_accuracy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -21,7 +22,7 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Write every precision, check it against torch on real clips, and describe it all."""
-    from gmme_edge.cli.views.console import emit_json, stdout
+    from gmme_edge.cli.views.console import emit_json, stdout, tell_written
     from gmme_edge.cli.views.export import describe_bundle, describe_next, refuse_partial
     from gmme_edge.cli.views.observer import watch
     from gmme_edge.workflows import exporting
@@ -33,4 +34,6 @@ def export(
     else:
         describe_bundle(exported.bundle, stdout)
         describe_next(exported, stdout)
+    path = exported.bundle.path
+    tell_written(path, shlex.join(["gmme-edge", "profile", str(path)]))
     refuse_partial(exported)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -84,7 +85,7 @@ def _refuse_with_layers(gate: LatencyGate, settings: ProfileSettings, rebuild: b
 
 
 def _show_latencies(result: LatencyResult, output: Path | None, json: bool) -> None:
-    from gmme_edge.cli.views.console import emit_json, stderr, stdout
+    from gmme_edge.cli.views.console import emit_json, stdout, tell_written
     from gmme_edge.cli.views.profiling import deadline_table, energy_table, name_row
     from gmme_edge.files import write_json, write_text
     from gmme_edge.report.render.power import draw_power
@@ -93,11 +94,11 @@ def _show_latencies(result: LatencyResult, output: Path | None, json: bool) -> N
     document = result.to_dict()
     if output:
         write_json(output, document)
-        stderr.print(f"wrote {output}", markup=False, highlight=False)
         if result.power:
             chart = output.with_suffix(".power.svg")
             write_text(chart, draw_power(result.power, [name_row(row) for row in result.rows]))
-            stderr.print(f"wrote {chart}", markup=False, highlight=False)
+            tell_written(chart)
+        tell_written(output, shlex.join(["gmme-edge", "compare", str(output)]))
     if json:
         emit_json(document)
         return

@@ -70,6 +70,12 @@ stderr = NoteConsole()  # `--quiet` silences it
 errors = NoteConsole()
 
 
+def tell_written(path: object, next_call: str = "") -> None:
+    """Say on stderr what was written, and which call is of use next."""
+    then = f"; next: {next_call}" if next_call else ""
+    stderr.print(f"wrote {path}{then}", soft_wrap=True)
+
+
 config_file: ContextVar[str] = ContextVar("config_file", default="")
 """The file that gave the running command options; empty where there is none."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,25 +17,37 @@ from gmme_edge.cli.views.console import Bars, make_visible, progress, stderr
 from gmme_edge.observer import Observer
 
 _NAME_COLUMNS = 40
+_TOLD_S = 1.0
 
 
 class ConsoleObserver(Observer):
     """One line for the current stage, and one bar for what counts within it.
 
-    Where stderr is no terminal nothing is drawn; notes are printed all the same.
+    A stage of a second or more leaves a line with its time. Where stderr is no terminal nothing is
+    drawn; such lines and notes are printed all the same.
     """
 
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
         self._stage: TaskID | None = None
         self._steps: TaskID | None = None
+        self._name, self._began_s = "", 0.0
 
     def stage(self, name: str) -> None:
+        self.end_stage()
+        self._name, self._began_s = name, time.monotonic()
         if self._stage is None:
             self._stage = self._bars.add_task("", total=None)
         self._bars.update(self._stage, description=make_visible(name))
         if self._steps is not None:
             self._bars.update(self._steps, visible=False)
+
+    def end_stage(self) -> None:
+        """Say how long the current stage took, if there is one that took a while."""
+        took_s = time.monotonic() - self._began_s
+        if self._name and took_s >= _TOLD_S:
+            self.note(f"{self._name}: {took_s:.1f} s")
+        self._name = ""
 
     def progress(self, what: str, done: int, total: int) -> None:
         if self._steps is None:
@@ -66,6 +79,7 @@ def watch() -> Iterator[ConsoleObserver]:
         observer = ConsoleObserver(bars)
         with _audio_warnings_as_notes(observer):
             yield observer
+            observer.end_stage()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -111,6 +112,9 @@ def show_trained(trained: Trained) -> None:
     if "monitor_accuracy" in last:
         text += f", {trained.watched} accuracy {last['monitor_accuracy']:.1%}"
     console.stdout.print(text, markup=False, soft_wrap=True)
+    path = str(trained.checkpoint)
+    call = shlex.join(["gmme-edge", "export", path, "-o", f"{path}-bundle"])
+    console.tell_written(path, call)
 
 
 def show_cross_validation(result: CrossValidation) -> None:
