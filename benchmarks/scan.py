@@ -34,9 +34,9 @@ from gmme_edge.workflows.settings.scanning import ScanSettings, WorkerSettings
 RATE_HZ = 48_000
 
 
-def write_noise(path: Path, minutes: float, seed: int = 0) -> None:
-    block = np.random.default_rng(seed).normal(0, 0.1, RATE_HZ * 10).astype(np.float32)
-    with soundfile.SoundFile(path, "w", RATE_HZ, 1, "PCM_16") as file:
+def write_noise(path: Path, minutes: float, rate_hz: int, seed: int = 0) -> None:
+    block = np.random.default_rng(seed).normal(0, 0.1, rate_hz * 10).astype(np.float32)
+    with soundfile.SoundFile(path, "w", rate_hz, 1, "PCM_16") as file:
         for _ in range(round(minutes * 6)):
             file.write(block)
 
@@ -99,40 +99,52 @@ def resident_mb(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def compare_with_loop(options: argparse.Namespace, folder: Path) -> dict[str, float]:
+    """Hours of audio per minute, by who goes through five files."""
+    folder.mkdir()
+    for i in range(5):
+        write_noise(folder / f"{i}.wav", options.minutes / 5, options.rate_hz, i)
+    took = {"plain loop": plain_loop(options.model, folder, options.hop_ms)}
+    for workers in sorted({1, usable_cpus()}):
+        name = f"scan, {workers} workers"
+        took[name] = scan_s(options.model, folder, options.hop_ms, workers)
+    return {name: options.minutes / seconds for name, seconds in took.items()}
+
+
+def time_small_files(options: argparse.Namespace, folder: Path) -> float:
+    """Seconds for silent files of one second."""
+    folder.mkdir()
+    for i in range(options.small_files):
+        soundfile.write(folder / f"{i}.wav", np.zeros(options.rate_hz), options.rate_hz)
+    return scan_s(options.model, folder, options.hop_ms, usable_cpus(), gate=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="esc10")
-    parser.add_argument("--minutes", type=float, default=10, help="of sound, in five files")
+    parser.add_argument(
+        "--minutes", type=float, default=10, help="of sound, in five files; 0: none"
+    )
     parser.add_argument("--long-hours", type=float, default=1, help="length of the long file")
     parser.add_argument("--small-files", type=int, default=1000)
+    parser.add_argument("--rate-hz", type=int, default=RATE_HZ, help="of the recordings")
     parser.add_argument("--hop-ms", type=float, default=2500)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     found: dict[str, Any] = {"device": describe_device(), "settings": vars(options).copy()}
     found["settings"]["output"] = str(options.output)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch, "files")
-        folder.mkdir()
-        for i in range(5):
-            write_noise(folder / f"{i}.wav", options.minutes / 5, i)
-        took = {"plain loop": plain_loop(options.model, folder, options.hop_ms)}
-        for workers in sorted({1, usable_cpus()}):
-            name = f"scan, {workers} workers"
-            took[name] = scan_s(options.model, folder, options.hop_ms, workers)
-        hours = options.minutes / 60
-        found["hours_per_minute"] = {name: 60 * hours / s for name, s in took.items()}
-        print(json.dumps(found["hours_per_minute"], indent=2), flush=True)
-        small = Path(scratch, "small")
-        small.mkdir()
-        for i in range(options.small_files):
-            soundfile.write(small / f"{i}.wav", np.zeros(RATE_HZ), RATE_HZ)
-        found["small_files_s"] = scan_s(
-            options.model, small, options.hop_ms, usable_cpus(), gate=True
-        )
-        print("small files", found["small_files_s"], flush=True)
+        if options.minutes:
+            found["hours_per_minute"] = compare_with_loop(options, Path(scratch, "files"))
+            print(json.dumps(found["hours_per_minute"], indent=2), flush=True)
+        if options.small_files:
+            found["small_files_s"] = time_small_files(options, Path(scratch, "small"))
+            print("small files", found["small_files_s"], flush=True)
         for name, hours in (("short", 1 / 60), ("long", options.long_hours)):
+            if not options.long_hours:
+                break
             path = Path(scratch, f"{name}.wav")
-            write_noise(path, hours * 60)
+            write_noise(path, hours * 60, options.rate_hz)
             found[f"memory_{name}"] = peak_memory(options.model, path, options.hop_ms)
             print(name, "peak MB", max(mb for _, mb in found[f"memory_{name}"]), flush=True)
     if options.output:
