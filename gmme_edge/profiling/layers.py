@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from gmme_edge.blocks import block_of
 from gmme_edge.errors import PlatformError, UsageError
 from gmme_edge.fields import Count, NotNegative, Sha256, Text
 from gmme_edge.profiling.inputs import golden_batch
-from gmme_edge.profiling.latency import LatencySettings, Target
+from gmme_edge.profiling.latency import Target
+from gmme_edge.profiling.rounds import LatencySettings
 from gmme_edge.runtime.onnxruntime import OnnxRuntimeSession
 
 ENGINE_BLOCK = "engine"
@@ -77,11 +78,16 @@ def _position(block: str) -> tuple[int, str]:
     return next(i for i, prefix in enumerate(_ORDER) if block.startswith(prefix)), block
 
 
-def profile_layers(target: Target, settings: LatencySettings) -> LayerProfile:
+def profile_layers(
+    target: Target, settings: LatencySettings, trace: list[dict[str, Any]] | None = None
+) -> LayerProfile:
     """Time every node of one precision on ``ort-cpu``.
 
     Profiling costs a few microseconds per node: compare parts of one profile with each other, and
     take whole networks' latencies from `latency.measure`.
+
+    Args:
+        trace: where the engine's own events are added.
 
     Raises:
         UsageError: another backend, or the bundle lacks this precision.
@@ -106,6 +112,8 @@ def profile_layers(target: Target, settings: LatencySettings) -> LayerProfile:
             events = _read_trace(session.end_profiling())
         finally:
             session.close()
+    if trace is not None:
+        trace += events
     layers = _layers(events, warmup)
     return LayerProfile(
         bundle.path.resolve().name,
@@ -130,6 +138,13 @@ def _read_trace(path: Path) -> list[dict[str, Any]]:
             f"free space in {folder}, or set TMPDIR to a folder with room.",
         ) from error
     return list(events)
+
+
+def node_events(events: Sequence[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(node, what the trace says of it) of every run of every node."""
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(_SUFFIX):
+            yield event["name"].removesuffix(_SUFFIX), event["args"]
 
 
 def _layers(events: Sequence[dict[str, Any]], warmup: int) -> tuple[LayerTime, ...]:

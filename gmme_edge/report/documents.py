@@ -21,8 +21,10 @@ from gmme_edge.errors import InputError
 from gmme_edge.fields import Count, NotNegative, Number, Positive, Sha256, Share, Text
 from gmme_edge.inputs import read_json
 from gmme_edge.profiling.energy_result import PowerTrace
-from gmme_edge.profiling.latency import LatencyRow, LatencySettings
+from gmme_edge.profiling.latency import LatencyRow
 from gmme_edge.profiling.layers import LayerProfile
+from gmme_edge.profiling.roofline import Roofline
+from gmme_edge.profiling.rounds import LatencySettings
 from gmme_edge.scoring import Predictions, Score
 from gmme_edge.spec import ModelSpec
 
@@ -112,6 +114,19 @@ class LayersResult(Result):
         """The file's content, as JSON values."""
         values = {name: value for name, value in vars(self).items() if name != "source"}
         return {**values, "profiles": [profile.to_dict() for profile in self.profiles]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RooflineResult(Result):
+    """`gmme-edge profile --roofline`: each block beside what the machine can do."""
+
+    kind: Literal["roofline"] = "roofline"
+    profiles: Annotated[tuple[Roofline, ...], Meta(min_length=1)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The file's content, as JSON values."""
+        values = {name: value for name, value in vars(self).items() if name != "source"}
+        return {**values, "profiles": to_builtins(self.profiles)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +220,7 @@ KINDS: dict[str, type[Result]] = {
     "latency": LatencyResult,
     "accuracy": AccuracyResult,
     "layers": LayersResult,
+    "roofline": RooflineResult,
     "cross-validation": CrossValidationResult,
     "sensitivity": SensitivityResult,
     "calibration": CalibrationResult,

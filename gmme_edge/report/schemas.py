@@ -54,7 +54,7 @@ COMMANDS = {
     "models": ("models",),
     "paired": ("paired",),
     "predict": ("predict",),
-    "profile": ("latency", "layers", "fleet"),
+    "profile": ("latency", "layers", "roofline", "fleet"),
     "scan": ("scan",),
     "sensitivity": ("sensitivity",),
     "similar": ("similar",),

@@ -15,7 +15,8 @@ from gmme_edge.device.facts import describe_device
 from gmme_edge.errors import EngineError, PlatformError, UsageError
 from gmme_edge.evaluation import score_store
 from gmme_edge.observer import SILENT, Observer
-from gmme_edge.profiling.latency import LatencyRow, LatencySettings, Target, measure
+from gmme_edge.profiling.latency import LatencyRow, Target, measure
+from gmme_edge.profiling.rounds import LatencySettings
 from gmme_edge.report.verdict import Tried, Verdict, reach_verdict
 from gmme_edge.runtime.backends import (
     find_backend,

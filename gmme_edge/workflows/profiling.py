@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from gmme_edge.bundle.bundle import Bundle
+from gmme_edge.device.cpu import usable_cpus
 from gmme_edge.device.energy.find import find_meters
 from gmme_edge.errors import UsageError
 from gmme_edge.observer import SILENT, Observer
-from gmme_edge.profiling import layers
+from gmme_edge.profiling import layers, roofline
 from gmme_edge.profiling.energy import EnergySettings, choose_meters, measure_energy
 from gmme_edge.profiling.energy_result import PowerTrace
-from gmme_edge.profiling.latency import LatencyRow, LatencySettings, Target, measure
+from gmme_edge.profiling.latency import LatencyRow, Target, measure
 from gmme_edge.profiling.noise import Moment, judge_noise, observe
-from gmme_edge.profiling.rounds import Samples, Stream
+from gmme_edge.profiling.peaks import Peaks, measure_peaks
+from gmme_edge.profiling.rounds import LatencySettings, Samples, Stream
 from gmme_edge.profiling.targets import list_all_targets, list_targets
 from gmme_edge.profiling.unfinished import open_unfinished
-from gmme_edge.report.documents import LatencyResult, LayersResult, describe_result
+from gmme_edge.report.documents import LatencyResult, LayersResult, RooflineResult, describe_result
 from gmme_edge.settings import command_line
 from gmme_edge.workflows.settings.profiling import ProfileSettings
 
@@ -162,25 +164,59 @@ def profile_layers(
     Raises:
         UsageError: another backend.
     """
-    settings = settings or ProfileSettings()
-    if other := sorted(set(settings.backends) - {"ort-cpu"}):
-        raise UsageError(
-            f"--layers on {', '.join(other)}.", "ort-cpu.", "see engine-info for engines."
-        )
-    targets = _targets(bundles, settings, observer)
-    calls = LatencySettings(
-        LatencySettings.warmup if settings.warmup is None else settings.warmup,
-        settings.repetitions,
-    )
+    settings = replace(settings or ProfileSettings(), layers=True)
+    targets, calls = _for_nodes(bundles, settings, observer)
     before = observe()
     profiles = []
     for index, target in enumerate(targets):
         observer.progress("profiling layers", index, len(targets))
         profiles.append(layers.profile_layers(target, calls))
-    command = _command(bundles, replace(settings, layers=True))
-    described = describe_result("layers", command)
+    described = describe_result("layers", _command(bundles, settings))
     described["state"] = {"before": before.state, **described["state"]}
     return LayersResult(**described, profiles=tuple(profiles))
+
+
+def profile_roofline(
+    bundles: Sequence[str | Path],
+    settings: ProfileSettings | None = None,
+    observer: Observer = SILENT,
+) -> RooflineResult:
+    """Compare every block with what this machine can do, on ``ort-cpu`` in single precision.
+
+    Raises:
+        UsageError: another backend or precision.
+        PlatformError: the machine's peaks could not be measured.
+    """
+    settings = replace(settings or ProfileSettings(), roofline=True)
+    if settings.precision is None:
+        settings = replace(settings, precision="fp32")
+    targets, calls = _for_nodes(bundles, settings, observer)
+    before = observe()
+    peaks: dict[int, Peaks] = {}
+    profiles = []
+    for index, target in enumerate(targets):
+        threads = target.threads or max(1, int(usable_cpus()))
+        if threads not in peaks:
+            observer.stage(f"what {threads} threads of this machine can do")
+            peaks[threads] = measure_peaks(threads)
+        observer.progress("profiling blocks", index, len(targets))
+        profiles.append(roofline.profile_roofline(target, calls, peaks[threads]))
+    described = describe_result("roofline", _command(bundles, settings))
+    described["state"] = {"before": before.state, **described["state"]}
+    return RooflineResult(**described, profiles=tuple(profiles))
+
+
+def _for_nodes(
+    bundles: Sequence[str | Path], settings: ProfileSettings, observer: Observer
+) -> tuple[list[Target], LatencySettings]:
+    """What is to be timed node by node, which only ``ort-cpu`` tells."""
+    flag = "--layers" if settings.layers else "--roofline"
+    if other := sorted(set(settings.backends) - {"ort-cpu"}):
+        raise UsageError(
+            f"{flag} on {', '.join(other)}.", "ort-cpu.", "see engine-info for engines."
+        )
+    warmup = LatencySettings.warmup if settings.warmup is None else settings.warmup
+    return _targets(bundles, settings, observer), LatencySettings(warmup, settings.repetitions)
 
 
 def _targets(

@@ -17,6 +17,7 @@ from gmme_edge.cli.commands.doctor import doctor, find_conflicts
 from gmme_edge.cli.commands.profile import profile
 from gmme_edge.device.energy.meter import Meters
 from gmme_edge.errors import InputError, LatencyGateError, PlatformError, UsageError
+from gmme_edge.profiling.peaks import Peaks
 from gmme_edge.report.documents import LatencyResult, load_result
 from gmme_edge.workflows.gates import check_latency
 from tests.bundles import make_bundle
@@ -194,6 +195,28 @@ def test_a_paced_stream_tells_its_deadlines(tmp_path: Path) -> None:
         _run("profile", tmp_path / "b", "--hop-ms", "20")
     with pytest.raises(UsageError, match="--stream with --layers"):
         _run("profile", tmp_path / "b", "--stream", "offline", "--layers")
+
+
+def test_a_roofline_is_a_table_a_file_and_a_chart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Peaks(1, {"numpy": 50.0}, 10.0, 40.0)
+    monkeypatch.setattr("gmme_edge.workflows.profiling.measure_peaks", lambda _: made)
+    make_bundle(tmp_path / "b", precisions=("fp32", "int8-ort"))
+    output = tmp_path / "r.json"
+    done = _run("profile", tmp_path / "b", "--roofline", *QUICK, "-o", output)
+    assert "at most 50 GFLOP/s (numpy 50)" in done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    assert load_result(output, ("roofline",)).device["python"]
+    assert "<svg" in (tmp_path / "r.svg").read_text()
+    for words, message in (
+        (("--backend", "tensorrt"), "--roofline on tensorrt"),
+        (("--precision", "int8"), "--precision fp32"),
+        (("--energy",), "--energy with --roofline"),
+        (("--layers",), "--layers with --roofline"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            _run("profile", tmp_path / "b", "--roofline", *words)
 
 
 def test_a_noisy_run_says_that_it_is_too_noisy_to_rank(

@@ -156,7 +156,8 @@ def _compare(
     from gmme_edge.cli.views.console import progress
     from gmme_edge.evaluation import score_store
     from gmme_edge.files import write_json
-    from gmme_edge.profiling.latency import LatencySettings, measure
+    from gmme_edge.profiling.latency import measure
+    from gmme_edge.profiling.rounds import LatencySettings
     from gmme_edge.profiling.targets import list_targets
     from gmme_edge.report.compare import compare_results
     from gmme_edge.report.documents import accuracy_document, latency_document, load_result

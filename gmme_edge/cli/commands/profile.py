@@ -17,7 +17,7 @@ from gmme_edge.workflows.settings.profiling import LatencyGate, ProfileSettings
 from gmme_edge.workflows.settings.remote import RemoteSettings
 
 if TYPE_CHECKING:
-    from gmme_edge.report.documents import LatencyResult, LayersResult
+    from gmme_edge.report.documents import LatencyResult, LayersResult, RooflineResult
     from gmme_edge.workflows.remote.fleet import RemoteRun
 
 
@@ -49,8 +49,8 @@ def profile(
     from gmme_edge.workflows.remote.fleet import check_runs, measured_rows, profile_remote
 
     if where.is_asked_for:
-        if settings.layers or rebuild:
-            raise UsageError("--layers or --rebuild with --remote.", "one of them.")
+        if settings.layers or settings.roofline or rebuild:
+            raise UsageError("--layers, --roofline or --rebuild with --remote.", "one of them.")
         with watch() as observer:
             runs = profile_remote(bundles, settings, where, observer)
         _show_remote(runs, output, json)
@@ -62,6 +62,12 @@ def profile(
         with watch() as observer:
             timed = profiling.profile_layers(bundles, settings, observer)
         _show_layers(timed, output, json)
+        return
+    if settings.roofline:
+        _refuse_with_layers(gate, settings, rebuild)
+        with watch() as observer:
+            compared = profiling.profile_roofline(bundles, settings, observer)
+        _show_roofline(compared, output, json)
         return
     if settings.restart and output is None:
         raise UsageError("--restart without -o.", "both, or neither.", "add -o.")
@@ -80,7 +86,9 @@ def _refuse_with_layers(gate: LatencyGate, settings: ProfileSettings, rebuild: b
     for flag, given in flags.items():
         if given:
             raise UsageError(
-                f"{flag} with --layers.", "one of the two.", "profile once with each of them."
+                f"{flag} with {'--layers' if settings.layers else '--roofline'}.",
+                "one of the two.",
+                "profile once with each of them.",
             )
 
 
@@ -126,6 +134,22 @@ def _show_remote(runs: Sequence[RemoteRun], output: Path | None, json: bool) -> 
         emit_json({"schema": 1, "kind": "fleet", "runs": [run.to_dict() for run in runs]})
     else:
         stdout.print(remote_table([(run.host.label, run.result) for run in runs if run.result]))
+
+
+def _show_roofline(result: RooflineResult, output: Path | None, json: bool) -> None:
+    from gmme_edge.cli.views.console import emit_json, stderr, stdout
+    from gmme_edge.files import write_json, write_text
+    from gmme_edge.report.render.roofline import draw_roofline, roofline_tables
+
+    document = result.to_dict()
+    if output:
+        write_json(output, document)
+        write_text(output.with_suffix(".svg"), draw_roofline(result.profiles))
+        stderr.print(f"wrote {output} and its chart (.svg)", markup=False, highlight=False)
+    if json:
+        emit_json(document)
+    else:
+        stdout.print(roofline_tables(result.profiles))
 
 
 def _show_layers(result: LayersResult, output: Path | None, json: bool) -> None:

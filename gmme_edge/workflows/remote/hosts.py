@@ -99,8 +99,7 @@ def _make_host(entry: _Entry) -> list[Host]:
     if not _NAME.fullmatch(name):
         raise UsageError(f"The name {name!r} of a host.", "letters, digits, dots and dashes.")
     host = Host(entry.ssh, name, entry.python, entry.backend)
-    modes = entry.power_modes or [None]
-    return [replace(host, power_mode=mode) for mode in modes]
+    return [replace(host, power_mode=mode) for mode in entry.power_modes] or [host]
 
 
 def _check_names(hosts: list[Host]) -> list[Host]:

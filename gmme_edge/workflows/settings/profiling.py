@@ -65,6 +65,11 @@ class ProfileSettings(Settings):
         "Time per block and node instead (ort-cpu); -o adds a chart (.svg).",
         "--layers",
     )
+    roofline: bool = setting(
+        False,
+        "Each block's GFLOP/s and GB/s beside what this machine can do (ort-cpu, fp32).",
+        "--roofline",
+    )
     energy: bool = setting(
         False, "Also measure energy per clip, idle subtracted.", "--energy", panel="Energy"
     )
@@ -88,6 +93,8 @@ class ProfileSettings(Settings):
         for name in ("backend", "precision"):
             if self.all and is_given(self, name):
                 raise UsageError(f"--all with --{name}.", "one of the two.")
+        if self.layers and self.roofline:
+            raise UsageError("--layers with --roofline.", "one of the two.")
         if self.duration is not None and is_given(self, "repetitions"):
             raise UsageError("--duration with --repetitions.", "one of the two.")
         if self.hop_ms is not None and self.stream != "paced":
