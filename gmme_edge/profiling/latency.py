@@ -22,7 +22,8 @@ from gmme_edge.files import sha256_of
 from gmme_edge.profiling.energy_result import Energy
 from gmme_edge.profiling.inputs import golden_batch
 from gmme_edge.profiling.memory import Memory, measure_memory
-from gmme_edge.profiling.rounds import LatencySettings, Progress, Samples
+from gmme_edge.profiling.rounds import LatencySettings as LatencySettings
+from gmme_edge.profiling.rounds import Progress, Samples
 from gmme_edge.profiling.rounds import time_rounds as _time
 from gmme_edge.profiling.statistics import percentile_interval
 from gmme_edge.runtime.backends import open_session

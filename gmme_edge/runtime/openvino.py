@@ -233,7 +233,8 @@ def _leave_sums_unrounded(model: Any) -> None:  # noqa: ANN401 - no stubs
 def _is_table(value: Any) -> bool:  # noqa: ANN401 - no stubs
     """Whether it is a constant that differs along two axes or more."""
     node = value.get_node()
-    return node.get_type_name() == "Constant" and sum(size > 1 for size in node.get_shape()) > 1
+    large = sum(size > 1 for size in node.get_shape())
+    return bool(node.get_type_name() == "Constant" and large > 1)
 
 
 def _compile(

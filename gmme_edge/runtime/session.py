@@ -47,9 +47,14 @@ def check_batch(waveform: NDArray[np.float32], n_samples: int) -> NDArray[np.flo
 class TensorFacts(Protocol):
     """What an engine says of one input or output; a dimension that is no number may be any."""
 
-    name: str
-    shape: list[object]
-    type: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shape(self) -> list[object]: ...
+
+    @property
+    def type(self) -> str: ...
 
 
 def check_graph(
