@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Makes docs/results/compare.{html,md,json,csv,tex}: spoken digits and ESC-10 by AA, GMME and GMME-lite,
+# Makes OUT/compare.{html,md,json,csv,tex}: spoken digits and ESC-10 by AA, GMME and GMME-lite,
 # in FP32, FP16 and INT8, on ONNX Runtime with one and two threads, and on OpenVINO where it is installed.
 #
 # GMME is the shipped, trained network, whose accuracy is measured. AA and GMME-lite have random weights:
 # their latencies and sizes are those of trained ones, and they have no accuracy.
 #
-# Usage: benchmarks/compare.sh FSDD ESC-10 OUT [REPETITIONS]      about 15 minutes on 2 cores
+# Its commands were tried one by one; as a whole it has not run to its end yet. torch is in cpu_latency.py.
+#
+# Usage: benchmarks/compare.sh FSDD ESC-10 OUT [REPETITIONS]      on a machine with nothing else to do
 set -euo pipefail
 fsdd=$1 esc10=$2 out=$3 repetitions=${4:-100}
 precisions=fp32,fp16,int8
