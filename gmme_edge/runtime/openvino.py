@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,7 +151,8 @@ def open_graph(
     return run
 
 
-class _Tensor(NamedTuple):
+@dataclass
+class _Tensor:
     """`session.TensorFacts`, of OpenVINO's own description."""
 
     name: str
