@@ -344,9 +344,9 @@ def test_tensorboard_is_missed_only_where_it_is_asked_for(
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     monkeypatch.setattr("gmme_edge.training.run.journal.find_spec", lambda _: None)
     result = train(data, tmp_path / "a", **SMALL)
-    assert result.exit_code == 0 and "gmme-edge[logging]" not in result.stderr
+    assert result.exit_code == 0 and "[logging]" not in result.stderr
     result = train(data, tmp_path / "b", "--tensorboard", **SMALL)
-    assert result.exit_code == 4 and "gmme-edge[logging]" in result.stderr
+    assert result.exit_code == 4 and "[logging]" in result.stderr
 
 
 @pytest.mark.slow

@@ -109,6 +109,7 @@ def test_the_export_prints_a_line_per_engine(tmp_path: Path) -> None:
     exported: Any = SimpleNamespace(
         script=None,
         page=None,
+        models=(),
         trtexec=trtexec_lines(bundle, (EngineOptions("tensorrt", workspace_mib=7),)),
     )
     console = Console(file=io.StringIO(), width=20)

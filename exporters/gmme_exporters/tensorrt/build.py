@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from types import ModuleType
 
-from gmme_edge.bundle.precisions import PRECISIONS, TENSORRT, runs_on
+from gmme_edge.bundle.precisions import PRECISIONS, TENSORRT, precisions_of
 from gmme_edge.device.boards import jetpack_version
 from gmme_edge.device.cuda import driver_version, open_cudart
 from gmme_edge.errors import EngineError, PlatformError, UsageError
@@ -98,14 +98,14 @@ def build_engine(
 
 
 def _check_precision(precision: str) -> None:
-    if precision in PRECISIONS and not runs_on(precision, TENSORRT):
+    known = (*precisions_of(TENSORRT), "bf16")  # whose graph is made of fp16's
+    if precision in PRECISIONS and precision not in known:
         raise UsageError(
             f"The {precision} graph cannot become a TensorRT engine: its Q/DQ nodes are "
             "asymmetric.",
             "the int8-tensorrt graph.",
             "export with --precision int8 for TensorRT, and build from that graph.",
         )
-    known = (*PRECISIONS, "bf16")
     if precision not in known:
         raise UsageError(f"Unknown precision {precision!r}.", f"one of {', '.join(known)}.")
 

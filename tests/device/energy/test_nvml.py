@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gmme_edge.device.energy.nvml import find_nvml
+from gmme_edge.installation import install_command
 from tests.device import trees
 
 DRIVER = {"proc/driver/nvidia/version": "NVRM version: 550\n"}
@@ -68,7 +69,5 @@ def test_without_the_package_its_command_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)  # type: ignore[arg-type]
-    assert find_nvml(trees.write(tmp_path, DRIVER)).unreadable[0].fix == (
-        'pip install "gmme-edge[energy]"'
-    )
+    assert find_nvml(trees.write(tmp_path, DRIVER)).unreadable[0].fix == (install_command("energy"))
     assert not find_nvml(tmp_path / "no driver").unreadable
