@@ -5,7 +5,7 @@
 # GMME is the shipped, trained network, whose accuracy is measured. AA and GMME-lite have random weights:
 # their latencies and sizes are those of trained ones, and they have no accuracy.
 #
-# Its commands were tried one by one; as a whole it has not run to its end yet. torch is in cpu_latency.py.
+# Only the half of the digits was tried, in parts; as a whole it has not run to its end yet. torch is in cpu_latency.py.
 #
 # Usage: benchmarks/compare.sh FSDD ESC-10 OUT [REPETITIONS]      on a machine with nothing else to do
 set -euo pipefail

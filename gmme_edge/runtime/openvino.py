@@ -235,8 +235,9 @@ def _leave_sums_unrounded(model: Any) -> None:  # noqa: ANN401 - no stubs
 def _is_table(value: Any) -> bool:  # noqa: ANN401 - no stubs
     """Whether it is a constant that differs along two axes or more."""
     node = value.get_node()
-    large = sum(size > 1 for size in node.get_shape())
-    return bool(node.get_type_name() == "Constant" and large > 1)
+    if node.get_type_name() != "Constant":
+        return False
+    return sum(size > 1 for size in node.get_shape()) > 1
 
 
 def _compile(
