@@ -17,7 +17,6 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "imports", "tests"]
 nox.options.error_on_external_run = False
 ROOT = Path(__file__).parent
-TWO_AT_A_TIME = ("-n", "2", "--dist", "loadfile")
 
 
 def _python(session: nox.Session, *arguments: str) -> None:
@@ -32,13 +31,13 @@ def _tool(session: nox.Session, name: str, *arguments: str) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The default suite, with coverage."""
-    _python(session, "-m", "pytest", "--cov", *TWO_AT_A_TIME, *session.posargs)
+    _python(session, "-m", "pytest", "--cov", *session.posargs)
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
     """The tests that take over 10 s each."""
-    _python(session, "-m", "pytest", "-m", "slow", *TWO_AT_A_TIME, *session.posargs)
+    _python(session, "-m", "pytest", "-m", "slow", *session.posargs)
 
 
 @nox.session

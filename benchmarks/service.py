@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -29,7 +30,8 @@ def start(bundle: str, max_batch: int, threads: int) -> tuple[subprocess.Popen[s
     """A service and its address."""
     options = ["--port", "0", "--max-rate", "0", "--max-requests", "128"]
     options += ["--max-batch", str(max_batch), "--threads", str(threads)]
-    command = [sys.executable, "-m", "gmme_edge.cli.app", "serve", bundle, *options]
+    installed = str(Path(sys.executable).with_name("gmme-edge"))
+    command = [installed, "serve", bundle, *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     return process, process.stdout.readline().strip()

@@ -21,6 +21,7 @@ from gmme_edge.data.registry import open_dataset
 from gmme_edge.errors import BundleError
 from gmme_edge.files import sha256_of
 from gmme_edge.profiling.memory import Memory
+from gmme_edge.profiling.rounds import Samples
 from gmme_exporters.bundle import export_bundle
 from gmme_exporters.options import ExportOptions
 from tests.artifacts import (
@@ -63,9 +64,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, float]], None]
     monkeypatch.setattr("gmme_edge.profiling.latency.measure_memory", lambda *_: Memory(2, 1))
 
     def set_times(median_ms: dict[str, float]) -> None:
-        def time(sessions: Sequence[Any], *_: object) -> list[list[float]]:
+        def time(sessions: Sequence[Any], *_: object) -> Samples:
             noise = np.random.default_rng(0).normal(1, 0.01, 50)
-            return [(median_ms[session.precision] * noise).tolist() for session in sessions]
+            taken = [(median_ms[session.precision] * noise).tolist() for session in sessions]
+            return Samples(taken, [0] * len(taken), rounds=50)
 
         monkeypatch.setattr("gmme_edge.profiling.latency._time", time)
 

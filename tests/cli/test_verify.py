@@ -121,7 +121,7 @@ def test_no_engine_to_verify_is_no_success(bundle: Path, backend: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [("--precision", "fp8"), ("--backend", "openvino"), ("--threads", "0"), ("--what",)]
+    "options", [("--precision", "fp8"), ("--backend", "coreml"), ("--threads", "0"), ("--what",)]
 )
 def test_wrong_options_are_exit_code_2(bundle: Path, options: tuple[str, ...]) -> None:
     assert verify(bundle, *options).exit_code == 2

@@ -27,7 +27,10 @@ def test_latency_survives_the_file(tmp_path: Path) -> None:
     assert (result.source, result.command) == (str(path), "gmme-edge profile x")
     document = json.loads(path.read_text())
     assert (document["schema"], document["kind"]) == (1, "latency")
-    assert document["settings"] == {"warmup": 10, "repetitions": 100, "seed": 0}
+    settings = {"warmup": 10, "repetitions": 100, "seed": 0}
+    assert document["settings"] == {
+        **settings, "stream": "single", "hop_s": None, "duration_s": None
+    }  # fmt: skip
     assert document["rows"][0]["median_ms"] == 11
 
 

@@ -118,7 +118,7 @@ def test_tensorboard_is_optional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(module, "find_spec", lambda _: None)
     assert not Journal(tmp_path).tensorboard
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(MissingDependencyError, match=r"gmme-edge\[logging\]"):
+    with pytest.raises(MissingDependencyError, match=r"\[logging\]"):
         Journal(tmp_path, tensorboard=True)
 
 
