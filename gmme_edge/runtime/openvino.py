@@ -237,7 +237,7 @@ def _is_table(value: Any) -> bool:  # noqa: ANN401 - no stubs
     node = value.get_node()
     if node.get_type_name() != "Constant":
         return False
-    return sum(size > 1 for size in node.get_shape()) > 1
+    return bool(sum(size > 1 for size in node.get_shape()) > 1)
 
 
 def _compile(

@@ -98,7 +98,8 @@ def _parse(path: Path) -> dict[str, Any]:
             raise UsageError(
                 f"{path} belongs to another user.", "a file of yours.", "remove it, or copy it."
             )
-        return tomllib.loads(read_text(path))
+        parsed: dict[str, Any] = tomllib.loads(read_text(path))
+        return parsed
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:

@@ -43,7 +43,7 @@ def _palette() -> bytes:
     """Red, green and blue of each level, from dark to light."""
     at = np.linspace(0, len(_ANCHORS) - 1, _LEVELS)
     colours = [np.interp(at, range(len(_ANCHORS)), channel) for channel in zip(*_ANCHORS)]  # noqa: B905
-    return np.stack(colours, axis=1).round().astype(np.uint8).tobytes()
+    return bytes(np.stack(colours, axis=1).round().astype(np.uint8))
 
 
 def _png(pixels: NDArray[np.uint8], palette: bytes) -> bytes:
