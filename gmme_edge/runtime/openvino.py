@@ -23,6 +23,7 @@ from gmme_edge.device.cpu import check_threads, default_threads
 from gmme_edge.errors import BundleError, PlatformError, UsageError, require
 from gmme_edge.runtime.fork import ForkGuard
 from gmme_edge.runtime.session import Outputs, check_batch, check_graph, check_outputs
+from gmme_edge.runtime.signal_stack import kept_signal_stack
 
 if TYPE_CHECKING:
     from gmme_edge.runtime.backends import Request
@@ -42,6 +43,7 @@ _NEEDS = {
 _PURPOSE = "run the openvino backends"
 _NO_MEMORY = ("bad_alloc", "out of memory", "Failed to allocate")
 _TOO_NEW = ("No conversion rule found",)
+_KEPT: dict[type, object] = {}  # a core for good, so that its plugins stay loaded: see signal_stack
 
 
 def open_session(request: Request) -> OpenVinoSession:
@@ -170,8 +172,10 @@ def _open_core(backend: str) -> tuple[Any, ModuleType]:
     if backend not in DEVICES:
         raise UsageError(f"Unknown OpenVINO backend {backend!r}.", f"one of {list(DEVICES)}.")
     library = require("openvino", _PURPOSE)
-    core, device = library.Core(), DEVICES[backend]
-    found = core.available_devices
+    with kept_signal_stack():  # the first question loads the plugins
+        core, device = library.Core(), DEVICES[backend]
+        found = core.available_devices
+    _KEPT.setdefault(type(core), core)
     if not any(each.partition(".")[0] == device for each in found):
         raise PlatformError(
             f"OpenVINO {library.get_version()} finds no {device} here; it finds "

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import re
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from gmme_edge.installation import install_command
 from gmme_edge.runtime import openvino as backend
 from gmme_edge.runtime.backends import open_session, resolve_precision, runnable_precisions
 from gmme_edge.runtime.classifier import load
+from gmme_edge.runtime.signal_stack import read_signal_stack
 from gmme_edge.workflows.profiling import profile
 from gmme_edge.workflows.settings.profiling import ProfileSettings
 from gmme_edge.workflows.settings.verifying import VerifySettings
@@ -308,6 +310,22 @@ def test_a_bundle_is_verified_profiled_and_loaded(bundle: Path) -> None:
         np.testing.assert_allclose(
             ours.probabilities(sound, 8000), others.probabilities(sound, 8000), atol=1e-5
         )
+
+
+def test_signals_keep_their_stack(bundle: Path) -> None:
+    """A handler that ran on the plugin's, once that was gone, ended the process."""
+
+    def stack() -> tuple[object, ...]:
+        found = read_signal_stack()
+        return found.ss_sp, found.ss_flags, found.ss_size
+
+    before = stack()
+    session = open_session(Bundle.open(bundle), "openvino", "fp32", threads=1)
+    assert stack() == before
+    session.close()
+    del session
+    gc.collect()
+    assert stack() == before
 
 
 def test_openvino_is_not_imported_before_it_is_used() -> None:
