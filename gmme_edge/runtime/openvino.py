@@ -7,6 +7,7 @@ back: a session computes what its `precision` says, or does not open.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -168,10 +169,22 @@ def _tensor(port: Any) -> _Tensor:  # noqa: ANN401 - an engine's, without stubs
     return _Tensor(port.get_any_name(), sizes, "tensor(float)" if kind == "f32" else kind)
 
 
+def _import_openvino() -> ModuleType:
+    """Without its telemetry, which wants a home folder to write to; there is a stub for it."""
+    telemetry = "openvino_telemetry"
+    if telemetry in sys.modules:  # the program's own choice
+        return require("openvino", _PURPOSE)
+    sys.modules[telemetry] = None  # type: ignore[assignment]
+    try:
+        return require("openvino", _PURPOSE)
+    finally:
+        del sys.modules[telemetry]
+
+
 def _open_core(backend: str) -> tuple[Any, ModuleType]:
     if backend not in DEVICES:
         raise UsageError(f"Unknown OpenVINO backend {backend!r}.", f"one of {list(DEVICES)}.")
-    library = require("openvino", _PURPOSE)
+    library = _import_openvino()
     with kept_signal_stack():  # the first question loads the plugins
         core, device = library.Core(), DEVICES[backend]
         found = core.available_devices

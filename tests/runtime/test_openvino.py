@@ -328,6 +328,15 @@ def test_signals_keep_their_stack(bundle: Path) -> None:
     assert stack() == before
 
 
+def test_its_telemetry_is_not_imported() -> None:
+    code = (
+        "import sys; from gmme_edge.runtime import openvino; openvino.check('openvino')\n"
+        "assert 'openvino' in sys.modules\n"
+        "assert not [name for name in sys.modules if name.startswith('openvino_telemetry')]\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_openvino_is_not_imported_before_it_is_used() -> None:
     code = (
         "import sys, gmme_edge.runtime.openvino, gmme_edge.runtime.backends as b;"
