@@ -140,6 +140,8 @@ def prepare(shared: Path) -> None:
 
 def _start(name: str, shared: Path, folder: Path) -> int:
     """A child of this process that runs the command; its id."""
+    from tests.training.killed_run import slow_down  # before the fork: no signal may meet it
+
     temporary = folder / "tmp"
     temporary.mkdir(exist_ok=True)
     child = os.fork()
@@ -147,8 +149,6 @@ def _start(name: str, shared: Path, folder: Path) -> int:
         return child
     code = 99
     try:
-        from tests.training.killed_run import slow_down
-
         os.environ["TMPDIR"] = str(temporary)
         for each in SIGNALS[1:]:
             signal.signal(each, signal.SIG_DFL if each != signal.SIGINT else
