@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,16 @@ def read_start(path: Path, n_bytes: int) -> bytes:
 def read_text(path: Path, most_bytes: int = MOST_BYTES, encoding: str = "utf-8") -> str:
     """`read_file`, decoded; raises `OSError`, or `ValueError` for what is no such text."""
     return read_file(path, most_bytes).decode(encoding)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a file; raises as `read_text`, and `RecursionError`."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    tables: dict[str, Any] = tomllib.loads(read_text(path))
+    return tables
 
 
 def read_json(

@@ -15,6 +15,7 @@ from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError, require
 from gmme_edge.files import write_json
 from gmme_edge.observer import SILENT, Observer
+from gmme_edge.report.render.page import require_templates
 from gmme_edge.runtime.backends import resolve_precision
 from gmme_edge.runtime.streaming.grid import make_grid
 from gmme_edge.workflows.archive.embeddings import write_embeddings
@@ -157,7 +158,7 @@ def _require_writers(settings: ScanSettings) -> None:
     if "parquet" in settings.chosen_formats() + settings.chosen_embeddings():
         require("pyarrow", "write Parquet", "parquet")
     if settings.overview:
-        require("jinja2", "write an HTML overview", "report")
+        require_templates()
 
 
 def _list_all(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 import types
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from gmme_edge.errors import UsageError
-from gmme_edge.inputs import read_text
+from gmme_edge.inputs import read_toml
 
 NAME = "gmme-edge.toml"
 _WORDS = {
@@ -88,18 +87,13 @@ def read_config(path: Path, commands: Mapping[str, Any]) -> Config:
 
 
 def _parse(path: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
     try:
         owner = path.stat().st_uid
         if os.getuid() not in (0, owner) and owner != 0:
             raise UsageError(
                 f"{path} belongs to another user.", "a file of yours.", "remove it, or copy it."
             )
-        parsed: dict[str, Any] = tomllib.loads(read_text(path))
-        return parsed
+        return read_toml(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:

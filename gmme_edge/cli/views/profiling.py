@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from gmme_edge.profiling.latency import LatencyRow
 from gmme_edge.report.documents import LatencyResult
 from gmme_edge.report.render.cells import format_bytes
+from gmme_edge.report.render.plain_table import plain_table
 
 
 def name_row(row: LatencyRow) -> str:
@@ -22,7 +22,7 @@ def name_row(row: LatencyRow) -> str:
 def remote_table(results: Sequence[tuple[str, LatencyResult]]) -> Table:
     """All machines in one table: by network, the fastest first."""
     header = ("network", "machine", "median", "p90 ms", "clips/s", "memory")
-    table = _table("Latency on other machines", header)
+    table = plain_table("Latency on other machines", header)
     rows = [(host, row) for host, result in results for row in result.rows]
     for host, row in sorted(rows, key=lambda each: (each[1].bundle, each[1].median_ms)):
         table.add_row(
@@ -40,7 +40,7 @@ def deadline_table(rows: Sequence[LatencyRow]) -> Table:
     """How often a paced stream was late."""
     hops_ms = {row.deadlines.hop_ms for row in rows if row.deadlines}
     title = f"Deadlines, one call per {', '.join(f'{ms:g}' for ms in sorted(hops_ms))} ms"
-    table = _table(title, ("network", "calls", "missed", "share"))
+    table = plain_table(title, ("network", "calls", "missed", "share"))
     for row in rows:
         if row.deadlines:
             due = row.deadlines.calls
@@ -53,7 +53,7 @@ def energy_table(rows: Sequence[LatencyRow]) -> Table:
     """Energy per clip without what the idle machine takes, its interval, and with it."""
     meters = ", ".join(dict.fromkeys(row.energy.meter for row in rows if row.energy))
     header = ("network", "mJ", "[95 %]", "with idle", "idle W", "busy W")
-    table = _table(f"Energy per clip, idle subtracted ({meters})", header)
+    table = plain_table(f"Energy per clip, idle subtracted ({meters})", header)
     for row in rows:
         if row.energy:
             low_high = row.energy.interval_mj
@@ -66,17 +66,4 @@ def energy_table(rows: Sequence[LatencyRow]) -> Table:
                 f"{row.energy.idle_w:.2f}",
                 f"{row.energy.busy_w:.2f}",
             )
-    return table
-
-
-def _table(title: str, header: Sequence[str]) -> Table:
-    table = Table(
-        title=Text(title),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-    )
-    for index, head in enumerate(header):
-        table.add_column(Text(head), justify="right" if index else "left", overflow="fold")
     return table

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from gmme_edge import __version__
-from gmme_edge.errors import require
 from gmme_edge.profiling.latency import LatencyRow
 from gmme_edge.report.compare import Comparison
 from gmme_edge.report.documents import LatencyResult, LayersResult
@@ -14,11 +12,11 @@ from gmme_edge.report.entries import Entry
 from gmme_edge.report.render import cells
 from gmme_edge.report.render.latency_chart import draw_latency_chart
 from gmme_edge.report.render.layers import draw_layer_chart
+from gmme_edge.report.render.page import render_page
 from gmme_edge.report.render.plots import draw_distributions, draw_tradeoff
 from gmme_edge.report.render.power import draw_power
 from gmme_edge.report.render.terminal import group_by_setting
 
-_TEMPLATES = Path(__file__).parent / "templates"
 COLUMNS = (
     "network", "precision", "backend", "threads", "batch", "median ms", "× base", "latency",
     "p90 ms", "clips/s", "memory", "mJ per clip", "× base's mJ", "accuracy %", "points", "#D",
@@ -35,16 +33,9 @@ def render_html(comparison: Comparison, command: str) -> str:
     Raises:
         MissingDependencyError: jinja2 is not installed.
     """
-    jinja2 = require("jinja2", "write an HTML report", "report")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     commands = [*(result.command for result in comparison.results if result.command), command]
-    page: str = environment.get_template("report.html.j2").render(
+    return render_page(
+        "report.html.j2",
         baseline=comparison.baseline,
         columns=COLUMNS,
         rows=[_row(entry) for entry in comparison.entries],
@@ -54,7 +45,6 @@ def render_html(comparison: Comparison, command: str) -> str:
         commands=list(dict.fromkeys(commands)),
         version=__version__,
     )
-    return page
 
 
 def _row(entry: Entry) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from gmme_edge.profiling.layers import LayerProfile
+from gmme_edge.report.render.plain_table import plain_table
 from gmme_edge.report.render.svg import BLUE, Bar, BarGroup, draw_bars
 
 _BAR_CELLS = 36
@@ -31,7 +31,9 @@ def layer_tables(profiles: Sequence[LayerProfile], top: int = 12) -> RenderableT
 
 
 def _block_table(profile: LayerProfile) -> Table:
-    table = _table(f"{_title(profile)}: {profile.total_ms:.2f} ms in nodes", "block", "ms", "share")
+    table = plain_table(
+        f"{_title(profile)}: {profile.total_ms:.2f} ms in nodes", ("block", "ms", "share")
+    )
     table.add_column("")
     blocks = profile.blocks_ms()
     longest = max(blocks.values())
@@ -42,7 +44,7 @@ def _block_table(profile: LayerProfile) -> Table:
 
 
 def _operator_table(profile: LayerProfile) -> Table:
-    table = _table("by operator", "operator", "ms", "share", "nodes")
+    table = plain_table("by operator", ("operator", "ms", "share", "nodes"))
     for operator, time_ms in profile.operators_ms().items():
         nodes = sum(layer.operator == operator for layer in profile.layers)
         share = time_ms / profile.total_ms
@@ -51,22 +53,9 @@ def _operator_table(profile: LayerProfile) -> Table:
 
 
 def _node_table(profile: LayerProfile, top: int) -> Table:
-    table = _table(f"the {top} slowest nodes", "node", "ms")
+    table = plain_table(f"the {top} slowest nodes", ("node", "ms"))
     for layer in sorted(profile.layers, key=lambda layer: -layer.median_ms)[:top]:
         table.add_row(Text(layer.name), f"{layer.median_ms:.2f}")
-    return table
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(
-        title=Text(title),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-    )
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", overflow="fold")
     return table
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from gmme_edge import __version__
-from gmme_edge.errors import require
-
-_TEMPLATES = Path(__file__).parent / "templates"
+from gmme_edge.report.render.page import render_page
 
 
 @dataclass(frozen=True)
@@ -79,17 +76,7 @@ def render_overview(overview: Overview) -> str:
     Raises:
         MissingDependencyError: jinja2 is not installed.
     """
-    jinja2 = require("jinja2", "write an HTML overview", "report")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    template = environment.get_template("overview.html.j2")
-    page: str = template.render(overview=overview, version=__version__)
-    return page
+    return render_page("overview.html.j2", overview=overview, version=__version__)
 
 
 def _data_uri(kind: str, data: bytes) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from gmme_edge.report.paper import SOURCE, PaperComparison, Reproduced
+from gmme_edge.report.render.plain_table import plain_table
 
 _HEADER = ("network", "figure", "paper", "here", "")
 _NONE = "–"
@@ -21,16 +20,7 @@ def paper_tables(comparison: PaperComparison) -> RenderableType:
     marks = _number(comparison)
     parts: list[RenderableType] = []
     for title, rows in _by_set(comparison):
-        table = Table(
-            title=title,
-            title_justify="left",
-            box=box.SIMPLE_HEAD,
-            show_edge=False,
-            pad_edge=False,
-            padding=(0, 1, 0, 0),
-        )
-        for index, heading in enumerate(_HEADER):
-            table.add_column(heading, justify="right" if index in (2, 3) else "left")
+        table = plain_table(title, _HEADER, left=(0, 1, 4), narrow=True)
         for row in rows:
             table.add_row(*(Text(cell) for cell in _cells(row, marks)))
         parts += [table, ""]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from gmme_edge.profiling.roofline import BlockWork, Roofline
+from gmme_edge.report.render.plain_table import plain_table
 from gmme_edge.report.render.svg import BLUE, GREY, Bar, BarGroup, draw_bars
 
 
@@ -28,15 +28,7 @@ def _table(profile: Roofline) -> Table:
         f"{_title(profile)}\nat most {peaks.gflop_per_s:.0f} GFLOP/s ({products}), "
         f"{peaks.cache_gb_per_s:.0f} GB/s in caches, {peaks.memory_gb_per_s:.0f} GB/s in memory"
     )
-    table = Table(
-        title=Text(title),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-    )
-    for index, head in enumerate(("block", "ms", "GFLOP/s", "of peak", "GB/s", "bound", "lost ms")):
-        table.add_column(head, justify="right" if index else "left", overflow="fold")
+    table = plain_table(title, ("block", "ms", "GFLOP/s", "of peak", "GB/s", "bound", "lost ms"))
     for block in profile.blocks:
         table.add_row(
             Text(block.block),

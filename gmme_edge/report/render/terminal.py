@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -27,6 +26,7 @@ from gmme_edge.report.render.cells import (
     speed_cells,
     verdict_cells,
 )
+from gmme_edge.report.render.plain_table import plain_table
 
 
 def latency_tables(rows: Sequence[LatencyRow]) -> RenderableType:
@@ -106,19 +106,7 @@ def group_by_setting(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
 
 
 def _table(title: str, header: Iterable[Cell], rows: Iterable[Sequence[Cell]]) -> Table:
-    table = Table(
-        title=Text(title),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    for index, cell in enumerate(header):
-        # As Text: rich would take "[p90]" in a string for markup.
-        table.add_column(
-            Text("\n".join(cell)), justify="right" if index else "left", overflow="fold"
-        )
+    table = plain_table(title, ("\n".join(cell) for cell in header), narrow=True)
     for row in rows:
         table.add_row(*(Text(top).append(f"\n{below}", "dim") for top, below in row))
     return table

@@ -13,7 +13,6 @@ power_modes = [0, 2]                # numbers of nvpmodel, measured one after th
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 import msgspec
 
 from gmme_edge.errors import InputError, UsageError
-from gmme_edge.inputs import read_file
+from gmme_edge.inputs import read_toml
 
 _DESTINATION = re.compile(r"(ssh://)?[A-Za-z0-9_.%+\[\]:][A-Za-z0-9_.%+@\[\]:-]{0,254}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -74,7 +73,7 @@ def read_fleet(path: Path) -> tuple[list[Host], Path | None]:
         UsageError: as `make_hosts`.
     """
     try:
-        fleet = msgspec.convert(_read_toml(path), _Fleet)
+        fleet = msgspec.convert(_read(path), _Fleet)
     except msgspec.ValidationError as error:
         raise InputError(
             f"{path} is no fleet file: {error}.",
@@ -110,14 +109,10 @@ def _check_names(hosts: list[Host]) -> list[Host]:
     return hosts
 
 
-def _read_toml(path: Path) -> Any:  # noqa: ANN401 - whatever it holds
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
+def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_file(path).decode("utf-8"))
+        return read_toml(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error}.", "a fleet file.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is no TOML: {error}.", "a fleet file.") from error
