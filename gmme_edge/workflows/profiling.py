@@ -197,7 +197,7 @@ def profile_roofline(
     for index, target in enumerate(targets):
         threads = target.threads or max(1, int(usable_cpus()))
         if threads not in peaks:
-            observer.stage(f"what {threads} threads of this machine can do")
+            observer.stage(f"what this machine can do, threads {threads}")
             peaks[threads] = measure_peaks(threads)
         observer.progress("profiling blocks", index, len(targets))
         profiles.append(roofline.profile_roofline(target, calls, peaks[threads]))

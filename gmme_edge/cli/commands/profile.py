@@ -132,8 +132,8 @@ def _show_remote(runs: Sequence[RemoteRun], output: Path | None, json: bool) -> 
             stderr.print(f"{run.label}: {run.error}", soft_wrap=True)
     if json:
         emit_json({"schema": 1, "kind": "fleet", "runs": [run.to_dict() for run in runs]})
-    else:
-        stdout.print(remote_table([(run.host.label, run.result) for run in runs if run.result]))
+    elif measured := [(run.host.label, run.result) for run in runs if run.result]:
+        stdout.print(remote_table(measured))
 
 
 def _show_roofline(result: RooflineResult, output: Path | None, json: bool) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gmme_edge.report.entries import Entry
 from gmme_edge.report.render.cells import format_bytes, format_ms
-from gmme_edge.report.render.svg import BLUE, GREY, ORANGE, WIDTH, svg_document, svg_text
+from gmme_edge.report.render.svg import BLUE, GREY, LABELS, ORANGE, WIDTH, svg_document, svg_text
 
 _LEFT, _RIGHT, _TOP, _HEIGHT = 64, 150, 46, 280
 _BINS, _STRIP = 48, 46
@@ -62,7 +62,7 @@ def draw_distributions(entries: Sequence[Entry]) -> str:
         return ""
     end = max(row.p99_ms for _, row in rows)
     edges = np.linspace(0, end, _BINS + 1)
-    left, width = 240, WIDTH - 240 - 90
+    left, width = LABELS, WIDTH - LABELS - 90
     lines = []
     for index, (entry, row) in enumerate(rows):
         base = _TOP + (index + 1) * _STRIP - 8

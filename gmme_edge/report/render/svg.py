@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#8a8f98"
-WIDTH = 820
-_LABELS, _BARS, _ROW, _TITLE, _GAP = 240, 460, 24, 34, 12
+WIDTH, LABELS = 820, 300
+_BARS, _ROW, _TITLE, _GAP = 400, 24, 34, 12
 _FONT = "font-family='system-ui, sans-serif' font-size='13'"
 _LONGEST = 38
 
@@ -60,15 +60,15 @@ def draw_bars(title: str, groups: Iterable[BarGroup], caption: str = "") -> str:
 
 
 def _draw_bar(bar: Bar, y: int, scale: float) -> list[str]:
-    lines = [svg_text(_LABELS - 8, y + 16, _shorten(bar.label), "text-anchor='end'")]
+    lines = [svg_text(LABELS - 8, y + 16, _shorten(bar.label), "text-anchor='end'")]
     height = (_ROW - 6) / len(bar.values)
     for index, (value, color) in enumerate(bar.values):
         lines.append(
-            f"<rect x='{_LABELS}' y='{y + 3 + index * height:g}' width='{value * scale:.1f}' "
+            f"<rect x='{LABELS}' y='{y + 3 + index * height:g}' width='{value * scale:.1f}' "
             f"height='{height:g}' fill='{color}'/>"
         )
-    first = _LABELS + bar.values[0][0] * scale
-    end = max(first, _LABELS + bar.whisker * scale)
+    first = LABELS + bar.values[0][0] * scale
+    end = max(first, LABELS + bar.whisker * scale)
     if bar.whisker:
         lines.append(f"<path d='M{first:.1f} {y + 12}H{end:.1f}' stroke='#222222'/>")
     return [*lines, svg_text(end + 6, y + 16, bar.text, "")]

@@ -108,7 +108,10 @@ def _facts(journal: Findings, head: Mapping[str, Any], zone: tzinfo) -> dict[str
     found["Times of day"] = str(head["parameters"]["timezone"] or "UTC")
     undated = counts.heard - sum(1 for _ in journal.spans())
     if undated:
-        found["Without a date"] = f"{undated:,} recordings, which the tables by time leave out"
+        told = f"{undated:,} recordings, which the tables by time leave out"
+        if head["parameters"]["timezone"] is None:
+            told += "; a name without a time zone is a date only with --timezone"
+        found["Without a date"] = told
     return found
 
 
