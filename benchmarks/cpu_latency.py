@@ -37,7 +37,7 @@ from gmme_edge.device.facts import describe_device, installed_versions
 from gmme_edge.files import write_json
 from gmme_edge.models.checkpoint import untrained_checkpoint
 from gmme_edge.models.eat import EAT
-from gmme_edge.profiling.statistics import median_ratio
+from gmme_edge.profiling.statistics import paired_ratio
 from gmme_edge.report.render.svg import BLUE, ORANGE, Bar, BarGroup, draw_bars
 from gmme_edge.runtime import openvino
 from gmme_edge.runtime.onnxruntime import open_graph
@@ -226,7 +226,7 @@ def _summary(
 
     def ratios(pairs: Mapping[str, tuple[Key, Key]]) -> dict[str, Any]:
         return {
-            name: median_ratio(samples[above], samples[below])
+            name: paired_ratio(samples[above], samples[below])
             for name, (above, below) in pairs.items() if above in samples and below in samples
         }  # fmt: skip
 

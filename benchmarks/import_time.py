@@ -18,7 +18,7 @@ import time
 import numpy as np
 
 from gmme_edge.bundle.bundle import Bundle
-from gmme_edge.profiling.statistics import median_ratio
+from gmme_edge.profiling.statistics import paired_ratio
 
 # Compiled code is kept, as an installation does.
 _ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
@@ -63,7 +63,7 @@ def main() -> None:
     for row, name in enumerate(pairs):
         for column, kind in enumerate(("CPU", "wall")):
             base, own = times[:, 2 * row, column], times[:, 2 * row + 1, column]
-            ratio, (low, high) = median_ratio(list(own), list(base))
+            ratio, (low, high) = paired_ratio(list(own), list(base))
             medians = f"{1000 * np.median(base):.0f} ms | {1000 * np.median(own):.0f} ms"
             print(f"| {name} | {kind} | {medians} | {ratio:.2f} ({low:.2f}–{high:.2f}) |")
 

@@ -18,7 +18,7 @@ import numpy as np
 from cpu_latency import TASKS, interleave
 
 from gmme_edge.models.checkpoint import untrained_checkpoint
-from gmme_edge.profiling.statistics import median_ratio
+from gmme_edge.profiling.statistics import paired_ratio
 from gmme_edge.runtime.onnxruntime import open_graph
 from gmme_edge.spec import preset
 from gmme_edge.workflows.int8 import synthetic_clips
@@ -56,7 +56,7 @@ def main() -> None:
         key = network_name, rewrite_name
         gain = "–"
         if before and before[0] == network_name:
-            ratio, (low, high) = median_ratio(samples[before], samples[key])
+            ratio, (low, high) = paired_ratio(samples[before], samples[key])
             gain = f"{ratio:.2f} ({low:.2f}–{high:.2f})"
         print(f"| {network_name} | {rewrite_name} | {median(samples[key]):.1f} | {gain} |")
         before = key

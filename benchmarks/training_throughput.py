@@ -36,7 +36,7 @@ from gmme_edge.data.store import WaveformStore
 from gmme_edge.data.synthetic import LABELS, make_synthetic
 from gmme_edge.device.facts import describe_device
 from gmme_edge.files import write_json
-from gmme_edge.profiling.statistics import median_ratio
+from gmme_edge.profiling.statistics import paired_ratio
 from gmme_edge.spec import Backbone, ModelSpec, Task, get_task, preset
 from gmme_edge.training.feed.feed import Feed
 from gmme_edge.training.feed.spectra import stft_sizes
@@ -165,7 +165,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     for row in rows:
         speed, cells = row["clips_per_s"], []
         for name in loops:
-            ratio, (low, high) = median_ratio(speed[OURS], speed[name])
+            ratio, (low, high) = paired_ratio(speed[OURS], speed[name])
             cells += [f"{median(speed[name]):,.1f}", f"{ratio:.2f} [{low:.2f}, {high:.2f}]"]
         values = [row["setting"], str(row["batch_size"]), f"{median(speed[OURS]):,.1f}", *cells]
         lines.append(f"| {' | '.join(values)} |")

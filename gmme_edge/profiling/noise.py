@@ -1,7 +1,8 @@
 """What disturbed a measurement: other work on the machine, a changing clock, a drift.
 
-A ratio of two rows of one run survives most of it, because their calls take turns; the times
-themselves do not. `judge_noise` writes into the result what it found.
+`judge_noise` writes into the result what it found. Times suffer from all of it. A ratio of two rows
+whose calls took turns survives a drift and some stolen time, which hit both alike; other work and
+another clock slow one network more than another.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from gmme_edge.profiling.statistics import unpaired_median_ratio
 
 MOST_BACKGROUND_CORES = 0.5
 MOST_STEAL_SHARE = 0.02
+MOST_STEAL_SHARE_TO_RANK = 0.10
 MOST_CHANGE = 0.10  # of the clock, and of the median between the first and the last third
 _LEAST_SAMPLES = 30
 _WAKE_S = 0.05
@@ -62,8 +64,16 @@ def observe(stat: Path = Path("/proc/stat")) -> Moment:
     return Moment(time.monotonic(), busy_s, steal_s, own_s, frequency_mhz, state)
 
 
+def noise_verdict(rankable: bool) -> str:
+    """What the reasons of a disturbed result come to."""
+    return "disturbed, but for ratios" if rankable else "too noisy to rank"
+
+
 def judge_noise(rows: Sequence[LatencyRow], before: Moment, after: Moment) -> dict[str, Any]:
-    """What a result's `noise` holds; `reasons` is empty where the times can be trusted."""
+    """What a result's `noise` holds.
+
+    `reasons` is empty where the times can be trusted; `rankable` tells whether ratios can.
+    """
     wall_s = max(after.wall_s - before.wall_s, 1e-9)
     busy_s = after.busy_s - before.busy_s
     background = max(0.0, busy_s - (after.own_s - before.own_s)) / wall_s
@@ -73,12 +83,13 @@ def judge_noise(rows: Sequence[LatencyRow], before: Moment, after: Moment) -> di
     reasons = []
     if background > MOST_BACKGROUND_CORES:
         reasons.append(f"other work kept {background:.1f} cores busy")
-    if steal > MOST_STEAL_SHARE:
-        reasons.append(f"the hypervisor took {steal:.0%} of the time")
     if after.frequency_mhz and abs(clock - 1) > MOST_CHANGE:
         reasons.append(f"the clock went to {clock:.0%} of what it was")
     if slowed := throttled(before.state, after.state):
         reasons.append(f"the machine throttled: {', '.join(slowed)}")
+    rankable = not reasons and steal <= MOST_STEAL_SHARE_TO_RANK
+    if steal > MOST_STEAL_SHARE:
+        reasons.append(f"the hypervisor took {steal:.0%} of the time")
     if sure:
         reasons.append(f"the last calls took ×{drift:.2f} of the first ones' time")
     return {
@@ -88,6 +99,7 @@ def judge_noise(rows: Sequence[LatencyRow], before: Moment, after: Moment) -> di
         "drift": round(drift, 3),
         "frequency_mhz": [before.frequency_mhz, after.frequency_mhz],
         "reasons": reasons,
+        "rankable": rankable,
     }
 
 

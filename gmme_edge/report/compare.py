@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gmme_edge.errors import InputError, UsageError
-from gmme_edge.profiling.statistics import median_ratio
+from gmme_edge.profiling.noise import noise_verdict
+from gmme_edge.profiling.statistics import paired_ratio
 from gmme_edge.report.documents import (
     SCHEMA,
     LatencyResult,
@@ -133,10 +134,10 @@ def _relate(entry: Entry, bases: Sequence[Entry]) -> Ratio:
 
 
 def relate_latency(entry: Entry, base: Entry | None) -> tuple[float | None, Interval | None]:
-    """The ratio of medians over the same repetitions, with its interval."""
+    """The median ratio over the same repetitions, with its interval."""
     if entry.latency is None or base is None or base.latency is None:
         return None, None
-    return median_ratio(entry.latency.samples_ms, base.latency.samples_ms)
+    return paired_ratio(entry.latency.samples_ms, base.latency.samples_ms)
 
 
 def relate_energy(entry: Entry, base: Entry | None) -> float | None:
@@ -260,7 +261,7 @@ def _conditions(entry: Entry) -> dict[str, str]:
 
 def _noise_notes(results: Sequence[LoadedResult]) -> list[str]:
     return [
-        f"{result.source} is too noisy to rank: {'; '.join(map(str, reasons))}."
+        f"{result.source} is {noise_verdict(result.is_rankable)}: {'; '.join(map(str, reasons))}."
         for result in results
         if isinstance(result, LatencyResult) and (reasons := result.noise.get("reasons"))
     ]

@@ -67,6 +67,11 @@ class LatencyResult(Result):
         if len({len(row.samples_ms) for row in self.rows}) > 1:
             raise ValueError("its rows have unequal numbers of samples")
 
+    @property
+    def is_rankable(self) -> bool:
+        """Whether what disturbed it spares ratios; in older files all that was noted counts."""
+        return bool(self.noise.get("rankable", not self.noise.get("reasons")))
+
     def to_dict(self) -> dict[str, Any]:
         """The file's content, as JSON values."""
         values = {name: value for name, value in vars(self).items() if name != "source"}

@@ -24,8 +24,8 @@ class Ratio:
     """Figures relative to the base's; None where there is nothing to relate to.
 
     Attributes:
-        latency: ratio of medians to the base at the same precision, backend, threads and
-            batch in the same file, with the bootstrap interval of paired repetitions.
+        latency: median ratio to the base's calls of the same repetitions, at the same precision,
+            backend, threads and batch in the same file, with its bootstrap interval.
         latency_rank: what that interval says, see `ranking`; None for the base itself.
         latency_to_fp32: the same to the base's fp32.
         memory, energy: of the peaks and of what a clip takes, same setting and precision.
@@ -56,7 +56,7 @@ class Entry:
     Attributes:
         name: the model's, or the bundle's folder where several networks share a model.
         guessed: the accuracy was joined by names, because a file knows no weights' hash.
-        is_noisy: something disturbed the measurement of the latency.
+        is_noisy: something disturbed the measurement so that its ratios cannot be trusted.
     """
 
     name: str
@@ -186,7 +186,7 @@ def _entry_of_row(row: LatencyRow, result: LatencyResult, claims: Sequence[Claim
         latency=row,
         accuracy=pool_accuracies(sure or claims, row.backend),
         guessed=bool(claims) and not sure,
-        is_noisy=bool(result.noise.get("reasons")),
+        is_noisy=not result.is_rankable,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from gmme_edge.errors import UsageError
 from gmme_edge.profiling.latency import LatencyRow
-from gmme_edge.profiling.statistics import median_ratio
+from gmme_edge.profiling.statistics import paired_ratio
 from gmme_edge.report.flips import count_flips
 from gmme_edge.scoring import PairedTest, Predictions, Score, paired_test
 from gmme_edge.statistics import Interval, exact_interval
@@ -70,7 +70,7 @@ class Verdict:
     def _describe(self, tried: Tried) -> dict[str, Any]:
         reference, row = self.tried[0], tried.latency
         test = paired_test(reference.predictions, tried.predictions)
-        ratio, interval = median_ratio(row.samples_ms, reference.latency.samples_ms)
+        ratio, interval = paired_ratio(row.samples_ms, reference.latency.samples_ms)
         flips = count_flips(reference.predictions, tried.predictions, (), REFERENCE)
         return {
             "precision": tried.precision,
@@ -97,7 +97,7 @@ def reach_verdict(measured: Sequence[Tried], max_drop_points: float) -> Verdict:
     """Choose the fastest precision that loses at most `max_drop_points` of FP32's accuracy.
 
     A precision takes the place of the one chosen so far only where it is measurably faster: where
-    the 95 % interval of the ratio of medians, taken in the same repetitions, lies below 1. So in
+    the 95 % interval of the median ratio, over the same repetitions, lies below 1. So in
     doubt the earlier one stays, which is the more exact one. The loss is that of these clips.
 
     Args:
@@ -113,8 +113,8 @@ def reach_verdict(measured: Sequence[Tried], max_drop_points: float) -> Verdict:
     for tried in measured[1:]:
         chosen = verdict[best]
         reasons, notes = _judge_loss(measured[0], tried, max_drop_points)
-        ratio, (low, high) = median_ratio(tried.latency.samples_ms, chosen.latency.samples_ms)
-        measure = f"×{ratio:.2f} of its median (95 % {low:.2f} to {high:.2f})"
+        ratio, (low, high) = paired_ratio(tried.latency.samples_ms, chosen.latency.samples_ms)
+        measure = f"×{ratio:.2f} of its time (95 % {low:.2f} to {high:.2f})"
         if high >= 1:
             slower = "slower than" if low > 1 else "not measurably faster than"
             reasons.append(f"{slower} {chosen.precision}: {measure}")

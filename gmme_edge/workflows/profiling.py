@@ -19,7 +19,7 @@ from gmme_edge.profiling import layers, roofline
 from gmme_edge.profiling.energy import EnergySettings, choose_meters, measure_energy
 from gmme_edge.profiling.energy_result import PowerTrace
 from gmme_edge.profiling.latency import LatencyRow, Target, measure
-from gmme_edge.profiling.noise import Moment, judge_noise, observe
+from gmme_edge.profiling.noise import Moment, judge_noise, noise_verdict, observe
 from gmme_edge.profiling.peaks import Peaks, measure_peaks
 from gmme_edge.profiling.rounds import LatencySettings, Samples, Stream
 from gmme_edge.profiling.targets import list_all_targets, list_targets
@@ -67,8 +67,9 @@ def profile(
     after = observe()
     noise = judge_noise(rows, before, after)
     noise["reasons"] = list(dict.fromkeys([*watch.reasons, *noise["reasons"]]))
+    noise["rankable"] &= not watch.reasons
     for reason in noise["reasons"]:
-        observer.note(f"too noisy to rank: {reason}")
+        observer.note(f"{noise_verdict(noise['rankable'])}: {reason}")
     rows, power = _add_energy(rows, targets, meters, settings, observer, rebuild)
     described = describe_result("latency", _command(bundles, settings))
     described["state"] = {"before": before.state, "after": after.state}

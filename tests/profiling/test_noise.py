@@ -31,6 +31,17 @@ def test_a_drift_of_all_rows(last: float, noisy: bool) -> None:
     rows = [row(samples_ms=tuple(map(float, scale * course))) for scale in (5, 20)]
     found = judge_noise(rows, BEFORE, QUIET)
     assert bool(found["reasons"]) == noisy
+    assert found["rankable"]  # calls took turns: a drift slows all alike
+
+
+@pytest.mark.parametrize(
+    ("after", "rankable"),
+    [(QUIET, True), (replace(QUIET, busy_s=118), False),
+     (replace(QUIET, frequency_mhz=1500), False), (replace(QUIET, steal_s=1.5), True),
+     (replace(QUIET, steal_s=3), False)],
+)  # fmt: skip
+def test_what_spoils_ratios_too(after: Moment, rankable: bool) -> None:
+    assert judge_noise([row(samples_ms=[10.0] * 60)], BEFORE, after)["rankable"] == rankable
 
 
 def test_counters_that_cannot_be_read_are_zero(tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ def render_markdown(comparison: Comparison, command: str, chart: str | None) -> 
     lines += [f"- {_escape(note)}" for note in comparison.notes]
     lines += [
         "",
-        "Latency ratios are ratios of medians with a 95 % bootstrap interval over paired, "
-        "interleaved repetitions; points are differences in accuracy.",
+        "Latency ratios are medians of the ratios of calls that took turns, with a 95 % bootstrap "
+        "interval; points are differences in accuracy.",
         "",
         *_describe_devices(comparison),
         "## Commands",
