@@ -1,40 +1,50 @@
 #!/usr/bin/env bash
-# Makes OUT/compare.{html,md,json,csv,tex}: spoken digits and ESC-10 by AA, GMME and GMME-lite,
-# in FP32, FP16 and INT8, on ONNX Runtime with one and two threads, and on OpenVINO where it is installed.
+# Makes OUT/compare.{html,md,json,csv,tex}: spoken digits and ESC-10 by AA, GMME, GMME-lite and the fast
+# family, in FP32, FP16 and INT8, on ONNX Runtime with one and two threads, and on OpenVINO where it is
+# installed. torch is in cpu_latency.py.
 #
-# GMME is the shipped, trained network, whose accuracy is measured. AA and GMME-lite have random weights:
-# their latencies and sizes are those of trained ones, and they have no accuracy.
+# The shipped networks are trained, and their accuracy is measured. So are checkpoints under
+# CHECKPOINTS/TASK/PRESET, as `gmme-edge train` leaves them (TASK: speech-commands, esc50). Any other network
+# has random weights: its latency and size are those of a trained one, and it has no accuracy.
 #
-# Only the half of the digits was tried, in parts; as a whole it has not run to its end yet. torch is in cpu_latency.py.
-#
-# Usage: benchmarks/compare.sh FSDD ESC-10 OUT [REPETITIONS]      on a machine with nothing else to do
+# Usage: benchmarks/compare.sh FSDD ESC-10 OUT [REPETITIONS [CHECKPOINTS]]      on an idle machine
 set -euo pipefail
-fsdd=$1 esc10=$2 out=$3 repetitions=${4:-100}
-precisions=fp32,fp16,int8
-backends=ort-cpu
-python3 -c 'import openvino' 2>/dev/null && backends+=,openvino
-
+fsdd=$1 esc10=$2 out=$3 repetitions=${4:-100} checkpoints=${5:-/dev/null}
 results=()
-make() { # NAME TASK DATA-SET OPTIONS…: bundles, accuracies and latencies of one task
-    local name=$1 task=$2 model
-    shift 2
-    gmme-edge export "$name" -o "$out/$name-gmme" --precision "$precisions" \
-        --calib-dataset "$1" --calib-data "$2" "${@:3}"
-    for model in aa gmme-lite-k32c8; do
-        gmme-edge export "eat-s-$model" --untrained --task "$task" --classes 10 \
-            -o "$out/$name-$model-untrained" --precision "$precisions"
+
+make() { # TASK MODELS DATA-SET FOLDER OPTIONS…: bundles, accuracies and latencies of one task
+    local task=$1 models=$2 bundles=() model bundle source
+    local clips=(--dataset "$3" --data "${@:4}") calibration=(--calib-dataset "$3" --calib-data "${@:4}")
+    for model in $models; do
+        source=$checkpoints/$task/$model
+        [ -d "$source" ] || source=$model
+        bundle=$out/$task/$model
+        if [[ $source = eat-s-* ]]; then
+            bundle+=-untrained
+            gmme-edge export "$source" --untrained --task "$task" --classes 10 -o "$bundle" --precision fp32,fp16,int8
+        else
+            gmme-edge export "$source" -o "$bundle" --precision fp32,fp16,int8 "${calibration[@]}"
+            gmme-edge evaluate "$bundle" "${clips[@]}" --precision fp32,fp16,int8-ort \
+                -o "$bundle-accuracy.json"
+            results+=("$bundle"-accuracy.*.json)
+        fi
+        bundles+=("$bundle")
     done
-    gmme-edge evaluate "$out/$name-gmme" --dataset "$1" --data "$2" "${@:3}" \
-        --precision fp32,fp16,int8-ort -o "$out/$name-accuracy.json"
-    gmme-edge profile "$out/$name"-{aa-untrained,gmme,gmme-lite-k32c8-untrained} --backend "$backends" \
-        --precision fp32,fp16,int8-ort --threads 1,2 --repetitions "$repetitions" -o "$out/$name-latency.json"
-    gmme-edge profile "$out/$name"-{aa-untrained,gmme,gmme-lite-k32c8-untrained} --layers --precision fp32 \
-        --repetitions 20 -o "$out/$name-layers.json"
-    results+=("$out/$name-latency.json" "$out/$name"-accuracy.*.json "$out/$name-layers.json")
+    measure "$task-ort" --backend ort-cpu --precision fp32,fp16,int8-ort --threads 1,2
+    if python3 -c 'import openvino' 2>/dev/null; then
+        measure "$task-openvino" --backend openvino --precision fp32,bf16,int8-ort --threads 1
+    fi
+    measure "$task-layers" --layers --precision fp32
 }
 
-make digits speech-commands speech-commands "$fsdd"
-make esc10 esc50 esc10 "$esc10" --fold 5
+measure() { # NAME OPTIONS…: the bundles of one task take turns
+    gmme-edge profile "${bundles[@]}" "${@:2}" --repetitions "$repetitions" -o "$out/$1.json"
+    results+=("$out/$1.json")
+}
+
+mkdir -p "$out"
+make speech-commands "eat-s-aa digits eat-s-gmme-lite-k32c8 digits-edge" speech-commands "$fsdd"
+make esc50 "eat-s-aa esc10 eat-s-gmme-lite-k32c8 eat-s-edge-gmme-lite-k32c8" esc10 "$esc10" --fold 5
 
 for form in html md json csv tex; do
     gmme-edge compare "${results[@]}" --baseline eat-s-aa -o "$out/compare.$form" > "$out/compare.txt"
