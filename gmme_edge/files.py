@@ -91,17 +91,23 @@ def updating_folder(path: Path, owned: Collection[str], last: str) -> Iterator[P
             yield new
         if not path.exists():
             new.rename(path)
-        elif owned and path not in (Path.cwd(), *Path.cwd().parents):
-            _keep(path, new, owned)
-            path.rename(old)
-            try:
-                new.rename(path)
-            except BaseException:
-                old.rename(path)
-                raise
-            _keep(old, path, owned)  # what came in the meantime
-        else:
-            _fill(path, new, owned, last)
+            return
+        with locked(path):
+            if owned and path not in (Path.cwd(), *Path.cwd().parents):
+                _swap(path, new, old, owned)
+            else:
+                _fill(path, new, owned, last)
+
+
+def _swap(path: Path, new: Path, old: Path, owned: Collection[str]) -> None:
+    _keep(path, new, owned)
+    path.rename(old)
+    try:
+        new.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    _keep(old, path, owned)  # what came in the meantime
 
 
 @contextlib.contextmanager
@@ -197,13 +203,26 @@ def _scratch_prefix(path: Path) -> str:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Wait until no other process of the toolkit changes what is in `folder`, and keep it so."""
+    """Wait until no other process of the toolkit changes what is in `folder`, and keep it so.
+
+    Where it was replaced by another folder meanwhile, the lock is that one's.
+    """
     lock = _lock(folder, wait=True)
+    while lock is not None and not _is_of(lock, folder):
+        os.close(lock)
+        lock = _lock(folder, wait=True)
     try:
         yield
     finally:
         if lock is not None:
             os.close(lock)
+
+
+def _is_of(lock: int, folder: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(lock), folder.stat())
+    except OSError:  # it is gone
+        return True
 
 
 def _lock(folder: Path, wait: bool) -> int | None:
