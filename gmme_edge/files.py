@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, locks, hashes."""
+"""Files that are whole or absent: atomic writes, hashes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,7 @@ from pathlib import Path
 
 from gmme_edge.destinations import behind_links, is_stream, pouring_into
 from gmme_edge.errors import DiskFullError
-
-try:
-    import fcntl
-except ImportError:  # not POSIX: there leftovers stay
-    fcntl = None  # type: ignore[assignment]
+from gmme_edge.locks import lock_folder, locked
 
 _OLD = ".old"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -173,7 +169,7 @@ def _scratch_folder(path: Path) -> Iterator[Path]:
 def _make_locked_folder(path: Path) -> tuple[Path, int | None]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_scratch_prefix(path), dir=path.parent))
-        lock = _lock(folder, wait=True)
+        lock = lock_folder(folder, wait=True)
         if folder.exists():
             return folder, lock
         if lock is not None:  # another process took it for a leftover before it was locked
@@ -186,7 +182,7 @@ def _remove_leftovers(path: Path) -> None:
     with contextlib.suppress(OSError):
         found = [p for p in path.parent.iterdir() if p.name.startswith(prefix)]
         for folder in found:
-            lock = _lock(folder, wait=False)
+            lock = lock_folder(folder, wait=False)
             if lock is None:
                 continue
             try:
@@ -199,46 +195,6 @@ def _remove_leftovers(path: Path) -> None:
 
 def _scratch_prefix(path: Path) -> str:
     return f".{path.name}.tmp-"
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Wait until no other process of the toolkit changes what is in `folder`, and keep it so.
-
-    Where it was replaced by another folder meanwhile, the lock is that one's.
-    """
-    lock = _lock(folder, wait=True)
-    while lock is not None and not _is_of(lock, folder):
-        os.close(lock)
-        lock = _lock(folder, wait=True)
-    try:
-        yield
-    finally:
-        if lock is not None:
-            os.close(lock)
-
-
-def _is_of(lock: int, folder: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(lock), folder.stat())
-    except OSError:  # it is gone
-        return True
-
-
-def _lock(folder: Path, wait: bool) -> int | None:
-    """An open handle that holds the lock; None if it is taken, or no lock can be had here."""
-    if fcntl is None:
-        return None
-    try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        os.close(handle)
-        return None
-    return handle
 
 
 @contextlib.contextmanager

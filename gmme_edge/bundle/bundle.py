@@ -97,7 +97,7 @@ class Bundle:
         Raises:
             BundleError: meanwhile another network took this one's place.
         """
-        from gmme_edge.files import locked
+        from gmme_edge.locks import locked  # here, as above
 
         with locked(self.path):
             now = Bundle.open(self.path)
