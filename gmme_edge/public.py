@@ -80,7 +80,7 @@ def _fit(value: object, hint: str, names: dict[str, Any], what: str) -> object:
         return value
     if Path in kinds and isinstance(value, str):
         return Path(value)
-    words = [_WORDS.get(kind, f"a {kind.__name__}") for kind in kinds]
+    words = [_WORDS.get(kind, kind.__name__) for kind in kinds]
     raise _wrong(value, what, " or ".join(words))
 
 

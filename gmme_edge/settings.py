@@ -132,7 +132,7 @@ def _is_of(value: object, kinds: tuple[type, ...]) -> bool:
 def _wrong_type(group: type, name: str, value: object, kinds: tuple[type, ...]) -> UsageError:
     flags = {each.name: flag_of(each) for each in settings_of(group)}
     known = [kind for kind in kinds if not (kind is int and float in kinds)]
-    expected = " or ".join(_WORDS.get(kind, f"a {kind.__name__}") for kind in known)
+    expected = " or ".join(_WORDS.get(kind, kind.__name__) for kind in known)
     got = f"{flags.get(name, name)} is {value!r:.60}, of type {type(value).__name__}."
     return UsageError(got, f"{expected}.")
 

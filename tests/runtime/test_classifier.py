@@ -252,6 +252,27 @@ def test_a_long_file_is_analyzed_by_time(classifier: Classifier, tmp_path: Path)
         assert found.rank_window(i)[0].label == best.label
 
 
+@pytest.mark.parametrize("wrong", ["abc", b"abc", None, 3])
+def test_what_is_no_batch_is_named(classifier: Classifier, wrong: object) -> None:
+    for call in (classifier.batch, classifier.embed):
+        with pytest.raises(UsageError, match="waveforms are"):
+            call(wrong, RATE_HZ)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"a.wav", []])
+def test_what_is_no_path_is_named(classifier: Classifier, wrong: object) -> None:
+    with pytest.raises(UsageError, match="recording is"):
+        classifier.classify_file(wrong)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="bundle is"):
+        load(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [-1, 1, 10**30, "0", None, True, 0.5])
+def test_a_window_that_is_not_there_is_named(classifier: Classifier, wrong: object) -> None:
+    with pytest.raises(UsageError, match="no window"):
+        classifier.analyze(sounds()[3], RATE_HZ).rank_window(wrong)  # type: ignore[arg-type]
+
+
 @pytest.mark.slow
 def test_spoken_digits_before_silence_stay_what_they_are() -> None:
     """A fifth of the test clips, 3 s of zeros behind each: 6 of 60 were right, 59 without them."""

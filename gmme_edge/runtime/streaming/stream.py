@@ -68,7 +68,7 @@ class Stream:
         for name, value, kind in (("rules", rules, EventRules), ("gate", gate, GateRules),
                                   ("start", start, datetime)):  # fmt: skip
             if value is not None and not isinstance(value, kind):
-                raise UsageError(f"{name} is {value!r:.60}.", f"a {kind.__name__}, or None.")
+                raise UsageError(f"{name} is {value!r:.60}.", f"{kind.__name__}, or None.")
         if start is not None and start.tzinfo is None:
             raise UsageError(
                 f"The stream's start {start} has no time zone.",
