@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,16 @@ def test_an_unknown_precision_is_not_answered_with_itself(bundle: Path) -> None:
     done = CliRunner().invoke(app, ["verify", str(bundle), "--precision", "int4"])
     assert done.exit_code == 2 and "fp32" in done.stderr
     assert "again with --precision int4" not in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("options", [("--epochs", "0"), ("--model", "no"), ("--set", "x=1")])
+def test_wrong_options_are_told_before_torch_is_asked_for(
+    words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, str]
+) -> None:
+    """Its import takes many seconds; where it fails the exit code is 4."""
+    train = ["train", "--dataset", "speech-commands", "--data", words, "-o", tmp_path / "out"]
+    model = [] if "--model" in options else ["--model", "eat-s-aa"]
+    monkeypatch.setitem(sys.modules, "torch", None)
+    done = CliRunner().invoke(app, list(map(str, [*train, *model])))
+    assert done.exit_code == 4, done.output
+    refused(*train, *model, *options)

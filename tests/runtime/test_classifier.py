@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import pydoc
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -396,6 +397,12 @@ def test_the_package_knows_its_names_alone() -> None:
     assert {"Analysis", "Classifier", "Ranking", "evaluate", "load"} <= set(gmme_edge.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'predict'"):
         _ = gmme_edge.predict
+
+
+def test_help_and_dir_show_what_there_is() -> None:
+    assert set(gmme_edge.__all__) <= set(dir(gmme_edge))
+    shown = pydoc.plain(pydoc.render_doc(gmme_edge))
+    assert "load(bundle" in shown and "export(source" in shown and "class Classifier" in shown
 
 
 def test_the_monitor_hears_whole_windows(
