@@ -160,7 +160,7 @@ class _Microphone:
 def _open_microphone(settings: ListenSettings) -> Iterator[Source]:
     sounddevice = _sounddevice()
     wanted = settings.device
-    device = int(wanted) if wanted is not None and wanted.isdecimal() else wanted
+    device = int(wanted) if wanted and wanted.isdecimal() and len(wanted) < 9 else wanted
     try:
         facts = sounddevice.query_devices(device, "input")
         rate_hz = settings.rate_hz or int(facts["default_samplerate"])
