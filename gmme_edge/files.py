@@ -40,7 +40,7 @@ def replacing(path: Path, size_bytes: int = 0) -> Iterator[Path]:
             yield temporary
         return
     path = behind_links(path)
-    with _naming_full_disk(path, size_bytes), _scratch_folder(path) as scratch:
+    with _naming_full_disk(path, size_bytes), scratch_folder(path) as scratch:
         temporary = scratch / path.name
         yield temporary
         with temporary.open("rb+") as file:
@@ -52,7 +52,7 @@ def replacing(path: Path, size_bytes: int = 0) -> Iterator[Path]:
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """As `replacing`, for a folder; the old folder, if any, stays until the new one is complete."""
-    with _naming_full_disk(path), _scratch_folder(path) as scratch:
+    with _naming_full_disk(path), scratch_folder(path) as scratch:
         temporary, old = scratch / path.name, scratch / _OLD
         temporary.mkdir()
         yield temporary
@@ -79,7 +79,7 @@ def updating_folder(path: Path, owned: Collection[str], last: str) -> Iterator[P
         owned: relative to `path`.
         last: the file that makes the folder complete.
     """
-    with _naming_full_disk(path), _scratch_folder(path) as scratch:
+    with _naming_full_disk(path), scratch_folder(path) as scratch:
         new, old, temporary = scratch / path.name, scratch / _OLD, scratch / ".work"
         new.mkdir()
         temporary.mkdir()
@@ -148,7 +148,7 @@ def _fill(path: Path, new: Path, owned: Collection[str], last: str) -> None:
 
 
 @contextlib.contextmanager
-def _scratch_folder(path: Path) -> Iterator[Path]:
+def scratch_folder(path: Path) -> Iterator[Path]:
     """A folder beside `path`, locked while this process lives and removed at the end.
 
     A folder, because a library may write through a temporary file of its own beside the path that
