@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gmme_edge.errors import InputError
 from gmme_edge.inputs import read_file
+from gmme_edge.public import own_errors
 from gmme_edge.settings import Settings, setting
 
 _BATCHES, _LIMITS = "Batching", "Limits"
@@ -42,7 +43,8 @@ class ServeSettings(Settings):
         """
         if self.token_file is None:
             return ""
-        text = read_file(self.token_file, _MOST_BYTES).decode(errors="replace").strip()
+        with own_errors():
+            text = read_file(self.token_file, _MOST_BYTES).decode(errors="replace").strip()
         if not _TOKEN.fullmatch(text):
             raise InputError(
                 f"{self.token_file} holds no token.",
