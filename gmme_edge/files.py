@@ -243,7 +243,8 @@ def _umask() -> int:
 
 
 def write_text(path: Path, text: str) -> None:
-    data = text.encode()
+    """In UTF-8; what is no Unicode, as names of files need not be, as escapes."""
+    data = text.encode(errors="backslashreplace")
     with replacing(path, len(data)) as temporary:
         temporary.write_bytes(data)
 
