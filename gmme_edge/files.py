@@ -250,9 +250,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, values: object) -> None:
-    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    # Names of files need not be Unicode; what is none stands only inside texts.
-    write_text(path, re.sub("[\ud800-\udfff]", lambda each: f"\\u{ord(each[0]):04x}", text))
+    # The escapes of what is no Unicode are JSON's own.
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 def sha256_of(path: Path) -> str:
