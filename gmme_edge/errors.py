@@ -134,8 +134,12 @@ def translate(error: BaseException) -> GmmeEdgeError | None:
         return InputError(f"An input is nested too deeply: {text}", "a file in its own format.")
     if isinstance(error, UnicodeError):
         return InputError(f"A text cannot be encoded: {text}", "names and labels in UTF-8.")
+    if isinstance(error, ValueError) and "embedded null" in text:
+        return InputError(f"A name holds a NUL: {text}", "names that a file can have.")
     if isinstance(error, OSError):
         return InputError(text, "", "check the path, its permissions and the room on its disk.")
+    if type(error).__module__ == "sqlite3":
+        return InputError(f"A data base cannot be used: {text}", "an intact file, and room for it.")
     return None
 
 

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, locks, hashes."""
+"""Files that are whole or absent: atomic writes, hashes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,7 @@ from pathlib import Path
 
 from gmme_edge.destinations import behind_links, is_stream, pouring_into
 from gmme_edge.errors import DiskFullError
-
-try:
-    import fcntl
-except ImportError:  # not POSIX: there leftovers stay
-    fcntl = None  # type: ignore[assignment]
+from gmme_edge.locks import lock_folder, locked
 
 _OLD = ".old"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -44,7 +40,7 @@ def replacing(path: Path, size_bytes: int = 0) -> Iterator[Path]:
             yield temporary
         return
     path = behind_links(path)
-    with _naming_full_disk(path, size_bytes), _scratch_folder(path) as scratch:
+    with _naming_full_disk(path, size_bytes), scratch_folder(path) as scratch:
         temporary = scratch / path.name
         yield temporary
         with temporary.open("rb+") as file:
@@ -56,7 +52,7 @@ def replacing(path: Path, size_bytes: int = 0) -> Iterator[Path]:
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """As `replacing`, for a folder; the old folder, if any, stays until the new one is complete."""
-    with _naming_full_disk(path), _scratch_folder(path) as scratch:
+    with _naming_full_disk(path), scratch_folder(path) as scratch:
         temporary, old = scratch / path.name, scratch / _OLD
         temporary.mkdir()
         yield temporary
@@ -83,7 +79,7 @@ def updating_folder(path: Path, owned: Collection[str], last: str) -> Iterator[P
         owned: relative to `path`.
         last: the file that makes the folder complete.
     """
-    with _naming_full_disk(path), _scratch_folder(path) as scratch:
+    with _naming_full_disk(path), scratch_folder(path) as scratch:
         new, old, temporary = scratch / path.name, scratch / _OLD, scratch / ".work"
         new.mkdir()
         temporary.mkdir()
@@ -91,17 +87,23 @@ def updating_folder(path: Path, owned: Collection[str], last: str) -> Iterator[P
             yield new
         if not path.exists():
             new.rename(path)
-        elif owned and path not in (Path.cwd(), *Path.cwd().parents):
-            _keep(path, new, owned)
-            path.rename(old)
-            try:
-                new.rename(path)
-            except BaseException:
-                old.rename(path)
-                raise
-            _keep(old, path, owned)  # what came in the meantime
-        else:
-            _fill(path, new, owned, last)
+            return
+        with locked(path):
+            if owned and path not in (Path.cwd(), *Path.cwd().parents):
+                _swap(path, new, old, owned)
+            else:
+                _fill(path, new, owned, last)
+
+
+def _swap(path: Path, new: Path, old: Path, owned: Collection[str]) -> None:
+    _keep(path, new, owned)
+    path.rename(old)
+    try:
+        new.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    _keep(old, path, owned)  # what came in the meantime
 
 
 @contextlib.contextmanager
@@ -146,7 +148,7 @@ def _fill(path: Path, new: Path, owned: Collection[str], last: str) -> None:
 
 
 @contextlib.contextmanager
-def _scratch_folder(path: Path) -> Iterator[Path]:
+def scratch_folder(path: Path) -> Iterator[Path]:
     """A folder beside `path`, locked while this process lives and removed at the end.
 
     A folder, because a library may write through a temporary file of its own beside the path that
@@ -167,7 +169,7 @@ def _scratch_folder(path: Path) -> Iterator[Path]:
 def _make_locked_folder(path: Path) -> tuple[Path, int | None]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_scratch_prefix(path), dir=path.parent))
-        lock = _lock(folder, wait=True)
+        lock = lock_folder(folder, wait=True)
         if folder.exists():
             return folder, lock
         if lock is not None:  # another process took it for a leftover before it was locked
@@ -180,7 +182,7 @@ def _remove_leftovers(path: Path) -> None:
     with contextlib.suppress(OSError):
         found = [p for p in path.parent.iterdir() if p.name.startswith(prefix)]
         for folder in found:
-            lock = _lock(folder, wait=False)
+            lock = lock_folder(folder, wait=False)
             if lock is None:
                 continue
             try:
@@ -193,33 +195,6 @@ def _remove_leftovers(path: Path) -> None:
 
 def _scratch_prefix(path: Path) -> str:
     return f".{path.name}.tmp-"
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Wait until no other process of the toolkit changes what is in `folder`, and keep it so."""
-    lock = _lock(folder, wait=True)
-    try:
-        yield
-    finally:
-        if lock is not None:
-            os.close(lock)
-
-
-def _lock(folder: Path, wait: bool) -> int | None:
-    """An open handle that holds the lock; None if it is taken, or no lock can be had here."""
-    if fcntl is None:
-        return None
-    try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        os.close(handle)
-        return None
-    return handle
 
 
 @contextlib.contextmanager
@@ -268,15 +243,15 @@ def _umask() -> int:
 
 
 def write_text(path: Path, text: str) -> None:
-    data = text.encode()
+    """In UTF-8; what is no Unicode, as names of files need not be, as escapes."""
+    data = text.encode(errors="backslashreplace")
     with replacing(path, len(data)) as temporary:
         temporary.write_bytes(data)
 
 
 def write_json(path: Path, values: object) -> None:
-    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    # Names of files need not be Unicode; what is none stands only inside texts.
-    write_text(path, re.sub("[\ud800-\udfff]", lambda each: f"\\u{ord(each[0]):04x}", text))
+    # The escapes of what is no Unicode are JSON's own.
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 def sha256_of(path: Path) -> str:

@@ -8,19 +8,29 @@ A group is written once and serves both a Python caller and the command line:
         sm: str | None = setting(None, "GPU generations.", needs="engine")
 
 `gmme_edge.cli.options.signature` makes the options ``--engine`` and ``--sm`` of it. A group checks
-itself when it is made, so what reaches a workflow is always consistent.
+itself when it is made, so what reaches a workflow is always consistent. A text stands for a path,
+and a list for a tuple; any other value of another type is an error.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+import numbers
 import shlex
+import types
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, field
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from gmme_edge.errors import UsageError
+
+_WORDS = {
+    bool: "True or False", int: "a whole number", float: "a number", str: "a text",
+    Path: "a path", tuple: "a tuple of texts", type(None): "None",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +70,18 @@ class Settings:
     """Base of every group; subclasses are frozen, keyword-only dataclasses.
 
     Raises:
-        UsageError: a value out of bounds, an unknown choice, or a setting without its partner.
+        UsageError: a value of another type or out of bounds, an unknown choice, or a setting
+            without its partner.
     """
 
     def __post_init__(self) -> None:
+        for name, kinds in _kinds_of(type(self)).items():
+            value = getattr(self, name)
+            fitting = _fit(value, kinds)
+            if not _is_of(fitting, kinds):
+                raise _wrong_type(type(self), name, value, kinds)
+            if fitting is not value:
+                object.__setattr__(self, name, fitting)  # the group is frozen
         for each in settings_of(type(self)):
             value, known = getattr(self, each.name), each.metadata["setting"]
             if is_given(self, each.name):
@@ -73,6 +91,50 @@ class Settings:
 
     def check(self) -> None:
         """What concerns several settings at once; a group overrides it where it has such rules."""
+
+
+@functools.cache
+def _kinds_of(group: type) -> dict[str, tuple[type, ...]]:
+    """Per field the classes of which its value may be."""
+    hints, kinds = get_type_hints(group), {}
+    for each in dataclasses.fields(group):
+        hint = hints[each.name]
+        parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+        found = tuple(get_origin(part) or part for part in parts)
+        kinds[each.name] = (*found, int) if float in found else found
+    return kinds
+
+
+def _fit(value: object, kinds: tuple[type, ...]) -> object:
+    """A text as the path, a list as the tuple, and numpy's number as the one that is wanted."""
+    if isinstance(value, (bool, *kinds)):
+        return value
+    if Path in kinds and isinstance(value, (str, PurePath)):
+        return Path(value)
+    if tuple in kinds and isinstance(value, list):
+        return tuple(value)
+    if int in kinds and isinstance(value, numbers.Integral):
+        return int(value)
+    if float in kinds and isinstance(value, numbers.Real):
+        return float(value)
+    return value
+
+
+def _is_of(value: object, kinds: tuple[type, ...]) -> bool:
+    """As `isinstance`, where True is no number, a tuple holds texts, and no path holds a NUL."""
+    if isinstance(value, bool):
+        return bool in kinds
+    if isinstance(value, tuple) and not all(isinstance(each, str) for each in value):
+        return False
+    return isinstance(value, kinds) and not (isinstance(value, Path) and "\0" in str(value))
+
+
+def _wrong_type(group: type, name: str, value: object, kinds: tuple[type, ...]) -> UsageError:
+    flags = {each.name: flag_of(each) for each in settings_of(group)}
+    known = [kind for kind in kinds if not (kind is int and float in kinds)]
+    expected = " or ".join(_WORDS.get(kind, kind.__name__) for kind in known)
+    got = f"{flags.get(name, name)} is {value!r:.60}, of type {type(value).__name__}."
+    return UsageError(got, f"{expected}.")
 
 
 def settings_of(group: type) -> list[dataclasses.Field[Any]]:

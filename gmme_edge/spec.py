@@ -234,7 +234,9 @@ class ModelSpec:
 
 def parse_preset(name: str) -> tuple[Backbone, Downsample]:
     """Split ``eat-s-gmme-k32c8`` into its backbone and block; any even K and C are accepted."""
-    match = re.fullmatch(r"(eat-s-edge|eat-[sm])-(?:aa|(gmme|gmme-lite)-k(\d+)c(\d+))", name)
+    match = re.fullmatch(
+        r"(eat-s-edge|eat-[sm])-(?:aa|(gmme|gmme-lite)-k(\d{1,9})c(\d{1,9}))", name
+    )
     if match is None:
         raise UsageError(
             f"Unknown model {name!r}.",

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.bundle.manifest import Manifest
 from gmme_edge.errors import UsageError
+from gmme_edge.public import public
 from gmme_edge.runtime.classifier import Classifier
 from gmme_edge.runtime.session import Outputs, check_batch
 from gmme_edge.spec import Task, preset
@@ -77,6 +78,7 @@ class FakeClassifier(Classifier):
         self.session = session
 
 
+@public
 def fake_classifier(
     labels: Sequence[str],
     answers: Sequence[str] | Callable[[Window], str] | None = None,

@@ -19,7 +19,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gmme_edge import files
+from gmme_edge import files, locks
 from gmme_edge.errors import BundleError, DiskFullError, InputError
 from gmme_edge.files import (
     replacing,
@@ -215,7 +215,7 @@ def test_without_locks_writing_goes_on_and_nothing_is_removed(
 
     left = tmp_path / ".a.tmp-12345678"
     left.mkdir()
-    monkeypatch.setattr(files.fcntl, "flock", flock)
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
     write_json(tmp_path / "a", {})
     assert sorted(tmp_path.iterdir()) == [left, tmp_path / "a"]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gmme_edge.audio import Recording
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.bundle.signing import PublicKey
 from gmme_edge.cli.commands.convert import _read_labels
@@ -17,6 +18,8 @@ from gmme_edge.errors import GmmeEdgeError
 from gmme_edge.inputs import read_file, read_json, read_start
 from gmme_edge.report.paired import load_tested
 from gmme_edge.training.folds import is_result
+from gmme_edge.workflows.remote.hosts import read_fleet
+from gmme_edge.workflows.settings.serving import ServeSettings
 
 _PLACES: dict[str, Callable[[Path], object]] = {
     "a pipe": os.mkfifo,
@@ -35,6 +38,9 @@ _READERS: dict[str, Callable[[Path], object]] = {
     "an engine's layers": _read,
     "a public key": PublicKey.read,
     "a manifest": lambda path: Bundle.open(path.parent),
+    "a recording": lambda path: Recording(path, 8000),
+    "a fleet": read_fleet,
+    "a token": lambda path: ServeSettings(token_file=path).token(),
 }
 
 

@@ -141,6 +141,25 @@ def test_a_cut_rifx_is_refused(listen: Callable[..., Recording]) -> None:
         listen(whole[: len(whole) // 2])
 
 
+def test_what_looks_like_endless_chunks_or_frames_is_not_walked_to_its_end(
+    listen: Callable[..., Recording], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cards that were erased read as zeros or as ones."""
+    monkeypatch.setattr("gmme_edge.audio.truncation.MOST_CHUNKS", 100)
+    with pytest.raises(AudioError, match="cannot be decoded"):
+        listen(b"RIFF" + bytes(4) + b"WAVE" + bytes(8000))
+    tried = []
+
+    def parse(header: bytes) -> object:
+        tried.append(header)
+        return parse_frame(header)
+
+    monkeypatch.setattr("gmme_edge.audio.mpeg.parse_frame", parse)
+    whole = mp3(noise(1))
+    assert listen(whole + b"\xff" * 200_000).n_samples == RATE
+    assert len(tried) < 1000
+
+
 def test_a_name_says_nothing_about_the_content(listen: Callable[..., Recording]) -> None:
     """libsndfile would ask for the sample rate of any file that is called .raw."""
     wav = rifx(noise(0.1))

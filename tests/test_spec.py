@@ -129,7 +129,7 @@ def test_preset_pattern_takes_other_sizes() -> None:
     "name",
     ["", "eat-s", "eat-l-aa", "eat-s-gmme", "eat-s-gmme-k32", "eat-s-aa-k32c8", "EAT-S-AA",
      "eat-s-gmme-k32c8 ", "eat-s-gmme-k31c8", "eat-s-gmme-k32c7", "eat-s-gmme-k2c8",
-     "eat-s-gmme-k32c0"],
+     "eat-s-gmme-k32c0", "eat-s-gmme-k" + "9" * 5000 + "c8"],
 )  # fmt: skip
 def test_unknown_presets_are_refused(name: str) -> None:
     with pytest.raises(UsageError):

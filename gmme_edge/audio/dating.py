@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gmme_edge.audio.naming import find_date, named_start
+from gmme_edge.audio.truncation import MOST_CHUNKS
 from gmme_edge.errors import require
 
 _AUDIOMOTH = re.compile(
@@ -54,7 +55,8 @@ def _stated_start(path: Path) -> datetime | None:
         if path.is_file() and (found := _guano(path)) is not None:
             return found
         comment = _comment(path)
-    except (OSError, RuntimeError):  # the decoder tells what is wrong with it
+    except (OSError, RuntimeError, TypeError, ValueError, OverflowError):
+        # The decoder tells what is wrong with it.
         return None
     return _audiomoth(comment)
 
@@ -95,7 +97,9 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
     if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
         return
     at, data_size = 12, 0
-    while len(header := file.read(8)) == 8:
+    for _ in range(MOST_CHUNKS):
+        if len(header := file.read(8)) < 8:
+            return
         name, size = header[:4], int.from_bytes(header[4:], "little")
         if name == b"ds64":  # of files over 4 GB
             data_size = int.from_bytes(file.read(16)[8:], "little")

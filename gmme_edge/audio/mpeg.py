@@ -11,6 +11,8 @@ VBR header, which LAME writes too.
 from __future__ import annotations
 
 import mmap
+import re
+from itertools import islice
 from typing import NamedTuple
 
 from gmme_edge.audio.parts import Part
@@ -28,6 +30,8 @@ _KBPS_2 = {
 }
 _ROOMY = 9  # the bit rate of an own Info frame, whose tables' entry has room for it in every layer
 _SEARCH_BYTES = 1 << 16  # how far from the start the first frame may be, behind tags
+_SYNC = re.compile(rb"\xff(?=[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x10-\xef])")  # of a frame's header
+_MOST_TRIES = 1_000_000  # in what is neither frames nor a tag: seconds
 
 
 class Frame(NamedTuple):
@@ -102,17 +106,13 @@ def _behind_tag(data: mmap.mmap, position: int) -> int:
 def _next_frame(data: mmap.mmap, position: int, within: int) -> int | None:
     """The next frame that another one of its kind follows, or that ends with the file."""
     last = min(len(data) - 4, position + within)
-    while position <= last:
-        position = data.find(b"\xff", position)
-        if not 0 <= position <= last:
-            return None
-        frame = parse_frame(data[position : position + 4])
+    for found in islice(_SYNC.finditer(data, position, last + 3), _MOST_TRIES):
+        frame = parse_frame(data[found.start() : found.start() + 4])
         if frame is not None:
-            end = position + frame.size
+            end = found.start() + frame.size
             follower = parse_frame(data[end : end + 4])
             if end == len(data) or (follower is not None and _alike(frame, follower)):
-                return position
-        position += 1
+                return found.start()
     return None
 
 

@@ -92,11 +92,21 @@ class Bundle:
         write_json(self.path / MANIFEST, self.manifest.to_dict())
 
     def record_accuracy(self, precision: str, figures: Mapping[str, Any]) -> None:
-        """Note a precision's accuracy in the manifest, beside what others note at the same time."""
-        from gmme_edge.files import locked
+        """Note a precision's accuracy in the manifest, beside what others note at the same time.
+
+        Raises:
+            BundleError: meanwhile another network took this one's place.
+        """
+        from gmme_edge.locks import locked  # here, as above
 
         with locked(self.path):
             now = Bundle.open(self.path)
+            if now.manifest.weights_sha256 != self.manifest.weights_sha256:
+                raise BundleError(
+                    f"{self.path} was replaced by the bundle of another network meanwhile.",
+                    "the bundle that was evaluated.",
+                    "evaluate it again.",
+                )
             accuracy = {**now.manifest.accuracy, precision: dict(figures)}
             replace(now, manifest=replace(now.manifest, accuracy=accuracy)).save_manifest()
 

@@ -26,6 +26,7 @@ from gmme_edge.bundle.reading import MOST_MANIFEST_BYTES, read_bounded
 from gmme_edge.errors import BundleError, UsageError, require
 from gmme_edge.files import write_text
 from gmme_edge.inputs import read_start
+from gmme_edge.public import public
 
 SIGNATURE = f"{MANIFEST}.minisig"
 _COMMENT, _TRUSTED = "untrusted comment: ", "trusted comment: "
@@ -70,6 +71,7 @@ class PublicKey:
         return PublicKey(raw[2:10], raw[10:])
 
 
+@public
 def make_key(path: Path) -> PublicKey:
     """Write a new secret key to `path` and its public key to ``PATH.pub``.
 
@@ -78,6 +80,8 @@ def make_key(path: Path) -> PublicKey:
         MissingDependencyError: no cryptography.
     """
     keys = _ed25519("make a key")
+    if not path.name:
+        raise UsageError(f"{path} is no name for a key.", "the name of a new file.")
     public_path = path.with_name(path.name + ".pub")
     for each in (path, public_path):
         if each.exists() or each.is_symlink():
@@ -88,12 +92,17 @@ def make_key(path: Path) -> PublicKey:
     plain = _PLAIN + _NO_PASSWORD + _CHECKSUM + bytes(48) + pair + bytes(_N_KEY)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(f"{_COMMENT}gmme-edge secret key, no password\n{_encode(plain)}\n")
-    write_text(public_path, f"{_COMMENT}minisign public key {public.name}\n{public}\n")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(f"{_COMMENT}gmme-edge secret key, no password\n{_encode(plain)}\n")
+        write_text(public_path, f"{_COMMENT}minisign public key {public.name}\n{public}\n")
+    except BaseException:
+        path.unlink()  # half a pair is of no use, and would be in the way
+        raise
     return public
 
 
+@public
 def sign_manifest(folder: Path, key: Path, comment: str = "") -> Path:
     """Sign a bundle's manifest, in a folder; returns the signature's path.
 
@@ -123,6 +132,7 @@ def sign_manifest(folder: Path, key: Path, comment: str = "") -> Path:
     return path
 
 
+@public
 def verify_signature(folder: Path, trust: str | Path) -> str:
     """`check_signature` for the manifest as it lies in `folder`; returns the signed comment."""
     return check_signature(folder, _read(folder, MANIFEST), trust)

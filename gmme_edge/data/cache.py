@@ -79,8 +79,8 @@ def limit_bytes() -> int:
     text = os.environ.get(LIMIT_VARIABLE, "")
     if not text:
         return _DEFAULT_LIMIT_MB * 1_000_000
-    if not text.isascii() or not text.isdigit():
-        raise UsageError(f"{LIMIT_VARIABLE} is {text!r}.", "a whole number of megabytes.")
+    if not (text.isascii() and text.isdigit() and len(text) <= 12):
+        raise UsageError(f"{LIMIT_VARIABLE} is {text!r:.40}.", "a whole number of megabytes.")
     return int(text) * 1_000_000
 
 

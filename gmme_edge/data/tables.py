@@ -16,6 +16,8 @@ from gmme_edge.inputs import read_text
 if TYPE_CHECKING:
     import _csv
 
+_MOST_DIGITS = 18
+
 
 @dataclass(frozen=True)
 class Row:
@@ -38,10 +40,13 @@ class Row:
     def integer(self, column: str, low: int, high: int) -> int:
         """The cell as a whole number from `low` to `high`, both included."""
         value = self.text(column)
-        number = int(value) if value.isascii() and value.isdigit() else low - 1
+        known = value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS
+        number = int(value) if known else low - 1
         if not low <= number <= high:
             raise self.error(
-                f"{column} is {value!r}.", f"a whole number from {low} to {high}.", "correct it."
+                f"{column} is {value!r:.40}.",
+                f"a whole number from {low} to {high}.",
+                "correct it.",
             )
         return number
 

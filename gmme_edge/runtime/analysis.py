@@ -84,6 +84,9 @@ class Analysis:
 
     def rank_window(self, i: int, top_k: int = 1) -> Ranking:
         """The same for window `i` alone."""
+        n = len(self.starts_s)
+        if isinstance(i, bool) or not isinstance(i, (int, np.integer)) or not 0 <= i < n:
+            raise UsageError(f"There is no window {i!r:.60}.", f"0 to {n - 1}.")
         alone = slice(i, i + 1)
         return self._rank(pool_windows(self.logits[alone]), top_k, not self.sound_share[i])
 

@@ -27,6 +27,7 @@ from gmme_edge.audio import (
 from gmme_edge.audio.windows import tame
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError
+from gmme_edge.public import own_errors, public
 from gmme_edge.runtime.analysis import Analysis, Prediction, Ranking
 from gmme_edge.runtime.backends import AUTO, BACKENDS, open_session
 from gmme_edge.runtime.session import Outputs, Session
@@ -123,7 +124,10 @@ class Classifier:
         """As `analyze`; the file is decoded in blocks, so memory does not grow with its length."""
         from gmme_edge.audio import Recording
 
-        return self.analyze_recording(Recording(Path(path), self.sample_rate_hz))
+        if not isinstance(path, (str, Path)):
+            raise UsageError(f"The recording is {path!r:.60}.", "the path of a file.")
+        with own_errors():
+            return self.analyze_recording(Recording(Path(path), self.sample_rate_hz))
 
     def analyze_recording(self, recording: Recording) -> Analysis:
         """As `analyze`, for a recording at the model's rate."""
@@ -145,7 +149,13 @@ class Classifier:
         self.close()
 
     def _analyze_all(self, waveforms: Sequence[object], sample_rate_hz: int) -> list[Analysis]:
+        with own_errors():
+            return self._analyze_each(waveforms, sample_rate_hz)
+
+    def _analyze_each(self, waveforms: Sequence[object], sample_rate_hz: int) -> list[Analysis]:
         rate_hz = check_rate(sample_rate_hz)
+        if isinstance(waveforms, (str, bytes)) or not isinstance(waveforms, Iterable):
+            raise UsageError(f"The waveforms are {waveforms!r:.60}.", "several, such as a list.")
         mono = [resample(to_mono(to_samples(w)), rate_hz, self.sample_rate_hz) for w in waveforms]
         if not mono:
             raise UsageError("There are no waveforms.", "at least one.")
@@ -190,6 +200,7 @@ class Classifier:
         )
 
 
+@public
 def load(
     bundle: str | Path,
     backend: str = "ort-cpu",

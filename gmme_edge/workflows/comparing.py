@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from gmme_edge.public import public
 from gmme_edge.report.compare import Comparison, compare_results
 from gmme_edge.report.documents import LoadedResult, load_result
 from gmme_edge.report.paired import PairedResult, compare_pair, load_tested
@@ -13,6 +14,7 @@ from gmme_edge.report.paper import PaperComparison, compare_with_paper
 from gmme_edge.workflows.settings.comparing import CompareSettings
 
 
+@public
 def compare(
     results: Sequence[str | Path | LoadedResult], settings: CompareSettings | None = None
 ) -> Comparison:
@@ -35,6 +37,7 @@ def compare(
     return compare_results(loaded, settings.baseline)
 
 
+@public
 def compare_paper(results: Sequence[Path] = ()) -> PaperComparison:
     """The paper's tables beside what the code counts and what result files measured.
 
@@ -44,6 +47,7 @@ def compare_paper(results: Sequence[Path] = ()) -> PaperComparison:
     return compare_with_paper([load_result(path) for path in results])
 
 
+@public
 def compare_paired(first: Path, second: Path) -> PairedResult:
     """McNemar's exact test between two results on the same clips.
 

@@ -21,6 +21,7 @@ from gmme_edge.files import write_json
 from gmme_edge.models.description import DESCRIPTION, read_description, unfinished_training
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.pretrained import resolve
+from gmme_edge.public import public
 from gmme_edge.report.documents import accuracy_document
 from gmme_edge.report.flips import FlipReport, count_flips
 from gmme_edge.report.paired import load_tested
@@ -66,6 +67,7 @@ class Evaluation:
         }
 
 
+@public
 def evaluate(
     artifact: str | Path,
     clips: EvaluationClips,
@@ -122,7 +124,7 @@ def evaluate(
             document["flips"] = flips.to_dict()
         results.append(Evaluated(document, score, flips))
         reference = reference or (results[0].name, score.predictions)
-        _keep(folder, document, settings, len(candidates))
+        _keep(candidate.bundle, document, settings, len(candidates))
     return Evaluation(tuple(results))
 
 
@@ -133,6 +135,7 @@ class _Candidate:
     Attributes:
         origin: what its network was trained on; see `gmme_edge.data.seen`.
         unfinished: says that its training was stopped, if it was.
+        bundle: whose precision it is; None for a checkpoint.
     """
 
     spec: ModelSpec
@@ -143,6 +146,7 @@ class _Candidate:
     precision: str
     opened: Callable[[], AbstractContextManager[Predict]]
     weights_sha256: str
+    bundle: Bundle | None = None
 
     def score(self, store: WaveformStore, levels: tuple[str, ...], observer: Observer) -> Score:
         what = f"{self.precision} on {self.backend}"
@@ -196,6 +200,7 @@ def _candidates(artifact: Path, settings: EvaluationSettings) -> list[_Candidate
             precision=name,
             opened=partial(open_predictor, bundle, backend, name, settings.threads),
             weights_sha256=bundle.manifest.weights_sha256,
+            bundle=bundle,
         )
         for name in chosen
     ]
@@ -253,13 +258,16 @@ def result_path(output: Path, precision: str, n_precisions: int) -> Path:
 
 
 def _keep(
-    folder: Path, document: dict[str, Any], settings: EvaluationSettings, n_precisions: int
+    bundle: Bundle | None,
+    document: dict[str, Any],
+    settings: EvaluationSettings,
+    n_precisions: int,
 ) -> None:
     """Write and record one result as soon as it is there."""
     output = settings.output
     if output:
         write_json(result_path(output, document["precision"], n_precisions), document)
-    if settings.record:
+    if settings.record and bundle:
         facts = ("dataset", "split", "fold", "backend", "accuracy", "interval", "n", "seen")
         noted = {name: document[name] for name in facts}
-        Bundle.open(folder).record_accuracy(document["precision"], noted)
+        bundle.record_accuracy(document["precision"], noted)

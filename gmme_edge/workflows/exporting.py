@@ -21,6 +21,7 @@ from gmme_edge.errors import GateError, require
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.ownership import claim_bundle
 from gmme_edge.pretrained import resolve
+from gmme_edge.public import public
 from gmme_edge.settings import command_line
 from gmme_edge.workflows.engines import engine_options, trtexec_lines
 from gmme_edge.workflows.outlets import check_outlets, write_page, write_triton
@@ -61,6 +62,7 @@ class Exported:
     models: tuple[Path, ...] = ()
 
 
+@public
 def export(source: str | Path, settings: ExportSettings, observer: Observer = SILENT) -> Exported:
     """Write the bundle, or nothing: every precision is checked against torch on real clips.
 

@@ -17,6 +17,7 @@ from gmme_edge.evaluation import score_store
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.profiling.latency import LatencyRow, Target, measure
 from gmme_edge.profiling.rounds import LatencySettings
+from gmme_edge.public import public
 from gmme_edge.report.verdict import Tried, Verdict, reach_verdict
 from gmme_edge.runtime.backends import (
     find_backend,
@@ -61,6 +62,7 @@ class Jury:
     where: dict[str, Any]
 
 
+@public
 def judge(
     bundle: str | Path | Bundle,
     clips: JudgingClips,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from types import ModuleType
@@ -13,9 +15,9 @@ from typing import Any, Protocol, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from gmme_edge.audio.reader import SoundFile
+from gmme_edge.audio import AudioWarning, Recording
 from gmme_edge.bundle.bundle import Bundle
-from gmme_edge.errors import AudioError, MissingDependencyError, PlatformError, UsageError, require
+from gmme_edge.errors import MissingDependencyError, PlatformError, UsageError, require
 from gmme_edge.runtime.classifier import Classifier
 from gmme_edge.runtime.streaming.backlog import Backlog
 from gmme_edge.runtime.streaming.events import Event, Gap
@@ -58,11 +60,14 @@ def listen(
         The stream, with its counts.
 
     Raises:
-        AudioError: a recording that cannot be decoded.
+        AudioError: a recording that cannot be decoded to its end; nothing of it is heard then.
         MissingDependencyError: no sounddevice, or no PortAudio.
         PlatformError: a microphone that cannot be opened, or went away.
     """
-    with _open_source(settings) as source, _open_log(settings.events) as log:
+    with (
+        _open_source(settings, classifier.sample_rate_hz) as source,
+        _open_log(settings.events) as log,
+    ):
         stream = Stream(
             classifier, rules.hop_ms, rules.rules(), rules.gate_rules(), start=source.start
         )
@@ -90,10 +95,10 @@ def _tell(
     on_part(stream, heard)
 
 
-def _open_source(settings: ListenSettings) -> AbstractContextManager[Source]:
-    """The recording or the microphone that the settings name."""
+def _open_source(settings: ListenSettings, to_hz: int) -> AbstractContextManager[Source]:
+    """The recording, which is decoded to the rate `to_hz`, or the microphone of the settings."""
     if settings.file is not None:
-        return _open_file(settings.file)
+        return nullcontext(_FileSource(Recording(settings.file, to_hz)))
     return _open_microphone(settings)
 
 
@@ -114,30 +119,17 @@ def list_devices() -> list[dict[str, Any]]:
 class _FileSource:
     start: datetime | None = None
 
-    def __init__(self, path: Path, file: SoundFile) -> None:
-        self.name, self.rate_hz, self._file = str(path), int(file.samplerate), file
+    def __init__(self, recording: Recording) -> None:
+        self.name, self.rate_hz = str(recording.path), recording.sample_rate_hz
+        self._recording = recording
+        for note in recording.notes:
+            warnings.warn(f"{recording.name}: {note}", AudioWarning, stacklevel=2)
 
     def parts(self) -> Iterator[Part]:
         size = max(1, int(self.rate_hz * _CHUNK_S))
-        while True:
-            try:
-                chunk = self._file.read(size, dtype="float32", always_2d=True)
-            except RuntimeError as error:
-                raise AudioError(f"{self.name} cannot be decoded further: {error}") from error
-            if not len(chunk):
-                return
-            yield 0, chunk
-
-
-@contextmanager
-def _open_file(path: Path) -> Iterator[Source]:
-    soundfile = require("soundfile", "decode audio files")
-    try:
-        file = soundfile.SoundFile(path)
-    except (OSError, RuntimeError) as error:
-        raise AudioError(f"{path} cannot be decoded: {error}", "an audio file.") from error
-    with file:
-        yield _FileSource(path, file)
+        for block in self._recording.blocks():
+            for start in range(0, len(block), size):
+                yield 0, block[start : start + size]
 
 
 class _Microphone:
@@ -168,7 +160,7 @@ class _Microphone:
 def _open_microphone(settings: ListenSettings) -> Iterator[Source]:
     sounddevice = _sounddevice()
     wanted = settings.device
-    device = int(wanted) if wanted is not None and wanted.isdecimal() else wanted
+    device = int(wanted) if wanted and wanted.isdecimal() and len(wanted) < 9 else wanted
     try:
         facts = sounddevice.query_devices(device, "input")
         rate_hz = settings.rate_hz or int(facts["default_samplerate"])
@@ -212,7 +204,11 @@ def _open_log(path: Path | None) -> Iterator[TextIO | None]:
         return
     if path.is_dir():
         raise UsageError(f"--events {path} is a folder.", "a file.")
-    with path.open("a", encoding="utf-8", errors="backslashreplace") as log:
+    # With O_NONBLOCK a pipe that nobody reads is an error, not waited for.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY
+    descriptor = os.open(path, flags, 0o666)
+    os.set_blocking(descriptor, True)
+    with open(descriptor, "a", encoding="utf-8", errors="backslashreplace") as log:  # noqa: PTH123
         yield log
 
 

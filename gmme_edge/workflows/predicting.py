@@ -11,6 +11,7 @@ from gmme_edge.audio import AUDIO_SUFFIXES, FOREIGN_SUFFIXES
 from gmme_edge.errors import AudioError, BundleError, UsageError
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.pretrained import resolve
+from gmme_edge.public import public
 from gmme_edge.runtime.analysis import Analysis
 from gmme_edge.runtime.classifier import load
 from gmme_edge.runtime.engines.cache import Rebuild
@@ -52,6 +53,7 @@ def _window(found: Analysis, i: int) -> dict[str, Any]:
     return {"start_s": start_s, "end_s": end_s, "silent": best.silent, **best[0].to_dict()}
 
 
+@public
 def list_recordings(
     paths: Sequence[Path], recursive: bool = False, observer: Observer = SILENT
 ) -> list[Path]:
@@ -85,6 +87,7 @@ def _is_of(suffixes: frozenset[str], path: Path, folder: Path) -> bool:
     return not hidden and path.suffix.lower() in suffixes and path.is_file()
 
 
+@public
 def predict(
     bundle: str | Path,
     recordings: Sequence[Path],

@@ -24,6 +24,7 @@ from gmme_edge.profiling.peaks import Peaks, measure_peaks
 from gmme_edge.profiling.rounds import LatencySettings, Samples, Stream
 from gmme_edge.profiling.targets import list_all_targets, list_targets
 from gmme_edge.profiling.unfinished import open_unfinished
+from gmme_edge.public import public
 from gmme_edge.report.documents import LatencyResult, LayersResult, RooflineResult, describe_result
 from gmme_edge.settings import command_line
 from gmme_edge.workflows.settings.profiling import ProfileSettings
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _TABLE_EVERY_S = 0.5
 
 
+@public
 def profile(
     bundles: Sequence[str | Path],
     settings: ProfileSettings | None = None,
@@ -155,6 +157,7 @@ def _add_energy(
     return [replace(row, energy=each) for row, each in zip(rows, energies, strict=True)], traces
 
 
+@public
 def profile_layers(
     bundles: Sequence[str | Path],
     settings: ProfileSettings | None = None,
@@ -177,6 +180,7 @@ def profile_layers(
     return LayersResult(**described, profiles=tuple(profiles))
 
 
+@public
 def profile_roofline(
     bundles: Sequence[str | Path],
     settings: ProfileSettings | None = None,

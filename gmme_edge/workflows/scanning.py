@@ -15,6 +15,7 @@ from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError, require
 from gmme_edge.files import write_json
 from gmme_edge.observer import SILENT, Observer
+from gmme_edge.public import public
 from gmme_edge.report.render.page import require_templates
 from gmme_edge.runtime.backends import resolve_precision
 from gmme_edge.runtime.streaming.grid import make_grid
@@ -60,6 +61,7 @@ class Scan:
         }
 
 
+@public
 def scan(
     bundle: str | Path,
     recordings: Sequence[Path],
@@ -112,6 +114,7 @@ def scan(
         return _write(settings, journal, head, observer)
 
 
+@public
 def status(folder: Path) -> Scan:
     """What the journal in `folder` holds, also while a scan is at work.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import AudioError, BundleError, InputError, require
 from gmme_edge.inputs import read_json
 from gmme_edge.observer import SILENT, Observer
+from gmme_edge.public import public
 from gmme_edge.runtime.classifier import load
 from gmme_edge.workflows.archive.embeddings import INDEX, MATRIX, TABLE, Place, read_index
 from gmme_edge.workflows.scanning import SCHEMA, SIDECAR
@@ -41,6 +43,7 @@ class Match:
         return asdict(self)
 
 
+@public
 def find_similar(
     folder: Path,
     query: Path,
@@ -58,15 +61,14 @@ def find_similar(
         InputError: no scan with embeddings.
     """
     settings = settings or SearchSettings()
-    head = read_json(folder / SIDECAR, "scan's result", SCHEMA)
-    if "embedding_width" not in head:
-        raise _without_embeddings(folder)
+    head = _read_head(folder)
     observer.stage("listen to the query")
     vector = _embed(head, query, settings)
     observer.stage("search")
     return search(folder, vector, settings.top)
 
 
+@public
 def search(folder: Path, vector: Vectors, top: int = 10) -> list[Match]:
     """As `find_similar`, for an embedding that is known; ``(width,)``.
 
@@ -76,8 +78,19 @@ def search(folder: Path, vector: Vectors, top: int = 10) -> list[Match]:
         InputError: no scan with embeddings, or a vector of another width.
     """
     source = _open(folder)
-    if vector.shape != (source.width,):
-        raise InputError(f"A vector of shape {vector.shape}.", f"({source.width},), as the scan's.")
+    if np.shape(vector) != (source.width,):
+        raise InputError(
+            f"A vector of shape {np.shape(vector)}.", f"({source.width},), as the scan's."
+        )
+    try:
+        return _best(source, vector, top)
+    except (ValueError, LookupError, TypeError, NotImplementedError, csv.Error) as error:
+        raise InputError(
+            f"{folder} holds damaged embeddings: {error}", "what a scan wrote.", "scan it again."
+        ) from error
+
+
+def _best(source: _Source, vector: Vectors, top: int) -> list[Match]:
     wanted = _MORE * top
     while True:
         similarities, rows = _nearest(source.blocks(), vector, wanted)
@@ -89,6 +102,20 @@ def search(folder: Path, vector: Vectors, top: int = 10) -> list[Match]:
         if len(found) >= top or len(rows) < wanted:
             return found[:top]
         wanted *= _MORE
+
+
+def _read_head(folder: Path) -> dict[str, Any]:
+    """What the scan in `folder` was made with."""
+    path = folder / SIDECAR
+    head = read_json(path, "scan's result", SCHEMA)
+    if "embedding_width" not in head:
+        raise _without_embeddings(folder)
+    parameters = head.get("parameters")
+    backend = parameters.get("backend") if isinstance(parameters, dict) else None
+    texts = [backend, *(head.get(name) for name in ("bundle", "precision", "model_sha256"))]
+    if not all(isinstance(text, str) for text in texts):
+        raise InputError(f"{path} is damaged.", "a scan's result.", "scan again.")
+    return head
 
 
 @dataclass(frozen=True)
@@ -141,7 +168,10 @@ def _mapped_blocks(matrix: Path) -> Iterator[Vectors]:
 
 def _open_parquet(table: Path) -> _Source:
     parquet = require("pyarrow.parquet", "read Parquet", "parquet")
-    width = parquet.read_schema(table).field("embedding").type.list_size
+    try:
+        width = parquet.read_schema(table).field("embedding").type.list_size
+    except (ValueError, LookupError, AttributeError) as error:
+        raise InputError(f"{table} cannot be read: {error}", "the vectors of a scan.") from error
 
     def blocks() -> Iterator[Vectors]:
         with parquet.ParquetFile(table) as file:
@@ -170,7 +200,8 @@ def _nearest(blocks: Iterator[Vectors], vector: Vectors, count: int) -> Scored:
     for block in blocks:
         values = block.astype(np.float64)
         lengths = np.linalg.norm(values, axis=1)
-        cosines = values @ unit / np.where(lengths > 0, lengths, 1.0)
+        with np.errstate(invalid="ignore", over="ignore"):  # of damaged rows
+            cosines = np.nan_to_num(values @ unit / np.where(lengths > 0, lengths, 1.0), nan=-1.0)
         best = np.concatenate([best, cosines])
         rows = np.concatenate([rows, np.arange(first, first + len(block))])
         kept = np.lexsort((rows, -best))[:count]

@@ -10,6 +10,7 @@ from gmme_edge.destinations import real_folder
 from gmme_edge.errors import UsageError
 from gmme_edge.files import updating_folder, write_json, write_text
 from gmme_edge.observer import SILENT, Observer
+from gmme_edge.public import public
 from gmme_edge.report.documents import describe_result
 from gmme_edge.report.render.sensitivity import draw_sensitivity_chart
 from gmme_edge.settings import command_line
@@ -47,6 +48,7 @@ class _Study:
     refiner: Refiner
 
 
+@public
 def measure_sensitivity(
     source: str | Path,
     clips: SensitivityClips,

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from gmme_edge.errors import require
 from gmme_edge.files import write_json
 from gmme_edge.observer import SILENT
+from gmme_edge.public import public
 from gmme_edge.report.paired import PairedResult, Tested, compare_pair, load_tested, parse_tested
 from gmme_edge.training.folds import RESULT, fold_folder, is_result
 from gmme_edge.training.run.claim import claim_folder, refuse_foreign, refuse_loss
@@ -67,6 +68,7 @@ class CrossValidation:
     comparison: PairedResult | None
 
 
+@public
 def train(job: TrainingJob, observer: TrainingObserver | None = None) -> Trained | None:
     """One run; the same job continues a run that was stopped.
 
@@ -95,6 +97,7 @@ def train(job: TrainingJob, observer: TrainingObserver | None = None) -> Trained
     )
 
 
+@public
 def cross_validate(
     job: TrainingJob, observer: TrainingObserver | None = None
 ) -> CrossValidation | None:

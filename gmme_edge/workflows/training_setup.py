@@ -20,7 +20,7 @@ from gmme_edge.models.checkpoint import Checkpoint, load_checkpoint
 from gmme_edge.models.eat import EAT
 from gmme_edge.observer import Observer
 from gmme_edge.training.distill import Teacher
-from gmme_edge.training.parallel.fabric import open_fabric
+from gmme_edge.training.parallel.fabric import open_fabric, processes_here
 from gmme_edge.training.run.journal import Journal
 from gmme_edge.training.run.loop import Place, Start, Trainer, TrainingData
 from gmme_edge.training.run.memory import fitting_micro_batch, free_bytes
@@ -174,7 +174,7 @@ class TrainingSetup:
 
 def _processes_here(size: int, nodes: int) -> int:
     """Of `size` processes, those on this machine; torchrun says it."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE") or max(size // nodes, 1))
+    return processes_here() or max(size // nodes, 1)
 
 
 def _name_source(name: str | None, checkpoint: Checkpoint) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.bundle.signing import PublicKey
+from gmme_edge.public import public
 from gmme_edge.runtime.backends import open_session, resolve_precision, runnable_precisions
 from gmme_edge.runtime.engines.cache import Rebuild
 from gmme_edge.runtime.parity import Verified, verify_bundle
@@ -44,6 +45,7 @@ class Verification:
         }
 
 
+@public
 def verify(
     bundle: str | Path, settings: VerifySettings | None = None, rebuild: Rebuild | None = None
 ) -> Verification:

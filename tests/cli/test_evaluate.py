@@ -3,6 +3,8 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from typer.testing import CliRunner
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
 from gmme_edge.data.seen import fingerprints
+from gmme_edge.errors import BundleError
+from gmme_edge.locks import locked
 from gmme_edge.models.checkpoint import save_checkpoint
 from gmme_edge.observer import Observer
 from gmme_edge.report.documents import AccuracyResult, load_result
@@ -361,6 +365,69 @@ def test_two_records_at_once_keep_both_figures(bundle: Path, tmp_path: Path) -> 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda name: copy.record_accuracy(name, {"accuracy": 1.0}), names))
     assert sorted(Bundle.open(copy.path).manifest.accuracy) == sorted(names)
+
+
+RECORD = """
+import sys
+from gmme_edge.bundle.bundle import Bundle
+name, path = sys.argv[1:]
+print("ready", flush=True)
+sys.stdin.readline()
+bundle = Bundle.open(path)
+for i in range(25):
+    bundle.record_accuracy(f"{name}{i}", {"accuracy": 1.0})
+"""
+
+
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_records_of_several_processes_keep_all_figures(
+    bundle: Path, tmp_path: Path, through_a_link: bool
+) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    (tmp_path / "link").symlink_to(copy)
+    places = (copy, tmp_path / "link" if through_a_link else copy)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", RECORD, name, str(place)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for name, place in zip("ab", places, strict=True)
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdout and process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.communicate("go\n", timeout=60)
+        assert process.returncode == 0
+    expected = {f"{name}{i}" for name in "ab" for i in range(25)}
+    assert set(Bundle.open(copy).manifest.accuracy) == expected
+    assert not [path for path in copy.iterdir() if ".tmp-" in path.name]
+
+
+def test_a_figure_is_not_noted_with_another_network_that_took_the_place(
+    bundle: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    evaluated = Bundle.open(copy)
+    edit_manifest(copy, lambda values: values["provenance"].update(checkpoint_sha256="0" * 64))
+    with pytest.raises(BundleError, match="replaced by the bundle of another network"):
+        evaluated.record_accuracy("fp32", {"accuracy": 1.0})
+    assert Bundle.open(copy).manifest.accuracy == {}
+
+
+def test_a_record_waits_for_an_export_and_notes_it_in_the_new_bundle(
+    bundle: Path, tmp_path: Path
+) -> None:
+    """The folder is exchanged while the record waits: its lock is of the new one then."""
+    copy = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    evaluated = Bundle.open(copy)
+    with ThreadPoolExecutor(1) as pool:
+        with locked(copy):
+            noted = pool.submit(evaluated.record_accuracy, "fp32", {"accuracy": 1.0})
+            copy.rename(tmp_path / "old")
+            shutil.copytree(bundle, copy)
+        noted.result(timeout=30)
+    assert list(Bundle.open(copy).manifest.accuracy) == ["fp32"]
+    assert Bundle.open(tmp_path / "old").manifest.accuracy == {}
 
 
 def test_evaluation_is_a_function(bundle: Path, words: Path, tmp_path: Path) -> None:

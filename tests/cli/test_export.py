@@ -13,8 +13,16 @@ from gmme_edge.audio import read_audio
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
 from gmme_edge.files import sha256_of
+from gmme_edge.models.checkpoint import save_checkpoint
 from gmme_edge.workflows.int8 import synthetic_clips
-from tests.artifacts import RATE_HZ, WORDS, small_checkpoint, small_spec, write_words
+from tests.artifacts import (
+    RATE_HZ,
+    WORDS,
+    open_checkpoint,
+    small_checkpoint,
+    small_spec,
+    write_words,
+)
 
 
 def export(source: object, out: Path, *options: object) -> Result:
@@ -130,6 +138,18 @@ def test_ctrl_c_is_130_and_leaves_nothing(
     monkeypatch.setattr("gmme_exporters.bundle.compare_logits", interrupt)
     assert export(small_checkpoint(root), tmp_path / "out").exit_code == 130
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unfinished_checkpoint_is_exported_with_a_warning(root: Path, tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(root)
+    training = {"finished": False, "history": [{"epoch": 2}], "recipe": {"epochs": 25}}
+    state = checkpoint.model.state_dict()
+    save_checkpoint(tmp_path / "c", checkpoint.spec, state, checkpoint.labels, training)
+    result = export(tmp_path / "c", tmp_path / "out", "--precision", "fp32", "--no-embedding")
+    assert result.exit_code == 0, result.stderr
+    told = "the training is unfinished: it ended in epoch 2 of 25"
+    assert f"warning: {told}" in " ".join(result.stderr.split())
+    assert told in Bundle.open(tmp_path / "out").manifest.provenance["unfinished_training"]
 
 
 def test_another_folder_is_not_replaced(root: Path, tmp_path: Path) -> None:

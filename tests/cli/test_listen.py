@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -70,6 +71,35 @@ def test_what_is_no_audio_is_told(tmp_path: Path) -> None:
     (tmp_path / "x.wav").write_text("no")
     assert run("digits", "--file", tmp_path / "x.wav").exit_code == 3
     assert run("digits", "--file", tmp_path / "none.wav").exit_code == 3
+
+
+def test_a_recording_is_heard_to_its_end_or_not_at_all(recording: Path, tmp_path: Path) -> None:
+    """What its header says is not believed: as `predict` does it."""
+    content = recording.read_bytes()
+    (tmp_path / "cut.wav").write_bytes(content[: len(content) // 2])
+    done = run("digits", "--file", tmp_path / "cut.wav", "--json")
+    assert done.exit_code == 3 and "is truncated" in done.stderr and done.stdout == ""
+    (tmp_path / "named.raw").write_bytes(content)
+    assert run("digits", "--file", tmp_path / "named.raw").exit_code == 0
+    os.mkfifo(tmp_path / "pipe.wav")
+    done = run("digits", "--file", tmp_path / "pipe.wav")
+    assert done.exit_code == 3 and "is no file" in done.stderr
+
+
+def test_what_its_user_should_know_of_a_recording_is_a_note(tmp_path: Path) -> None:
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, 32_000)
+    soundfile.write(tmp_path / "a.wav", np.stack([sound, -sound], axis=1), 16_000)
+    done = run("digits", "--file", tmp_path / "a.wav")
+    assert done.exit_code == 0, done.output
+    told = " ".join(done.stderr.split())
+    assert f"note: {tmp_path / 'a.wav'}: its channels cancel each other" in told
+    assert "AudioWarning" not in told
+
+
+def test_events_for_a_pipe_that_nobody_reads_are_refused(recording: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = run("digits", "--file", recording, "--events", tmp_path / "pipe")
+    assert done.exit_code == 3 and str(tmp_path / "pipe") in " ".join(done.stderr.split())
 
 
 def test_rules_of_one_label_change_only_what_they_name() -> None:

@@ -86,7 +86,7 @@ def test_clear_and_a_limit_together_are_refused(cache: Path) -> None:
     assert result.exit_code == 2 and len(list_entries(cache)) == 5
 
 
-@pytest.mark.parametrize("text", ["-1", "1.5", "many", "٣"])
+@pytest.mark.parametrize("text", ["-1", "1.5", "many", "٣", "9" * 5000])
 def test_a_wrong_limit_variable_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv(LIMIT_VARIABLE, text)
     with pytest.raises(UsageError, match=LIMIT_VARIABLE):

@@ -94,6 +94,7 @@ def test_esc50_refuses_a_source_in_train_and_test(tmp_path: Path) -> None:
         (1, "one", "line 3: fold is 'one'"),
         (1, "1.0", "line 3: fold is '1.0'"),
         (1, "-1", "line 3: fold is '-1'"),
+        (1, "9" * 5000, "line 3: fold is '999"),
         (1, "²", "line 3: fold is '²'"),
         (2, "50", "line 3: target is '50'.*\n.*from 0 to 49"),
         (2, "0", "line 3: target 0 stands with category 'chirping_birds'"),

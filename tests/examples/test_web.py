@@ -221,6 +221,19 @@ def test_a_page_offers_every_bundle_that_was_added(tmp_path: Path) -> None:
     assert not list((tmp_path / "site").glob(".new-*"))
 
 
+def test_a_page_that_was_not_finished_can_be_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = find_runtime(fake_runtime(tmp_path / "ort"))
+    with monkeypatch.context() as patch:
+        patch.setattr("gmme_exporters.web.site._PAGE", tmp_path / "gone")
+        with pytest.raises(OSError, match="gone"):
+            write_site(Bundle.open("digits"), tmp_path / "site", runtime)
+    assert write_site(Bundle.open("digits"), tmp_path / "site", runtime).is_file()
+    values = json.loads((tmp_path / "site" / "site.json").read_text())
+    assert values["bundles"] == ["digits"]
+
+
 def test_a_page_is_not_written_over_other_files(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UsageError, match="no page"):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import pydoc
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -252,6 +253,27 @@ def test_a_long_file_is_analyzed_by_time(classifier: Classifier, tmp_path: Path)
         assert found.rank_window(i)[0].label == best.label
 
 
+@pytest.mark.parametrize("wrong", ["abc", b"abc", None, 3])
+def test_what_is_no_batch_is_named(classifier: Classifier, wrong: object) -> None:
+    for call in (classifier.batch, classifier.embed):
+        with pytest.raises(UsageError, match="waveforms are"):
+            call(wrong, RATE_HZ)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"a.wav", []])
+def test_what_is_no_path_is_named(classifier: Classifier, wrong: object) -> None:
+    with pytest.raises(UsageError, match="recording is"):
+        classifier.classify_file(wrong)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="bundle is"):
+        load(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [-1, 1, 10**30, "0", None, True, 0.5])
+def test_a_window_that_is_not_there_is_named(classifier: Classifier, wrong: object) -> None:
+    with pytest.raises(UsageError, match="no window"):
+        classifier.analyze(sounds()[3], RATE_HZ).rank_window(wrong)  # type: ignore[arg-type]
+
+
 @pytest.mark.slow
 def test_spoken_digits_before_silence_stay_what_they_are() -> None:
     """A fifth of the test clips, 3 s of zeros behind each: 6 of 60 were right, 59 without them."""
@@ -375,6 +397,12 @@ def test_the_package_knows_its_names_alone() -> None:
     assert {"Analysis", "Classifier", "Ranking", "evaluate", "load"} <= set(gmme_edge.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'predict'"):
         _ = gmme_edge.predict
+
+
+def test_help_and_dir_show_what_there_is() -> None:
+    assert set(gmme_edge.__all__) <= set(dir(gmme_edge))
+    shown = pydoc.plain(pydoc.render_doc(gmme_edge))
+    assert "load(bundle" in shown and "export(source" in shown and "class Classifier" in shown
 
 
 def test_the_monitor_hears_whole_windows(

@@ -22,7 +22,7 @@ from gmme_edge.bundle.signing import (
     verify_signature,
 )
 from gmme_edge.cli.app import app
-from gmme_edge.errors import BundleError, UsageError
+from gmme_edge.errors import BundleError, InputError, UsageError
 from tests.bundles import make_bundle
 
 # Made by minisign 0.11 (`-G -W`, `-S -t "for a test"`) of the 9 bytes that are named below.
@@ -76,6 +76,18 @@ def test_secret_keys_are_their_owner_s_and_never_replaced(tmp_path: Path) -> Non
     with pytest.raises(UsageError, match=r"key\.pub exists"):
         make_key(tmp_path / "key")
     assert not (tmp_path / "key").exists() and (tmp_path / "other").read_bytes() == before
+
+
+def test_a_pair_of_keys_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gmme_edge.bundle.signing.write_text", fail)
+    with pytest.raises(InputError, match="No space left"):
+        make_key(tmp_path / "key")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UsageError, match="no name for a key"):
+        make_key(Path("/"))
 
 
 def test_every_flipped_byte_is_noticed(signed: Path) -> None:

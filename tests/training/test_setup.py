@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from gmme_edge.errors import UsageError
 from gmme_edge.models.checkpoint import load_checkpoint
 from gmme_edge.observer import SILENT
+from gmme_edge.training.parallel.fabric import processes_here
 from gmme_edge.workflows import training_setup
 from gmme_edge.workflows.settings.training import LearningData, RunSettings
 from gmme_edge.workflows.training import run_trainer
@@ -44,6 +46,15 @@ def test_processes_share_the_memory_of_a_machine_and_agree_on_the_least(
         data=LearningData(dataset="folder", data=Path("x")), run=RunSettings(output=Path("y"))
     )
     assert TrainingSetup(job, "cpu", sharing(others), SILENT)._free_bytes() == agreed
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "9" * 5000, "1.5"])
+def test_a_variable_of_torchrun_that_is_no_number_is_told(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", text)
+    with pytest.raises(UsageError, match="LOCAL_WORLD_SIZE is"):
+        processes_here()
 
 
 class BrokenPipe(TrainingObserver):

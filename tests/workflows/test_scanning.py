@@ -261,8 +261,17 @@ def test_the_command_tells_what_failed_and_how_far_it_is(archive: Path, tmp_path
     told = runner.invoke(app, ["scan", "--status", "-o", str(tmp_path / "out"), "--json"])
     assert json.loads(told.stdout)["counts"]["heard"] == 5
     assert runner.invoke(app, ["scan", "--status", "-o", str(tmp_path)]).exit_code == 3
-    for wrong in (["--formats", "xls"], ["--timezone", "Moon"], ["--executor", "ssh://x"]):
+    for wrong in (
+        ["--formats", "xls"],
+        ["--timezone", "Moon"],
+        ["--timezone", "+99:99"],
+        ["--executor", "ssh://x"],
+    ):
         assert runner.invoke(app, command(archive, "-o", tmp_path, *wrong)).exit_code == 2
+    (tmp_path / "bad").mkdir()
+    shutil.copy(archive / "bad.wav", tmp_path / "bad")
+    none = runner.invoke(app, command(tmp_path / "bad", "-o", tmp_path / "none", "--workers", 1))
+    assert none.exit_code == 3 and "1 of 1 recordings cannot be heard" in none.stderr
     (tmp_path / "empty").mkdir()
     refused = runner.invoke(app, command(tmp_path / "empty", "-o", tmp_path / "o"))
     assert refused.exit_code == 2 and "no recordings" in refused.stderr

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,18 @@ def run(archive: Path, output: Path, rules: EventSettings = RULES, **options: An
     with ThreadPoolExecutor(2) as pool:
         chosen = ScanSettings(output=output, **options)
         return scanning.scan(MODEL, [archive], chosen, rules, executor=pool)
+
+
+@functools.cache
+def scanned(archive: Path) -> Path:
+    output = archive.with_name(archive.name + "-found")
+    run(archive, output, embeddings="npy")
+    return output
+
+
+def run_once(archive: Path, tmp_path: Path) -> Path:
+    """A copy of the folder of a scan with embeddings."""
+    return Path(shutil.copytree(scanned(archive), tmp_path / "found"))
 
 
 def by_hand(path: Path) -> tuple[list[int], np.ndarray]:
@@ -135,6 +149,42 @@ def test_an_archive_is_searched_by_a_stretch_of_a_recording(archive: Path, tmp_p
     (tmp_path / "embeddings.parquet").unlink()
     with pytest.raises(InputError, match="holds no embeddings"):
         searching.find_similar(tmp_path, archive / "d.wav", wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("scan.json", b'{"schema": 1, "embedding_width": 3}'),
+        ("scan.json", b'{"schema": 1, "embedding_width": 3, "parameters": []}'),
+        ("embeddings.npy", b""),
+        ("embeddings.npy", b"x" * 200),
+        ("embeddings.csv", b""),
+        ("embeddings.csv", b"path\na\nb\n"),
+        ("embeddings.csv", b"path,start_s,end_s,start_utc\n" + b"a,b,c,d\n" * 99),
+        ("embeddings.csv", b"\xff" * 99),
+        ("embeddings.parquet", b""),
+        ("embeddings.parquet", b"PAR1" + bytes(99) + b"PAR1"),
+    ],
+)
+def test_a_damaged_archive_is_told(
+    archive: Path, tmp_path: Path, name: str, content: bytes
+) -> None:
+    folder = run_once(archive, tmp_path)
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+        (folder / "embeddings.npy").unlink()
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputError):
+        searching.find_similar(folder, archive / "d.wav")
+
+
+@pytest.mark.parametrize("name", ["absent.wav", "bad.wav"])
+def test_a_query_that_cannot_be_heard_is_exit_code_3(
+    archive: Path, tmp_path: Path, name: str
+) -> None:
+    folder = run_once(archive, tmp_path)
+    told = CliRunner().invoke(app, ["similar", str(folder), str(archive / name)])
+    assert told.exit_code == 3 and name in told.stderr
 
 
 @settings(max_examples=30, deadline=None)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ import onnx
 from gmme_edge.bundle.bundle import INPUT, MANIFEST, OUTPUTS, Bundle
 from gmme_edge.bundle.precisions import ONNX_RUNTIME, TENSORRT, runs_on
 from gmme_edge.errors import UsageError
-from gmme_edge.files import replacing, replacing_folder, write_json
+from gmme_edge.files import replacing, replacing_folder, scratch_folder, write_json
 from gmme_edge.runtime.engines.info import EngineInfo, sidecar_of
 from gmme_exporters.triton.config import (
     CONFIG,
@@ -140,11 +139,8 @@ def _write_model(
     versions = _notes(model)
     if not versions:
         # Beside the repository: in it, a server that polls would see half a model.
-        beside = repository.resolve()
-        with tempfile.TemporaryDirectory(
-            prefix=f".{beside.name}.new-", dir=beside.parent
-        ) as scratch:
-            new = Path(scratch) / variant.name
+        with scratch_folder(repository.resolve()) as scratch:
+            new = scratch / variant.name
             _write_version(bundle, variant, new / "1", note)
             _write_shared(bundle, variant, new, options)
             new.rename(model)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from pathlib import Path
 
 from gmme_edge.bundle.bundle import MANIFEST, Bundle
 from gmme_edge.errors import MissingDependencyError, UsageError
-from gmme_edge.files import write_json
+from gmme_edge.files import replacing_folder, write_json
 from gmme_edge.inputs import read_text
+from gmme_edge.locks import locked
 
 _PAGE = Path(__file__).parent / "site"
 _INDEX, _KIND = "site.json", "gmme-edge-site"
@@ -69,24 +69,25 @@ def write_site(bundle: Bundle, folder: Path, runtime: Path) -> Path:
     Args:
         runtime: what `find_runtime` found.
     """
-    names = claim_site(folder)
+    claim_site(folder)
     name = bundle.path.resolve().name
     bundles = folder / "bundles"
-    bundles.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as scratch:
-        new = Path(scratch) / name
-        new.mkdir()
-        for file in bundle.manifest.files:
-            if file.role in _ROLES:
-                shutil.copyfile(bundle.path / file.path, new / file.path)
-        shutil.copyfile(bundle.path / MANIFEST, new / MANIFEST)
-        if (bundles / name).exists():
-            (bundles / name).rename(Path(scratch) / "old")
-        new.rename(bundles / name)
-    shutil.copytree(_PAGE, folder, dirs_exist_ok=True)
-    (folder / "ort").mkdir(exist_ok=True)
-    for part in _RUNTIME:
-        shutil.copyfile(runtime / part, folder / "ort" / part)
-    others = [other for other in names if other != name]
-    write_json(folder / _INDEX, {"schema": 1, "kind": _KIND, "bundles": [name, *others]})
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        _write_index(folder, claim_site(folder))  # so that a killed call can be repeated
+        with replacing_folder(bundles / name) as new:
+            for file in bundle.manifest.files:
+                if file.role in _ROLES:
+                    shutil.copyfile(bundle.path / file.path, new / file.path)
+            shutil.copyfile(bundle.path / MANIFEST, new / MANIFEST)
+        shutil.copytree(_PAGE, folder, dirs_exist_ok=True)
+        (folder / "ort").mkdir(exist_ok=True)
+        for part in _RUNTIME:
+            shutil.copyfile(runtime / part, folder / "ort" / part)
+        others = [other for other in claim_site(folder) if other != name]
+        _write_index(folder, (name, *others))
     return folder / "index.html"
+
+
+def _write_index(folder: Path, bundles: tuple[str, ...]) -> None:
+    write_json(folder / _INDEX, {"schema": 1, "kind": _KIND, "bundles": list(bundles)})

@@ -36,6 +36,7 @@ def listen(
         return
     from gmme_edge.cli.views.console import stderr
     from gmme_edge.cli.views.listening import watch_stream
+    from gmme_edge.cli.views.observer import audio_warnings_as_notes
     from gmme_edge.runtime.classifier import load
     from gmme_edge.workflows import listening
 
@@ -44,7 +45,7 @@ def listen(
         if classifier.backend_reason:
             stderr.print(f"note: {classifier.backend_reason}", soft_wrap=True)
         stop = _stop_on_signals()
-        with watch_stream(json) as view:
+        with watch_stream(json) as view, audio_warnings_as_notes(stderr.print):
             network = listening.identify(bundle, classifier.precision)
             stream = listening.listen(classifier, rules, settings, view.show, stop, network)
         view.sum_up(stream)

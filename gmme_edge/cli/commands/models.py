@@ -47,11 +47,12 @@ def _show_card(name: str) -> None:
     from gmme_edge.bundle.bundle import Bundle
     from gmme_edge.cli.views.console import stdout
     from gmme_edge.errors import BundleError
+    from gmme_edge.inputs import read_text
 
     card = Bundle.open(name).path / "README.md"
     if not card.is_file():
         raise BundleError(f"{card} does not exist.", "a bundle with a model card.")
-    stdout.print(Markdown(card.read_text(encoding="utf-8")))
+    stdout.print(Markdown(read_text(card)))
 
 
 def _shipped(tasks: list[Task]) -> list[dict[str, Any]]:

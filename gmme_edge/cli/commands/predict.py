@@ -28,7 +28,8 @@ def predict(
 ) -> None:
     """Classify recordings of any rate and length; long ones also by time.
 
-    Where some of them cannot be heard, the others are answered and the exit code is 9.
+    Where some of them cannot be heard, the others are answered and the exit code is 9; where none
+    can, it is 3.
     """
     from gmme_edge.cli.views.console import stderr
     from gmme_edge.cli.views.observer import watch

@@ -9,7 +9,7 @@ import typer
 
 from gmme_edge.cli.options.common import JsonOption
 from gmme_edge.cli.options.signature import with_options
-from gmme_edge.errors import PartialError, UsageError
+from gmme_edge.errors import AudioError, PartialError, UsageError
 from gmme_edge.workflows.settings.listening import EventSettings
 from gmme_edge.workflows.settings.scanning import ScanSettings, WorkerSettings
 
@@ -35,7 +35,8 @@ def scan(
 ) -> None:
     """Hear every recording and write its events; run it again to go on where it was stopped.
 
-    Where some recordings cannot be heard, skipped.csv names them and the exit code is 9.
+    Where some recordings cannot be heard, skipped.csv names them and the exit code is 9; where none
+    can, it is 3.
     """
     from gmme_edge.cli.views.observer import watch
     from gmme_edge.workflows import scanning
@@ -48,9 +49,10 @@ def scan(
     with watch() as observer:
         found = scanning.scan(bundle, recordings, settings, rules, workers, observer)
     _show(found, json)
-    if found.counts.failed:
-        raise PartialError(
-            f"{found.counts.failed} of {found.counts.total} recordings cannot be heard; "
+    if failed := found.counts.failed:
+        kind = PartialError if failed < found.counts.total else AudioError
+        raise kind(
+            f"{failed} of {found.counts.total} recordings cannot be heard; "
             f"{found.folder / scanning.SKIPPED} tells why."
         )
 

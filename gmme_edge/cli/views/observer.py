@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -77,13 +77,14 @@ def watch() -> Iterator[ConsoleObserver]:
     """
     with progress() as bars:
         observer = ConsoleObserver(bars)
-        with _audio_warnings_as_notes(observer):
+        with audio_warnings_as_notes(observer.note):
             yield observer
             observer.end_stage()
 
 
 @contextmanager
-def _audio_warnings_as_notes(observer: Observer) -> Iterator[None]:
+def audio_warnings_as_notes(note: Callable[[str], object]) -> Iterator[None]:
+    """What an `AudioWarning` says goes to `note`."""
     from gmme_edge.audio.samples import AudioWarning
 
     with warnings.catch_warnings():
@@ -92,7 +93,7 @@ def _audio_warnings_as_notes(observer: Observer) -> Iterator[None]:
 
         def tell(message: Warning | str, category: type[Warning], *where: Any) -> None:  # noqa: ANN401 - as Python calls it
             if issubclass(category, AudioWarning):
-                observer.note(f"note: {message}")
+                note(f"note: {message}")
             else:
                 show(message, category, *where)
 

@@ -52,6 +52,6 @@ def find_nvml(root: Path = ROOT) -> Meters:
 
 def _device(nvml: Any) -> Any:  # noqa: ANN401 - no stubs
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
-    if chosen.isdecimal():
+    if chosen.isdecimal() and len(chosen) < 9:
         return nvml.nvmlDeviceGetHandleByIndex(int(chosen))
     return nvml.nvmlDeviceGetHandleByUUID(chosen)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gmme_edge.audio.resampling import check_rate
 from gmme_edge.errors import AudioError, UsageError, require
 
 _BLOCK = 65_536  # samples in or out at a time, so that memory does not follow the chunk's size
@@ -49,7 +50,11 @@ class Intake:
             UsageError: samples of another type, or the rate or the number of channels changed
                 within a stream.
         """
-        samples = np.asarray(chunk)
+        try:
+            samples = np.asarray(chunk)
+        except Exception as error:  # whatever the value's class raises when it is converted
+            kind = type(chunk).__name__
+            raise UsageError(f"A chunk of type {kind}: {error}", "an array of samples.") from error
         if samples.dtype.name not in _CENTRE_AND_SCALE:
             raise UsageError(
                 f"A chunk of {samples.dtype.name}.", f"one of {', '.join(_CENTRE_AND_SCALE)}."
@@ -73,10 +78,9 @@ class Intake:
         """Fix the source's rate, or check it.
 
         Raises:
-            UsageError: not the rate of what came before, or none at all.
+            AudioError, UsageError: not the rate of what came before, or none of a recording.
         """
-        if from_hz < 1:
-            raise UsageError(f"Sound at {from_hz} Hz.", "a positive rate.")
+        from_hz = check_rate(from_hz)
         if self.from_hz not in (None, from_hz):
             raise UsageError(
                 f"Sound at {from_hz} Hz.",

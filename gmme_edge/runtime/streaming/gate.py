@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.errors import UsageError
+from gmme_edge.runtime.streaming.rules import check_number
 
 _BANDS = 16
 _LOWEST_HZ = 60.0
@@ -44,6 +45,8 @@ class GateRules:
     floor_fall_s: float = 0.5
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            check_number(name, value)
         if not -math.inf < self.min_level_dbfs <= 0:
             raise UsageError(f"min_level_dbfs is {self.min_level_dbfs}.", "at most 0.")
         for name in ("level_margin_db", "flatness_margin_db", "floor_rise_s", "floor_fall_s"):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Tuple  # noqa: UP035
 
 from gmme_edge.errors import UsageError
+from gmme_edge.runtime.streaming.rules import check_number
 
 Span = Tuple[int, int]  # noqa: UP006 - evaluated, and Python 3.8 has no other
 _MICROSECONDS = 1_000_000
@@ -84,9 +85,10 @@ class WindowGrid:
 
 def make_grid(sample_rate_hz: int, window_samples: int, hop_ms: float | None) -> WindowGrid:
     """The grid for a hop in milliseconds, kept to the microsecond; None: a quarter of a window."""
+    check_number("hop_ms", hop_ms, optional=True)
     if hop_ms is None:
         hop_us = -(-window_samples * _MICROSECONDS // (4 * sample_rate_hz))
-    elif not 0 < hop_ms < float("inf"):
+    elif not hop_ms > 0:
         raise UsageError(f"A hop of {hop_ms} ms.", "a positive number.")
     else:
         hop_us = round(hop_ms * 1000)

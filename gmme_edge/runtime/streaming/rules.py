@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 from gmme_edge.errors import UsageError
+
+_LARGEST = 1e300
+
+
+def check_number(name: str, value: object, optional: bool = False) -> None:
+    """Raise `UsageError` for what is no number that a float can hold."""
+    if optional and value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or abs(value) > _LARGEST:
+        raise UsageError(
+            f"{name} is {value!r:.60}.", "a number or None." if optional else "a number."
+        )
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,8 @@ class Rule:
     smoothing_s: float = 0.0
 
     def __post_init__(self) -> None:
+        for each in fields(Rule):
+            check_number(each.name, getattr(self, each.name), each.default is None)
         if not 0 < self.on <= 1:
             raise UsageError(f"on is {self.on}.", "over 0 and at most 1.")
         if self.off is not None and not 0 < self.off <= self.on:
@@ -68,6 +83,16 @@ class EventRules(Rule):
     per_label: Mapping[str, Rule] = field(default_factory=dict)
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("allow", "deny"):
+            labels = getattr(self, name)
+            if not isinstance(labels, (tuple, list)) or not all(isinstance(x, str) for x in labels):
+                raise UsageError(f"{name} is {labels!r:.60}.", "a tuple of labels.")
+        own = self.per_label
+        if not isinstance(own, Mapping) or not all(isinstance(r, Rule) for r in own.values()):
+            raise UsageError(f"per_label is {own!r:.60}.", "a mapping of labels to rules.")
 
     def of(self, label: str) -> Rule:
         """The rule of one label."""

@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.errors import UsageError
+from gmme_edge.public import own_errors
 from gmme_edge.runtime.streaming.chunks import Intake, LastSamples
 from gmme_edge.runtime.streaming.events import Event, EventTracker, Gap
 from gmme_edge.runtime.streaming.gate import ActivityGate, GateRules
 from gmme_edge.runtime.streaming.grid import Span, make_grid
-from gmme_edge.runtime.streaming.rules import EventRules
+from gmme_edge.runtime.streaming.rules import EventRules, check_number
+
+_LONGEST_GAP = 1 << 40  # samples: a year at 34 kHz
 
 
 class WindowClassifier(Protocol):
@@ -62,6 +65,10 @@ class Stream:
         gate: GateRules | None = GateRules(),  # noqa: B008 - frozen
         start: datetime | None = None,
     ) -> None:
+        for name, value, kind in (("rules", rules, EventRules), ("gate", gate, GateRules),
+                                  ("start", start, datetime)):  # fmt: skip
+            if value is not None and not isinstance(value, kind):
+                raise UsageError(f"{name} is {value!r:.60}.", f"{kind.__name__}, or None.")
         if start is not None and start.tzinfo is None:
             raise UsageError(
                 f"The stream's start {start} has no time zone.",
@@ -71,7 +78,7 @@ class Stream:
         self.labels, self.sample_rate_hz = tuple(classifier.labels), classifier.sample_rate_hz
         self.grid = make_grid(self.sample_rate_hz, classifier.window_samples, hop_ms)
         self.rules, self.gate_rules = rules or EventRules(), gate
-        self.start = None if start is None else start.astimezone(timezone.utc)
+        self.start = None if start is None else _in_utc(start)
         self._classifier = classifier
         self._intake = Intake(self.sample_rate_hz)
         self._last = LastSamples(self.grid.window_samples)
@@ -102,9 +109,10 @@ class Stream:
             AudioError, UsageError: see `Intake.take`; the chunk then counts as not heard.
         """
         events: list[Event] = []
-        for samples in self._intake.take(chunk, sample_rate_hz):
-            events += self._hear(samples)
-        self._input_samples += len(chunk)
+        with own_errors():
+            for samples in self._intake.take(chunk, sample_rate_hz):
+                events += self._hear(samples)
+            self._input_samples += len(chunk)
         return events
 
     def flush(self) -> list[Event]:
@@ -131,8 +139,10 @@ class Stream:
         Raises:
             UsageError: nothing was lost, or the rate changed.
         """
-        if lost_samples < 1:
-            raise UsageError(f"A gap of {lost_samples} samples.", "at least one.")
+        check_number("lost_samples", lost_samples)
+        if not 1 <= lost_samples <= _LONGEST_GAP or lost_samples != int(lost_samples):
+            raise UsageError(f"A gap of {lost_samples} samples.", f"from 1 to {_LONGEST_GAP}.")
+        lost_samples = int(lost_samples)
         self._intake.expect(sample_rate_hz)
         events: list[Event | Gap] = list(self.flush())
         start = self._base
@@ -189,6 +199,13 @@ class Stream:
         events = self._tracker.hear(shifted, found, self.windows)
         self.windows += 1
         return events
+
+
+def _in_utc(start: datetime) -> datetime:
+    try:
+        return start.astimezone(timezone.utc)
+    except OverflowError as error:  # the first or the last day that Python knows
+        raise UsageError(f"The stream's start {start} is {error}.", "a later date.") from error
 
 
 def classify_windows(

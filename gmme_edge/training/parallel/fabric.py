@@ -42,8 +42,8 @@ def open_fabric(device: str, devices: int = 1, nodes: int = 1, precision: str = 
     place = torch.device(device)
     under_torchrun = dist.is_available() and dist.is_torchelastic_launched()
     if under_torchrun:
-        devices = int(os.environ["LOCAL_WORLD_SIZE"])
-        nodes = int(os.environ["WORLD_SIZE"]) // devices
+        devices = processes_here() or 1
+        nodes = max(1, _number_of("WORLD_SIZE")) // devices
     _check(place, devices, precision)
     fabric_class = _import_lightning().Fabric
     if "LT_CLI_USED" in os.environ:  # `fabric run` passes the rest in such variables
@@ -54,6 +54,22 @@ def open_fabric(device: str, devices: int = 1, nodes: int = 1, precision: str = 
     )
     fabric.launch()
     return fabric
+
+
+def processes_here() -> int:
+    """On this machine, as torchrun tells each of them; 0 where it does not.
+
+    Raises:
+        UsageError: a variable of torchrun's that is no number.
+    """
+    return _number_of("LOCAL_WORLD_SIZE")
+
+
+def _number_of(variable: str) -> int:
+    text = os.environ.get(variable) or "0"
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise UsageError(f"{variable} is {text!r:.40}.", "the number of processes, of torchrun.")
+    return int(text)
 
 
 def _check(place: torch.device, devices: int, precision: str) -> None:

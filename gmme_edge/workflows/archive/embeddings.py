@@ -151,7 +151,7 @@ def read_index(path: Path, rows: list[int]) -> dict[int, Place]:
     wanted, found = set(rows), {}
     with path.open(encoding="utf-8", newline="") as file:
         lines = csv.reader(file)
-        next(lines)
+        next(lines, None)
         for row, line in enumerate(islice(lines, max(wanted, default=-1) + 1)):
             if row in wanted:
                 found[row] = (line[0], float(line[1]), float(line[2]), line[3])

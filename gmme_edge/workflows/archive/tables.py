@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta
+from hashlib import sha256
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from gmme_edge.workflows.archive.findings import Findings, absolute
 from gmme_edge.workflows.archive.hearing import Row
 
 _BATCH = 10_000
+_LONGEST_NAME = 255  # bytes, on the file systems of today
 _COLUMNS = ("path", *(each.name for each in fields(Row)), "model_sha256")
 _RAVEN = (
     "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Begin Path",
@@ -73,7 +75,11 @@ def _write_csv(folder: Path, journal: Findings, head: Mapping[str, Any]) -> Path
 
 def _write_jsonl(folder: Path, journal: Findings, head: Mapping[str, Any]) -> Path:
     path = folder / "events.jsonl"
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    # An escape of a name that is no Unicode is one of JSON, too.
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         file.write(json.dumps(head, ensure_ascii=False) + "\n")
         for row in _rows(journal, head):
             file.write(json.dumps({"kind": "event", **row}, ensure_ascii=False) + "\n")
@@ -125,13 +131,21 @@ def _write_audacity(folder: Path, journal: Findings, head: Mapping[str, Any]) ->
     with replacing_folder(path) as temporary:
         for raw, events in groupby(journal.events(), key=lambda event: event[0]):
             within = Path(os.fsdecode(absolute(raw))).relative_to(common)
-            labels = temporary / within.with_name(within.name + ".txt")
+            labels = temporary / within.with_name(_label_name(within.name))
             labels.parent.mkdir(parents=True, exist_ok=True)
             with labels.open("w", encoding="utf-8") as file:
                 for _, _, row in events:
                     label = " ".join(row.label.split())
                     file.write(f"{row.start_s:.6f}\t{row.end_s:.6f}\t{label}\n")
     return path
+
+
+def _label_name(recording: str) -> str:
+    """The name of a recording's label file; one that would be too long ends in a hash."""
+    raw = os.fsencode(recording)
+    if len(raw) + len(".txt") <= _LONGEST_NAME:
+        return recording + ".txt"
+    return f"{os.fsdecode(raw[:200])}-{sha256(raw).hexdigest()[:16]}.txt"
 
 
 _WRITERS: dict[str, Callable[[Path, Findings, Mapping[str, Any]], Path]] = {

@@ -111,10 +111,10 @@ def parse_zone(text: str) -> tzinfo:
 
     if text.upper() in ("UTC", "Z"):
         return timezone.utc
-    if found := _OFFSET.fullmatch(text):
-        sign = -1 if found[1] == "-" else 1
-        return timezone(sign * timedelta(hours=int(found[2]), minutes=int(found[3])))
     try:
+        if found := _OFFSET.fullmatch(text):
+            sign = -1 if found[1] == "-" else 1
+            return timezone(sign * timedelta(hours=int(found[2]), minutes=int(found[3])))
         return ZoneInfo(text)
     except (KeyError, ValueError, OSError) as error:
         raise UsageError(

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gmme_edge.errors import InputError
+from gmme_edge.inputs import read_file
+from gmme_edge.public import own_errors
 from gmme_edge.settings import Settings, setting
 
 _BATCHES, _LIMITS = "Batching", "Limits"
+_MOST_BYTES = 4096
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,512}")
 
 
@@ -40,7 +43,8 @@ class ServeSettings(Settings):
         """
         if self.token_file is None:
             return ""
-        text = self.token_file.read_text(encoding="utf-8", errors="replace").strip()
+        with own_errors():
+            text = read_file(self.token_file, _MOST_BYTES).decode(errors="replace").strip()
         if not _TOKEN.fullmatch(text):
             raise InputError(
                 f"{self.token_file} holds no token.",

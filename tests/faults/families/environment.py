@@ -39,11 +39,15 @@ def prepare(shared: Path) -> None:
 
 def run(
     shared: Path, arguments: list[object], folder: Path, *,
-    limits: tuple[tuple[int, int], ...] = (), closed: tuple[int, ...] = (),
+    limits: tuple[tuple[int, int], ...] = (), closed: tuple[int, ...] = (), gone: bool = False,
     start: str = _START, cwd: Path | None = None,
     **environment: str | None,
 ) -> int:  # fmt: skip
-    """The installed program's exit code; a traceback is a failure."""
+    """The installed program's exit code; a traceback is a failure.
+
+    Args:
+        gone: the folder in which it starts is removed before.
+    """
     variables = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'exporters'}:{ROOT / 'calibration'}"}
     for name, value in environment.items():
         variables.pop(name, None)
@@ -53,6 +57,8 @@ def run(
     def before() -> None:
         for number in closed:
             os.close(number)
+        if gone:
+            Path.cwd().rmdir()
         for kind, most in limits:
             resource.setrlimit(kind, (most, most))
 
@@ -103,12 +109,23 @@ def make_cases(shared: Path) -> list[Case]:
     add("8 open files", some, limits=((resource.RLIMIT_NOFILE, 8),), fine=False)
     add("1 GB of addresses", some, limits=((resource.RLIMIT_AS, _GB),), fine=False)
     add("300 MB of addresses", some, limits=((resource.RLIMIT_AS, 300 << 20),), fine=False)
+    add("the folder is gone", ("help", "models", "predict"), gone=True)
+    for name, value in {
+        "COLUMNS": "x", "LINES": "-1", "TERM": "no such", "TZ": "Nowhere/At_All", "LANG": "xx_XX",
+        "XDG_CACHE_HOME": "/dev/null", "TMPDIR": "/dev/null", "OMP_NUM_THREADS": "x",
+        "FORCE_COLOR": "1", "PYTHONWARNINGS": "error::UserWarning", "PYTHONDEVMODE": "1",
+        "GMME_EDGE_CACHE_LIMIT_MB": "x",
+    }.items():  # fmt: skip
+        add(f"{name}={value}", ("models", "predict"), **{name: value})
     add("8 columns", ("help", "models", "predict"), COLUMNS="8")
     add("no TERM", ("help", "models"), TERM=None)
     return cases
 
 
 def _expect(shared: Path, name: str, fine: bool, how: dict[str, Any], folder: Path) -> None:
+    if how.get("gone"):
+        how = {**how, "cwd": folder / "gone"}
+        (folder / "gone").mkdir()
     code = run(shared, COMMANDS[name](shared), folder, **how)
     if fine and code:
         raise FailedError(

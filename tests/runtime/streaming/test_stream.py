@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 import gmme_edge
 from gmme_edge.errors import AudioError, UsageError
 from gmme_edge.runtime.streaming.events import Event, Gap, find_events
+from gmme_edge.runtime.streaming.gate import GateRules
 from gmme_edge.runtime.streaming.grid import make_grid
 from gmme_edge.runtime.streaming.rules import EventRules, Rule
 from gmme_edge.runtime.streaming.stream import Stream, classify_windows
 from tests.runtime.streaming.fakes import LevelClassifier
 
+EAST = timezone(timedelta(hours=9))
 RULES = EventRules(on=0.4, off=0.3, merge_gap_s=0.05, smoothing_s=0.03)
 
 
@@ -199,6 +201,13 @@ def test_wrong_chunks_are_refused_and_change_nothing() -> None:
         (np.zeros((2, 2), np.float32), 1000),
         (np.zeros(2, np.complex64), 1000),
         (np.zeros(2, np.float32), 8000),
+        (np.zeros(2, np.float32), "1000"),
+        (np.zeros(2, np.float32), None),
+        (np.zeros(2, np.float32), 1000.5),
+        (np.zeros(2, np.float32), 10**400),
+        (None, 1000),
+        ("sound", 1000),
+        ([[0.1], [0.1, 0.2]], 1000),
     ):
         with pytest.raises((AudioError, UsageError)):
             stream.push(wrong, rate)
@@ -219,6 +228,25 @@ def test_wrong_chunks_are_refused_and_change_nothing() -> None:
         lambda: Rule(merge_gap_s=-1),
         lambda: Rule(smoothing_s=float("inf")),
         lambda: Rule(max_duration_s=1, min_duration_s=2),
+        lambda: Rule(on="0.5"),
+        lambda: Rule(on=True),
+        lambda: Rule(merge_gap_s=None),
+        lambda: Rule(max_duration_s=10**400),
+        lambda: EventRules(allow="dog"),
+        lambda: EventRules(deny=(None,)),
+        lambda: EventRules(per_label={"a": None}),
+        lambda: EventRules(per_label=[("a", Rule())]),
+        lambda: GateRules(floor_rise_s="1"),
+        lambda: GateRules(min_level_dbfs=None),
+        lambda: Stream(LevelClassifier(), "100"),
+        lambda: Stream(LevelClassifier(), 1e308),
+        lambda: Stream(LevelClassifier(), rules=Rule()),
+        lambda: Stream(LevelClassifier(), gate=True),
+        lambda: Stream(LevelClassifier(), start="2026-01-01"),
+        lambda: Stream(LevelClassifier(), start=datetime.min.replace(tzinfo=EAST)),
+        lambda: Stream(LevelClassifier()).skip("3", 1000),
+        lambda: Stream(LevelClassifier()).skip(2.5, 1000),
+        lambda: Stream(LevelClassifier()).skip(10**30, 1000),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(make: Callable[[], object]) -> None:
