@@ -140,7 +140,7 @@ def _mapped_blocks(matrix: Path) -> Iterator[Vectors]:
 
 
 def _open_parquet(table: Path) -> _Source:
-    parquet = require("pyarrow.parquet", "read Parquet", "parquet")
+    parquet = require("pyarrow.parquet", "read Parquet")
     width = parquet.read_schema(table).field("embedding").type.list_size
 
     def blocks() -> Iterator[Vectors]:

@@ -19,6 +19,7 @@ from gmme_edge.device.energy.meter import Meters
 from gmme_edge.errors import InputError, LatencyGateError, PlatformError, UsageError
 from gmme_edge.profiling.peaks import Peaks
 from gmme_edge.report.documents import LatencyResult, load_result
+from gmme_edge.runtime.backends import BACKENDS
 from gmme_edge.workflows.gates import check_latency
 from tests.bundles import make_bundle
 from tests.report.factory import row, write_latency
@@ -253,9 +254,7 @@ def test_compare_refuses_what_is_no_result(tmp_path: Path) -> None:
 def test_doctor_names_packages_and_backends(monkeypatch: pytest.MonkeyPatch) -> None:
     findings = json.loads(_run("doctor", "--json").stdout)
     problems = {backend["name"]: backend["problem"] for backend in findings["backends"]}
-    assert list(problems) == [
-        "ort-cpu", "ort-cuda", "openvino", "openvino-gpu", "tensorrt", "tensorrt-rtx",
-    ]  # fmt: skip
+    assert list(problems) == list(BACKENDS)
     assert problems["ort-cpu"] is None
     assert findings["packages"]["onnxruntime"]
     assert findings["device"]["python"]
