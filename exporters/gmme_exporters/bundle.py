@@ -238,7 +238,7 @@ class _Writer:
         for engine in self.options.engines:
             for precision in self.options.precisions:
                 if precision == "int8-ort" or precision in self.left_out:
-                    continue  # TensorRT takes only its own flavour of Q/DQ
+                    continue  # TensorRT takes only its own dialect of Q/DQ
                 sm = f"-sm{engine.sm}" if engine.sm else ""
                 self.observer.stage(f"build {precision} {engine.flavour}{sm}")
                 path = self.folder / "engines" / f"model.{precision}.{engine.flavour}{sm}.engine"

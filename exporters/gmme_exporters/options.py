@@ -32,7 +32,7 @@ class Calibration:
         record: which clips and settings; stored beside the ranges.
         refine: chooses the layers left in floating point and corrects biases; the front's layers
             and no correction if None.
-        equalize: a network and an INT8 flavour → the same function, easier to round.
+        equalize: a network and an INT8 dialect → the same function, easier to round.
         floats: the blocks that `refine` will leave in floating point, as far as that is known.
     """
 

@@ -18,13 +18,12 @@ from gmme_edge.runtime.backends import (
 )
 from gmme_edge.runtime.session import check_batch
 
-
 # Scripts, results and bundles have these names; a new backend brings tests of its own.
 PUBLISHED = ("ort-cpu", "ort-cuda", "openvino", "openvino-gpu", "tensorrt", "tensorrt-rtx")
 
 
 @pytest.mark.parametrize(
-    ("backend", "flavour"),
+    ("backend", "dialect"),
     [
         ("ort-cpu", "int8-ort"),
         ("ort-cuda", "int8-ort"),
@@ -33,8 +32,8 @@ PUBLISHED = ("ort-cpu", "ort-cuda", "openvino", "openvino-gpu", "tensorrt", "ten
         ("tensorrt-rtx", "int8-tensorrt"),
     ],
 )
-def test_int8_stands_for_the_backends_flavour(backend: str, flavour: str) -> None:
-    assert resolve_precision("int8", backend) == flavour
+def test_int8_stands_for_the_backends_dialect(backend: str, dialect: str) -> None:
+    assert resolve_precision("int8", backend) == dialect
     for precision in ("fp32", "fp16", "int8-ort", "int8-tensorrt"):
         assert resolve_precision(precision, backend) == precision
 

@@ -150,7 +150,7 @@ class TransferSettings(Settings):
     qat: bool = setting(
         False,
         "Train --init on as its INT8 export will compute, briefly and gently, by its own "
-        "outputs in floating point; --set qat=int8-tensorrt for the other flavour.",
+        "outputs in floating point; --set qat=int8-tensorrt for the other dialect.",
         "--qat",
         needs="init",
         panel=_TRANSFER,
