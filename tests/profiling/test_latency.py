@@ -63,11 +63,11 @@ def test_every_repetition_visits_all_contenders_in_a_random_order(
 
 
 def test_the_seed_fixes_the_order(tmp_path: Path, fake: FakeSessions) -> None:
-    contenders = contenders(tmp_path, "fp32", "fp16")
+    taken = contenders(tmp_path, "fp32", "fp16")
     orders = []
     for seed in (5, 5, 6):
         fake.calls.clear()
-        measure(contenders, LatencySettings(0, 20, seed))
+        measure(taken, LatencySettings(0, 20, seed))
         orders.append(tuple(fake.calls))
     assert orders[0] == orders[1] != orders[2]
 
