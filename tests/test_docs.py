@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib
+import itertools
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,28 +28,35 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def calls(text: str) -> Iterator[list[str]]:
-    """The words of each `gmme-edge …` in a page's blocks and sentences."""
-    shell = [body for language, body in FENCE.findall(text) if language in ("sh", "")]
-    lines = [line for body in shell for line in body.replace("\\\n", " ").splitlines()]
-    lines += re.findall(r"`(gmme-edge [^`]+)`", FENCE.sub("", text).replace("\n", " "))
+def shell_lines(text: str) -> Iterator[str]:
+    """What a page's blocks tell to type."""
+    for language, body in FENCE.findall(text):
+        if language in ("sh", ""):
+            yield from body.replace("\\\n", " ").splitlines()
+
+
+def spans(text: str) -> list[str]:
+    """What its sentences do, perhaps with something left out."""
+    return re.findall(r"`(gmme-edge [^`]+)`", FENCE.sub("", text).replace("\n", " "))
+
+
+def calls(lines: Iterable[str]) -> Iterator[list[str]]:
+    """The words of each `gmme-edge …`, without the program's name."""
     for line in lines:
-        if re.search(r"\bgmme-edge ", line) is None:
-            continue
         try:
             words = shlex.split(line, comments=True)
         except ValueError:  # no shell's line, such as one of a log
             continue
-        for i, word in enumerate(words):
-            if word.rpartition("/")[2] == "gmme-edge" and i + 1 < len(words):
-                rest = words[i + 1 :]
-                ends = [j for j, w in enumerate(rest) if w in ("|", "&&", ";", "--")]
-                yield rest[: ends[0]] if ends else rest
+        for is_end, group in itertools.groupby(words, key=("|", "&&", ";", "--").__contains__):
+            program, *rest = group
+            if not is_end and rest and program.rpartition("/")[2] == "gmme-edge":
+                yield rest
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_command_of_a_page_and_its_options_exist(page: Path) -> None:
-    for words in calls(page.read_text(encoding="utf-8")):
+    text = page.read_text(encoding="utf-8")
+    for words in calls([*shell_lines(text), *spans(text)]):
         command = COMMANDS.get(words[0])
         if command is None:  # `gmme-edge --help`, or another program's file of that name
             assert not re.fullmatch(r"[a-z][a-z-]*", words[0]), words
@@ -68,7 +76,13 @@ def test_what_a_pages_python_imports_exists(page: Path) -> None:
                 assert all(hasattr(module, each.name) for each in node.names), node.module
 
 
-@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("guide", [ROOT / "README.md", *GUIDES], ids=name_of)
+def test_the_program_understands_every_call_of_a_guide(guide: Path) -> None:
+    for name, *words in calls(shell_lines(guide.read_text(encoding="utf-8"))):
+        assert not COMMANDS[name].make_context(name, words).args, (name, words)
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=name_of)
 def test_a_guide_begins_with_its_end_and_says_what_can_go_wrong(guide: Path) -> None:
     text = guide.read_text(encoding="utf-8")
     assert text.split("\n\n")[1].startswith("At the end ")
