@@ -13,13 +13,14 @@ import typer
 from typer.testing import CliRunner, Result
 
 from gmme_edge.cli.commands.compare import compare
-from gmme_edge.cli.commands.doctor import doctor, find_conflicts
+from gmme_edge.cli.commands.doctor import doctor
 from gmme_edge.cli.commands.profile import profile
 from gmme_edge.device.energy.meter import Meters
 from gmme_edge.errors import InputError, LatencyGateError, PlatformError, UsageError
 from gmme_edge.profiling.peaks import Peaks
 from gmme_edge.report.documents import LatencyResult, load_result
 from gmme_edge.runtime.backends import BACKENDS
+from gmme_edge.workflows.examining import find_conflicts
 from gmme_edge.workflows.gates import check_latency
 from tests.bundles import make_bundle
 from tests.report.factory import row, write_latency
