@@ -1,6 +1,6 @@
 """Peak memory and time of calibration against the number of clips.
 
-The tables stand in `docs/explanation/calibration.md`.
+The tables stand in `docs/results/calibration.md`.
 
     python benchmarks/calibration_memory.py BUNDLE [--clips 16,128,1024] [--methods mean,entropy]
 

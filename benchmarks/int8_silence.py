@@ -26,18 +26,18 @@ from gmme_edge.data.store import load_waveforms
 from gmme_edge.evaluation import predict_store
 from gmme_edge.models.checkpoint import open_checkpoint
 from gmme_edge.models.eat import EAT, EncoderLayer, peak_scale, torch_predictor
-from gmme_edge.training.fake_quantization import Flavour, Quantizer, simulate_int8
+from gmme_edge.training.fake_quantization import Dialect, FakeQuantizer, simulate_int8
 from gmme_edge.workflows.int8 import calibration_clips
 from gmme_edge.workflows.settings.calibration import CalibrationSettings
 
 SHARES = (0.0, 0.12, 0.25, 0.5, 1.0)
-FLAVOURS: tuple[Flavour, ...] = ("int8-ort", "int8-tensorrt")
+DIALECTS: tuple[Dialect, ...] = ("int8-ort", "int8-tensorrt")
 
 
 class Around(nn.Module):
     """A quantizer, `exact` in silence or not; the first clip that it is given must be silent."""
 
-    def __init__(self, quantizer: Quantizer, extremes: Tensor, can_be_exact: bool) -> None:
+    def __init__(self, quantizer: FakeQuantizer, extremes: Tensor, can_be_exact: bool) -> None:
         super().__init__()
         self.quantizer, self.extremes, self.can_be_exact = quantizer, extremes, can_be_exact
         self.silent: Tensor | None = None
@@ -59,20 +59,20 @@ class Around(nn.Module):
         self.quantizer.freeze()
 
 
-def simulate(model: EAT, flavour: Flavour, batches: list[Tensor], only: str) -> list[Around]:
+def simulate(model: EAT, dialect: Dialect, batches: list[Tensor], only: str) -> list[Around]:
     """Quantize `model` in place; the quantizers, each around silence."""
-    extremes: dict[Quantizer, Tensor] = {}
-    freeze = Quantizer.freeze
+    extremes: dict[FakeQuantizer, Tensor] = {}
+    freeze = FakeQuantizer.freeze
 
-    def remember(quantizer: Quantizer) -> None:
+    def remember(quantizer: FakeQuantizer) -> None:
         extremes[quantizer] = torch.cat(quantizer._seen or [])
         freeze(quantizer)
 
-    Quantizer.freeze = remember  # type: ignore[method-assign]
+    FakeQuantizer.freeze = remember  # type: ignore[method-assign]
     try:
-        simulate_int8(model, flavour, "none", batches)
+        simulate_int8(model, dialect, "none", batches)
     finally:
-        Quantizer.freeze = freeze  # type: ignore[method-assign]
+        FakeQuantizer.freeze = freeze  # type: ignore[method-assign]
     found = []
     for path, module in list(model.named_modules()):
         of_conv = not isinstance(module, nn.Linear | EncoderLayer)
@@ -103,11 +103,11 @@ def main() -> None:
 
     exact = judge(checkpoint.model.eval())
     print(f"{options.checkpoint}, {len(store)} validation clips")
-    print("| flavour | silence | " + " | ".join(map(str, SHARES)) + " |")
+    print("| dialect | silence | " + " | ".join(map(str, SHARES)) + " |")
     print("|---|---|" + "---:|" * len(SHARES))
-    for flavour in FLAVOURS:
+    for dialect in DIALECTS:
         model = copy.deepcopy(checkpoint.model).eval()
-        quantizers = simulate(model, flavour, batches, options.only)
+        quantizers = simulate(model, dialect, batches, options.only)
         model(torch.zeros(1, 1, spec.n_samples))
         for silence in ("as it is", "exact"):
             row = []
@@ -118,7 +118,7 @@ def main() -> None:
                 found = judge(model)
                 flips = int((found.argmax(1) != exact.argmax(1)).sum())
                 row.append(f"{sqnr_db(exact, found):.1f} ({flips})")
-            print(f"| {flavour} | {silence} | {' | '.join(row)} |", flush=True)
+            print(f"| {dialect} | {silence} | {' | '.join(row)} |", flush=True)
 
 
 if __name__ == "__main__":

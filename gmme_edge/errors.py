@@ -151,37 +151,13 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in told for words in _OUT_OF_MEMORY)
 
 
-_EXTRA_OF_MODULE = {
-    "torch": "train",
-    "safetensors": "train",
-    "tensorboard": "logging",
-    "jinja2": "report",
-    "onnx": "export",
-    "onnxscript": "export",
-    "onnxruntime": "cpu",
-    "openvino": "openvino",
-    "tensorrt": "tensorrt",
-    "tensorrt_rtx": "tensorrt-rtx",
-    "cryptography": "sign",
-    "pynvml": "energy",
-    "sounddevice": "mic",
-    "starlette": "serve",
-    "uvicorn": "serve",
-    "websockets": "serve",
-    "prometheus_client": "serve",
-    "soundfile": "",
-    "soxr": "",
-    "platformdirs": "",
-}
-
-
 def require(module: str, purpose: str, extra: str = "") -> ModuleType:
     """Import `module`, or say which command installs it.
 
     Args:
         module: the import name, for example ``"tensorrt_rtx"``.
         purpose: what it is needed for, as it completes "… is needed to …".
-        extra: the optional part that brings it, where it is not the usual one.
+        extra: the optional part that brings it, where it is not the smallest one that does.
 
     Raises:
         MissingDependencyError: it is not installed, or is installed and cannot be loaded.
@@ -191,9 +167,9 @@ def require(module: str, purpose: str, extra: str = "") -> ModuleType:
     except (ImportError, OSError) as error:
         top = module.partition(".")[0]
         absent = isinstance(error, ModuleNotFoundError) and error.name == top
-        extra = extra or _EXTRA_OF_MODULE.get(top, "")
-        from gmme_edge.installation import install_command, pip_command
+        from gmme_edge.installation import find_extra, install_command, pip_command
 
+        extra = extra or find_extra(top)
         command = install_command(extra) if extra else pip_command("install", top)
         got = "is not installed" if absent else f"is installed but does not load ({error})"
         raise MissingDependencyError(

@@ -28,6 +28,26 @@ def install_command(extra: str) -> str:
     return find_installation().command(extra)
 
 
+def find_extra(package: str) -> str:
+    """The smallest extra of this product that brings a package of that name; "" for none."""
+    try:
+        requirements = metadata.requires(PRODUCT) or []
+    except metadata.PackageNotFoundError:  # run from its source
+        return ""
+    brought: dict[str, set[str]] = {}
+    for requirement in requirements:
+        found = re.match(r"([\w.-]+).*;.*\bextra == [\"']([\w-]+)", requirement)
+        if found:
+            brought.setdefault(found[2], set()).add(_normalize(found[1]))
+    fitting = [extra for extra, names in brought.items() if _normalize(package) in names]
+    return min(fitting, key=lambda extra: (len(brought[extra]), extra), default="")
+
+
+def _normalize(name: str) -> str:
+    """A package's name as indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def pip_command(verb: str, *packages: str) -> str:
     """``pip install soxr``, as it reaches the environment that runs this."""
     return find_installation().pip(verb, *packages)

@@ -184,11 +184,16 @@ class ModelSpec:
 
     def _check_bounds(self) -> None:
         """Sizes that no device could hold are refused before anything is made of them."""
-        sizes = {**self.backbone.sizes, "sample_rate_hz": self.sample_rate_hz,
-                 "n_samples": self.n_samples, "n_classes": self.n_classes,
-                 "factors": max(self.factors, default=0), "stages": len(self.factors),
-                 "kernel": self.downsample.kernel,
-                 "channels": self.downsample.channels}  # fmt: skip
+        sizes = {
+            **self.backbone.sizes,
+            "sample_rate_hz": self.sample_rate_hz,
+            "n_samples": self.n_samples,
+            "n_classes": self.n_classes,
+            "factors": max(self.factors, default=0),
+            "stages": len(self.factors),
+            "kernel": self.downsample.kernel,
+            "channels": self.downsample.channels,
+        }
         for name, size in sizes.items():
             if size > _LARGEST[name]:
                 raise UsageError(f"{self.name}: {name} is {size}.", f"at most {_LARGEST[name]}.")

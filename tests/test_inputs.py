@@ -11,13 +11,13 @@ import pytest
 from gmme_edge.audio import Recording
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.bundle.signing import PublicKey
-from gmme_edge.cli.commands.convert import _read_labels
 from gmme_edge.cli.commands.engine_info import _read
 from gmme_edge.data.tables import read_table
 from gmme_edge.errors import GmmeEdgeError
 from gmme_edge.inputs import read_file, read_json, read_start
 from gmme_edge.report.paired import load_tested
 from gmme_edge.training.folds import is_result
+from gmme_edge.workflows.converting import _read_labels
 from gmme_edge.workflows.remote.hosts import read_fleet
 from gmme_edge.workflows.settings.serving import ServeSettings
 

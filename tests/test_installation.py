@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from importlib import metadata
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from gmme_edge import installation
-from gmme_edge.installation import Installation, Tool, describe
+from gmme_edge.inputs import read_toml
+from gmme_edge.installation import Installation, Tool, describe, find_extra
 
 FOLDER = {"url": "file:///home/ann/gmme%20edge", "dir_info": {"editable": True}}
 COPIED = {"url": "file:///home/ann/gmme-edge", "dir_info": {}}
@@ -120,3 +122,66 @@ def test_a_folder_of_any_name_stays_one_word(tool: Tool, tmp_path: Path) -> None
     found = Installation(tool, tmp_path / "it's", tmp_path / "it's/python", "/a $b/`c`", True)
     words = shlex.split(found.command("cpu"))
     assert words[-2:] == ["-e", "/a $b/`c`[cpu]"]
+
+
+EXTRAS: dict[str, list[str]] = read_toml(Path(__file__).parents[1] / "pyproject.toml")["project"][
+    "optional-dependencies"
+]
+
+
+def noted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The product's extras as an installer notes them."""
+    notes = folder / "gmme_edge-0.1.0.dist-info"
+    notes.mkdir()
+    lines = [
+        f"Requires-Dist: {requirement}; extra == '{extra}'"
+        for extra, requirements in EXTRAS.items()
+        for requirement in requirements
+    ]
+    core = ["Requires-Dist: soxr>=0.5", "Requires-Dist: tomli>=2; python_version < '3.11'"]
+    text = "\n".join(["Metadata-Version: 2.4", "Name: gmme-edge", "Version: 0.1.0", *core, *lines])
+    (notes / "METADATA").write_text(text + "\n")
+    product = metadata.Distribution.at(notes)
+    monkeypatch.setattr(metadata, "requires", lambda name: product.requires)
+
+
+@pytest.mark.parametrize(
+    ("package", "extra"),
+    [
+        ("torch", "train"),  # export brings it as well, and more
+        ("onnx", "export"),
+        ("onnxruntime", "cpu"),
+        ("tensorrt_rtx", "tensorrt-rtx"),
+        ("tensorrt", "tensorrt"),
+        ("lightning_fabric", "train"),
+        ("prometheus_client", "serve"),
+        ("ray", "ray"),
+        ("distributed", "dask"),
+        ("soxr", ""),
+        ("tomli", ""),
+        ("abacus", ""),
+    ],
+)
+def test_the_smallest_extra_that_brings_a_package_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, extra: str
+) -> None:
+    noted(tmp_path, monkeypatch)
+    assert find_extra(package) == extra
+
+
+def test_whatever_an_extra_brings_is_found_in_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted(tmp_path, monkeypatch)
+    for requirements in EXTRAS.values():
+        for requirement in requirements:
+            name = re.split(r"[^\w.-]", requirement)[0]
+            assert any(each.startswith(name) for each in EXTRAS[find_extra(name)])
+
+
+def test_a_source_that_nobody_installed_has_no_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> list[str]:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", absent)
+    assert find_extra("torch") == ""

@@ -24,6 +24,7 @@ from gmme_edge.bundle.bundle import (
     Role,
     describe_file,
 )
+from gmme_edge.bundle.precisions import TENSORRT, is_int8, runs_on
 from gmme_edge.device.facts import installed_versions
 from gmme_edge.errors import ParityError, UsageError
 from gmme_edge.files import updating_folder, write_json
@@ -72,7 +73,7 @@ def export_bundle(
             manifest names it under ``left_out`` in its provenance.
         UsageError: INT8 without calibration, or `out` holds what is not to be replaced.
     """
-    if calibration is None and any(p.startswith("int8") for p in options.precisions):
+    if calibration is None and any(map(is_int8, options.precisions)):
         raise UsageError(
             "INT8 was asked for without a calibration set.",
             "recordings like those that the model will hear.",
@@ -207,7 +208,7 @@ class _Writer:
             try:
                 parity.check(f"The exported {precision} graph")
             except ParityError as error:
-                if not precision.startswith("int8") or len(self.options.precisions) == 1:
+                if not is_int8(precision) or len(self.options.precisions) == 1:
                     raise
                 self._leave_out(precision, error)
                 continue
@@ -237,8 +238,8 @@ class _Writer:
     def _build_engines(self) -> None:
         for engine in self.options.engines:
             for precision in self.options.precisions:
-                if precision == "int8-ort" or precision in self.left_out:
-                    continue  # TensorRT takes only its own flavour of Q/DQ
+                if not runs_on(precision, TENSORRT) or precision in self.left_out:
+                    continue
                 sm = f"-sm{engine.sm}" if engine.sm else ""
                 self.observer.stage(f"build {precision} {engine.flavour}{sm}")
                 path = self.folder / "engines" / f"model.{precision}.{engine.flavour}{sm}.engine"

@@ -9,7 +9,7 @@ from typing import Any
 
 from gmme_edge.blocks import FRONT
 from gmme_edge.bundle.bundle import GOLDEN, MANIFEST
-from gmme_edge.bundle.precisions import expand_precisions
+from gmme_edge.bundle.precisions import expand_precisions, is_int8
 from gmme_edge.errors import UsageError
 from gmme_edge.models.checkpoint import DESCRIPTION, WEIGHTS
 from gmme_edge.models.eat import EAT
@@ -32,7 +32,7 @@ class Calibration:
         record: which clips and settings; stored beside the ranges.
         refine: chooses the layers left in floating point and corrects biases; the front's layers
             and no correction if None.
-        equalize: a network and an INT8 flavour → the same function, easier to round.
+        equalize: a network and an INT8 dialect → the same function, easier to round.
         floats: the blocks that `refine` will leave in floating point, as far as that is known.
     """
 
@@ -88,7 +88,7 @@ class ExportOptions:
     def writes(self) -> tuple[str, ...]:
         """The files that an export with these options makes, engines apart."""
         names = [MANIFEST, GOLDEN, *(f"model.{name}.onnx" for name in self.precisions)]
-        if any(name.startswith("int8") for name in self.precisions):
+        if any(map(is_int8, self.precisions)):
             names.append(CALIBRATION)
         if self.compact:
             names += [WEIGHTS, DESCRIPTION]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
+from gmme_edge.bundle.precisions import is_int8
 from gmme_edge.models.eat import EAT
 from gmme_edge.observer import SILENT, Observer
 from gmme_exporters.graphs.export import DEFAULT_OPSET, export_onnx
@@ -37,7 +38,7 @@ class Workshop:
     def float_graph(self, model: EAT, precision: str, calibration: Calibration | None) -> Path:
         """The float32 graph behind a precision, equalised for INT8 where that is asked for."""
         target = targets.target_of(precision, self.target)
-        equalized = calibration and calibration.equalize and precision.startswith("int8")
+        equalized = calibration and calibration.equalize and is_int8(precision)
         path = self.folder / f"{precision if equalized else target}.onnx"
         if path.exists():
             return path

@@ -33,9 +33,17 @@ from gmme_edge.errors import BundleError, UsageError
 from gmme_edge.pretrained import describe_choice, resolve
 
 __all__ = [
-    "GOLDEN", "INPUT", "MANIFEST", "OUTPUTS", "PRECISIONS", "Bundle", "BundleFile", "Manifest",
-    "Role", "describe_file",
-]  # fmt: skip
+    "GOLDEN",
+    "INPUT",
+    "MANIFEST",
+    "OUTPUTS",
+    "PRECISIONS",
+    "Bundle",
+    "BundleFile",
+    "Manifest",
+    "Role",
+    "describe_file",
+]
 
 
 _COPY_AGAIN = "copy the bundle again, or export it again."

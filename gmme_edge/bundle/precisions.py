@@ -110,6 +110,11 @@ def runs_on(precision: str, engine: str) -> bool:
     return precision in PRECISIONS and engine in PRECISIONS[precision].engines
 
 
+def is_int8(precision: str) -> bool:
+    """Whether it computes in 8 bits; False for one that is not in the table."""
+    return precision in PRECISIONS and PRECISIONS[precision].is_int8
+
+
 def graph_of(precision: str) -> str:
     """The precision whose file it computes: mostly its own."""
     return (PRECISIONS[precision].graph if precision in PRECISIONS else "") or precision

@@ -75,7 +75,10 @@ def complain(error: GmmeEdgeError, as_json: bool) -> None:
         errors.print(f"error: {error}", style="red", soft_wrap=True)
         return
     told = {
-        "kind": type(error).__name__, "exit_code": error.exit_code, "got": error.got,
-        "expected": error.expected, "fix": error.fix,
-    }  # fmt: skip
+        "kind": type(error).__name__,
+        "exit_code": error.exit_code,
+        "got": error.got,
+        "expected": error.expected,
+        "fix": error.fix,
+    }
     sys.stderr.write(json.dumps({"error": told}, indent=2) + "\n")

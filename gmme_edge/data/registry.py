@@ -1,8 +1,12 @@
-"""Data sets by name: what `--dataset`, `--data` and `--fold` mean."""
+"""Data sets by name: what `--dataset`, `--data` and `--fold` mean.
+
+A new data set is a module with a function that reads it, and a row here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gmme_edge.data import esc50, folder, urbansound8k
@@ -14,18 +18,43 @@ from gmme_edge.observer import SILENT, Observer
 
 _NAMED = 20  # files left out that are named one by one
 
-_IN_FOLDS: dict[str, tuple[int, Callable[[Path, int], Dataset]]] = {
-    "esc50": (esc50.FOLDS, esc50.load_esc50),
-    "esc10": (esc50.FOLDS, esc50.load_esc10),
-    "urbansound8k": (urbansound8k.FOLDS, urbansound8k.load_urbansound8k),
-    "folder": (folder.FOLDS, folder.load_folder_fold),
+
+@dataclass(frozen=True)
+class Reader:
+    """One row.
+
+    Attributes:
+        whole: reads a data set that brings its splits along.
+        one_fold: reads one that is divided into so many `folds`, to test on one of them.
+        task: whose sample rate and window its recordings have; "" where the user says so.
+        division: the official one, which everybody who has the data set shares; "" where only the
+            recordings themselves tell what a model was trained on.
+    """
+
+    whole: Callable[[Path], Dataset] | None = None
+    one_fold: Callable[[Path, int], Dataset] | None = None
+    folds: int = 0
+    task: str = ""
+    division: str = ""
+
+
+_IN_FOLDS_OF_ESC50 = Reader(folds=esc50.FOLDS, task="esc50", division="esc50")
+_READERS = {
+    "esc50": replace(_IN_FOLDS_OF_ESC50, one_fold=esc50.load_esc50),
+    "esc10": replace(_IN_FOLDS_OF_ESC50, one_fold=esc50.load_esc10),
+    "urbansound8k": Reader(
+        one_fold=urbansound8k.load_urbansound8k,
+        folds=urbansound8k.FOLDS,
+        task="urbansound8k",
+        division="urbansound8k",
+    ),
+    "folder": Reader(folder.load_folder, folder.load_folder_fold, folder.FOLDS),
+    "speech-commands": Reader(
+        load_speech_commands, task="speech-commands", division="speech-commands"
+    ),
+    "csv": Reader(load_manifest),
 }
-_WHOLE: dict[str, Callable[[Path], Dataset]] = {
-    "speech-commands": load_speech_commands,
-    "folder": folder.load_folder,
-    "csv": load_manifest,
-}
-DATASETS = tuple(dict.fromkeys((*_IN_FOLDS, *_WHOLE)))
+DATASETS = tuple(_READERS)
 
 
 def open_dataset(
@@ -68,8 +97,9 @@ def tell_left_out(left_out: Sequence[LeftOut], observer: Observer) -> None:
 def _open(name: str, root: Path, fold: int | None) -> Dataset:
     if name not in DATASETS:
         raise UsageError(f"Unknown data set {name!r}.", f"one of {', '.join(DATASETS)}.")
-    if fold is None and name in _WHOLE:
-        return _WHOLE[name](root)
+    reader = _READERS[name]
+    if fold is None and reader.whole:
+        return reader.whole(root)
     folds = fold_count(name)
     if fold is None or not 1 <= fold <= folds:
         raise UsageError(
@@ -78,13 +108,25 @@ def _open(name: str, root: Path, fold: int | None) -> Dataset:
             f"the fold to test on, from 1 to {folds}; the others train.",
             "add --fold 1." if fold is None else "",
         )
-    return _IN_FOLDS[name][1](root, fold)
+    assert reader.one_fold is not None
+    return reader.one_fold(root, fold)
 
 
 def fold_count(name: str) -> int:
     """How many folds the data set `name` is divided into; `UsageError` where it has none."""
-    if name not in _IN_FOLDS:
+    folds = {each: reader.folds for each, reader in _READERS.items() if reader.folds}
+    if name not in folds:
         raise UsageError(
-            f"{name} has no folds.", f"one of {', '.join(_IN_FOLDS)}.", "leave the fold out."
+            f"{name} has no folds.", f"one of {', '.join(folds)}.", "leave the fold out."
         )
-    return _IN_FOLDS[name][0]
+    return folds[name]
+
+
+def task_of(name: str) -> str:
+    """The task whose audio format the data set `name` has; "" where it has none of its own."""
+    return _READERS[name].task if name in _READERS else ""
+
+
+def division_of(name: str) -> str:
+    """The official division of the data set `name`, such as that of ESC-50; "" for none."""
+    return _READERS[name].division if name in _READERS else ""

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gmme_edge.data.dataset import Clip
+from gmme_edge.data.registry import division_of
 from gmme_edge.errors import UsageError
 from gmme_edge.files import sha256_of
 
 FINGERPRINTS = "fingerprints"
 BEFORE = "before"  # the data sets and folds of the networks that a training started from
 _DIGITS = 12  # of SHA-256: 48 bits keep two of a million clips apart
-_SAME_FOLDS = {"esc10": "esc50"}
-_PUBLISHED = ("esc50", "urbansound8k", "speech-commands")  # everybody's division is the same
 
 State = Literal["unseen", "seen", "unknown"]
 
@@ -55,7 +54,7 @@ def inherit(origin: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, An
     heard = _known(origin) | _known(facts)
     merged = {**facts, **({FINGERPRINTS: ",".join(sorted(heard))} if heard else {})}
     earlier = [*_before(origin)]
-    if family(str(origin.get("dataset"))) in _PUBLISHED:
+    if division_of(str(origin.get("dataset"))):
         own = {"dataset": origin["dataset"], "fold": origin.get("fold")}
         earlier += [own] if own not in earlier else []
     return {**merged, **({BEFORE: earlier} if earlier else {})}
@@ -63,12 +62,12 @@ def inherit(origin: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, An
 
 def needs_fingerprints(dataset: str) -> bool:
     """Whether only the recordings themselves tell which ones were trained on."""
-    return family(dataset) not in _PUBLISHED
+    return not division_of(dataset)
 
 
 def family(dataset: str) -> str:
     """The data set whose folds `dataset` has."""
-    return _SAME_FOLDS.get(dataset, dataset)
+    return division_of(dataset) or dataset
 
 
 def judge_seen(

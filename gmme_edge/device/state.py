@@ -67,8 +67,8 @@ def throttled(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 def parse_gpu_states(csv: str) -> list[dict[str, Any]]:
     """nvidia-smi's lines of `_GPU_FIELDS`; "[N/A]" and "[Not Supported]" are left out."""
-    names = ("name", "performance_state", "clock_mhz", "memory_clock_mhz", "temperature_c",
-             "power_w", "throttled")  # fmt: skip
+    clocks = ("clock_mhz", "memory_clock_mhz")
+    names = ("name", "performance_state", *clocks, "temperature_c", "power_w", "throttled")
     states = []
     for line in csv.splitlines():
         words = [word.strip() for word in line.split(",")]

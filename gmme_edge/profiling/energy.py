@@ -16,7 +16,7 @@ from gmme_edge.device.energy.meter import Meter, Meters
 from gmme_edge.errors import PlatformError
 from gmme_edge.profiling.energy_result import Energy, PowerTrace, PowerWindow
 from gmme_edge.profiling.inputs import golden_batch
-from gmme_edge.profiling.latency import Target
+from gmme_edge.profiling.latency import Contender
 from gmme_edge.profiling.power import Recording, Trace, measure_update_step, record
 from gmme_edge.runtime.backends import BACKENDS, open_session
 from gmme_edge.runtime.engines.cache import Rebuild
@@ -29,26 +29,26 @@ _SETTLE_S, _MOST_POINTS = 0.2, 5000
 
 @dataclass(frozen=True)
 class EnergySettings:
-    """Windows per target, their least length, and the seed of the targets' order."""
+    """Windows per contender, their least length, and the seed of the contenders' order."""
 
     rounds: int = 5
     window_s: float = 1.0
     seed: int = 0
 
 
-def choose_meters(meters: Meters, targets: Sequence[Target]) -> dict[Meter, list[int]]:
-    """The meter of each target, with the targets' positions.
+def choose_meters(meters: Meters, contenders: Sequence[Contender]) -> dict[Meter, list[int]]:
+    """The meter of each contender, with the contenders' positions.
 
     Raises:
-        PlatformError: a target has none; the message tells what mends those that are there.
+        PlatformError: a contender has none; the message tells what mends those that are there.
     """
     chosen: dict[Meter, list[int]] = {}
-    for index, target in enumerate(targets):
-        meter = meters.choose(on_gpu=not BACKENDS[target.backend].on_cpu)
+    for index, contender in enumerate(contenders):
+        meter = meters.choose(on_gpu=not BACKENDS[contender.backend].on_cpu)
         if meter is None:
             found = "\n".join(map(str, meters.unreadable)) or "This machine shows no source."
             raise PlatformError(
-                f"The energy of {target.backend} cannot be measured here. {found}",
+                f"The energy of {contender.backend} cannot be measured here. {found}",
                 "a readable source: power rails of a board, NVML's counter, or RAPL; "
                 "virtual machines and containers mostly hide them.",
                 "see above, or leave --energy out: nothing is estimated.",
@@ -58,13 +58,13 @@ def choose_meters(meters: Meters, targets: Sequence[Target]) -> dict[Meter, list
 
 
 def measure_energy(
-    targets: Sequence[Target],
+    contenders: Sequence[Contender],
     meters: dict[Meter, list[int]],
     settings: EnergySettings,
     on_progress: Callable[[int, int], None] | None = None,
     rebuild: Rebuild | None = None,
 ) -> tuple[list[Energy], list[PowerTrace]]:
-    """Energy of every target, and the traces that it follows from.
+    """Energy of every contender, and the traces that it follows from.
 
     Raises:
         PlatformError: a meter stands still or goes away.
@@ -72,29 +72,31 @@ def measure_energy(
     """
     energies: dict[int, Energy] = {}
     traces = []
-    total = settings.rounds * (len(targets) + len(meters)) + len(meters)
+    total = settings.rounds * (len(contenders) + len(meters)) + len(meters)
     done = iter(range(1, total + 1))
     tell = (lambda: on_progress(next(done), total)) if on_progress else (lambda: None)
     for meter, rows in meters.items():
         step_s = measure_update_step(meter)
         with contextlib.ExitStack() as stack:
-            runs = {row: _open(targets[row], rebuild, stack) for row in rows}
+            runs = {row: _open(contenders[row], rebuild, stack) for row in rows}
             recording = stack.enter_context(record(meter, step_s))
             windows = _run_windows(runs, recording, step_s, settings, tell)
         trace = recording.trace()
         for row in rows:
-            energies[row] = _energy(trace, windows, row, targets[row].batch, meter)
+            energies[row] = _energy(trace, windows, row, contenders[row].batch, meter)
         traces.append(_stored(trace, windows, meter, step_s))
-    return [energies[row] for row in range(len(targets))], traces
+    return [energies[row] for row in range(len(contenders))], traces
 
 
 def _open(
-    target: Target, rebuild: Rebuild | None, stack: contextlib.ExitStack
+    contender: Contender, rebuild: Rebuild | None, stack: contextlib.ExitStack
 ) -> Callable[[], object]:
-    """One call of a target."""
-    session = open_session(target.bundle, target.backend, target.precision, target.threads, rebuild)
+    """One call of a contender."""
+    session = open_session(
+        contender.bundle, contender.backend, contender.precision, contender.threads, rebuild
+    )
     stack.callback(session.close)
-    clips = golden_batch(target.bundle, target.batch)
+    clips = golden_batch(contender.bundle, contender.batch)
     return lambda: session.run(clips)
 
 
@@ -105,7 +107,7 @@ def _run_windows(
     settings: EnergySettings,
     tell: Callable[[], None],
 ) -> list[PowerWindow]:
-    """An idle window, then one of each target in a random order, and so on; idle at the end."""
+    """An idle window, then one of each contender in a random order, and so on; idle at the end."""
     rng = np.random.default_rng(settings.seed)
     length_s = max(settings.window_s, STEPS_PER_WINDOW * step_s)
     settle_s = max(_SETTLE_S, 2 * recording.interval_s)

@@ -17,7 +17,7 @@ from gmme_edge.blocks import block_of
 from gmme_edge.errors import PlatformError, UsageError
 from gmme_edge.fields import Count, NotNegative, Sha256, Text
 from gmme_edge.profiling.inputs import golden_batch
-from gmme_edge.profiling.latency import Target
+from gmme_edge.profiling.latency import Contender
 from gmme_edge.profiling.rounds import LatencySettings
 from gmme_edge.runtime.onnxruntime import OnnxRuntimeSession
 
@@ -79,7 +79,7 @@ def _position(block: str) -> tuple[int, str]:
 
 
 def profile_layers(
-    target: Target, settings: LatencySettings, trace: list[dict[str, Any]] | None = None
+    contender: Contender, settings: LatencySettings, trace: list[dict[str, Any]] | None = None
 ) -> LayerProfile:
     """Time every node of one precision on ``ort-cpu``.
 
@@ -93,17 +93,19 @@ def profile_layers(
         UsageError: another backend, or the bundle lacks this precision.
         PlatformError: the engine's trace could not be written, for want of room.
     """
-    if target.backend != "ort-cpu":
-        raise UsageError(f"Layers on {target.backend}.", "ort-cpu.", "see engine-info for engines.")
-    bundle, precision = target.bundle, target.precision
-    clips = golden_batch(bundle, target.batch)
+    if contender.backend != "ort-cpu":
+        raise UsageError(
+            f"Layers on {contender.backend}.", "ort-cpu.", "see engine-info for engines."
+        )
+    bundle, precision = contender.bundle, contender.precision
+    clips = golden_batch(bundle, contender.batch)
     warmup = settings.warmup or 0
     with tempfile.TemporaryDirectory() as scratch:
         session = OnnxRuntimeSession(
             bundle,
-            target.backend,
+            contender.backend,
             precision,
-            target.threads,
+            contender.threads,
             profile_prefix=Path(scratch) / "profile",
         )
         try:
@@ -118,11 +120,11 @@ def profile_layers(
     return LayerProfile(
         bundle.path.resolve().name,
         precision,
-        target.threads,
-        target.batch,
+        contender.threads,
+        contender.batch,
         layers,
-        target.weights_sha256,
-        target.bundle_sha256,
+        contender.weights_sha256,
+        contender.bundle_sha256,
     )
 
 

@@ -22,13 +22,13 @@ from gmme_edge.blocks import FILTERS_OF_FRONT, block_of, choose_blocks
 from gmme_edge.models.downsample import AADown, Blur, SameConv2d, SeparableDown
 from gmme_edge.models.eat import EAT, EncoderLayer
 
-Flavour = Literal["int8-ort", "int8-tensorrt"]
+Dialect = Literal["int8-ort", "int8-tensorrt"]
 
 _OWN = "quantizers"  # the attribute, and part of the keys, of what is added to a module
 _LARGEST_WEIGHT = {"int8-ort": 64, "int8-tensorrt": 127}
 
 
-class Quantizer(nn.Module):
+class FakeQuantizer(nn.Module):
     """Rounds a tensor ``(B, …)`` to 8 bits; until `freeze` it only watches how far each clip goes.
 
     The range is that of the exporter's default calibration (``mean+std``): unsigned with a zero
@@ -38,9 +38,9 @@ class Quantizer(nn.Module):
     scale: Tensor
     zero_point: Tensor
 
-    def __init__(self, flavour: Flavour) -> None:
+    def __init__(self, dialect: Dialect) -> None:
         super().__init__()
-        self._symmetric = flavour == "int8-tensorrt"
+        self._symmetric = dialect == "int8-tensorrt"
         self._limits = (-128, 127) if self._symmetric else (0, 255)
         self._seen: list[Tensor] | None = []
         self.register_buffer("scale", torch.ones(()))
@@ -172,7 +172,7 @@ def _simulated_class(module: nn.Module) -> type[_Simulated] | None:
 
 
 @torch.no_grad()
-def simulate_int8(model: EAT, flavour: Flavour, in_float: str, batches: Iterable[Tensor]) -> None:
+def simulate_int8(model: EAT, dialect: Dialect, in_float: str, batches: Iterable[Tensor]) -> None:
     """Turn `model`, in place, into one that computes as its INT8 export will.
 
     Its parameters stay the same tensors under the same keys; the ranges are added to its state
@@ -189,17 +189,17 @@ def simulate_int8(model: EAT, flavour: Flavour, in_float: str, batches: Iterable
             continue
         module.__class__ = chosen
         assert isinstance(module, _Simulated)
-        rounded = chosen.INPUTS + (chosen.OUTPUTS if flavour == "int8-ort" else chosen.PRODUCTS)
-        module.quantizers = nn.ModuleDict({tensor: Quantizer(flavour) for tensor in rounded})
+        rounded = chosen.INPUTS + (chosen.OUTPUTS if dialect == "int8-ort" else chosen.PRODUCTS)
+        module.quantizers = nn.ModuleDict({tensor: FakeQuantizer(dialect) for tensor in rounded})
         module.largest_weight = None
     model.to(model.class_token.device).eval()
     for waveform in batches:
         model(waveform.unsqueeze(1))
     for module in model.modules():
-        if isinstance(module, Quantizer):
+        if isinstance(module, FakeQuantizer):
             module.freeze()
         elif isinstance(module, _Simulated):  # only now: ranges are those of the float network
-            module.largest_weight = _LARGEST_WEIGHT[flavour]
+            module.largest_weight = _LARGEST_WEIGHT[dialect]
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:

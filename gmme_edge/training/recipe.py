@@ -21,18 +21,29 @@ _EPOCHS = {"esc50": 3500, "urbansound8k": 1500, "speech-commands": 300}
 
 # What `train --qat` changes of a named recipe; docs/explanation/training.md.
 QAT_EPOCHS = 2
-QAT_CHANGES = {"qat": "int8-ort", "max_lr": 1e-4, "batch_size": 16, "mixing": False,
-               "teacher_weight": 1.0}  # fmt: skip
+QAT_CHANGES = {
+    "qat": "int8-ort",
+    "max_lr": 1e-4,
+    "batch_size": 16,
+    "mixing": False,
+    "teacher_weight": 1.0,
+}
 
 _BLOCK = re.compile(rf"{FRONT}|{NOTHING}|{INPUT_BLOCK}|{HEAD_BLOCK}|stem|stage\d+(\.\d+)?")
 
 # Below this many epochs, a decay of 0.995 per epoch would still hold the first epochs' weights.
 _EPOCHS_FOR_EPOCH_EMA = 300
 
-_BOOLEANS = {"true": True, "yes": True, "on": True, "1": True,
-             "false": False, "no": False, "off": False, "0": False}  # fmt: skip
-_EXAMPLES = {"int": "a whole number.", "float": "a number.", "bool": "true or false.",
-             "tuple": "numbers such as 0.9,0.99."}  # fmt: skip
+_BOOLEANS = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
+_EXAMPLES = {
+    "int": "a whole number.",
+    "float": "a number.",
+    "bool": "true or false.",
+    "tuple": "numbers such as 0.9,0.99.",
+}
 
 # What `Recipe` checks: the fields, what they must be, and whether a value is.
 _Limit = tuple[tuple[str, ...], str, Callable[[Any], bool]]
@@ -56,8 +67,11 @@ _LIMITS: tuple[_Limit, ...] = (
      lambda v: len(v) == 2 and all(0 <= beta < 1 for beta in v)),
     (("resample_factors",), "numbers from 0.1 to 10", lambda v: all(0.1 <= f <= 10 for f in v)),
 )  # fmt: skip
-_ORDERED = (("gain_low", "gain_high"), ("segment_gain_low", "segment_gain_high"),
-            ("noise_snr_db", "noise_snr_max_db"))  # fmt: skip
+_ORDERED = (
+    ("gain_low", "gain_high"),
+    ("segment_gain_low", "segment_gain_high"),
+    ("noise_snr_db", "noise_snr_max_db"),
+)
 
 
 # Fields that mean nothing where the first one is off.

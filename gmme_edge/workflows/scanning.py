@@ -159,7 +159,7 @@ def _describe(
 def _require_writers(settings: ScanSettings) -> None:
     """What is missing is told before anything is heard."""
     if "parquet" in settings.chosen_formats() + settings.chosen_embeddings():
-        require("pyarrow", "write Parquet", "parquet")
+        require("pyarrow", "write Parquet")
     if settings.overview:
         require_templates()
 

@@ -167,7 +167,7 @@ def _mapped_blocks(matrix: Path) -> Iterator[Vectors]:
 
 
 def _open_parquet(table: Path) -> _Source:
-    parquet = require("pyarrow.parquet", "read Parquet", "parquet")
+    parquet = require("pyarrow.parquet", "read Parquet")
     try:
         width = parquet.read_schema(table).field("embedding").type.list_size
     except (ValueError, LookupError, AttributeError) as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gmme_edge.data.registry import fold_count, open_dataset
+from gmme_edge.data.registry import fold_count, open_dataset, task_of
 from gmme_edge.errors import UsageError
 from gmme_edge.models.description import Description, read_description
 from gmme_edge.observer import SILENT, Observer
@@ -32,13 +32,6 @@ from gmme_edge.workflows.settings.training import (
 
 if TYPE_CHECKING:
     from gmme_edge.data.dataset import Dataset
-
-_TASK_OF_DATASET = {
-    "esc50": "esc50",
-    "esc10": "esc50",
-    "urbansound8k": "urbansound8k",
-    "speech-commands": "speech-commands",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +100,7 @@ def resolve_audio(job: TrainingJob, source: Description | None) -> Task:
         UsageError: none of the three, or an unknown task.
     """
     given = job.network
-    name = given.task or _TASK_OF_DATASET.get(job.data.dataset)
+    name = given.task or task_of(job.data.dataset)
     if name:
         task = get_task(name)
     elif source:
@@ -131,7 +124,7 @@ def resolve_audio(job: TrainingJob, source: Description | None) -> Task:
 def _recipe_name(job: TrainingJob, audio: Task) -> str:
     """The recipe asked for; else the task's, or that of a task with the same sample rate."""
     alike = (t.name for t in TASKS.values() if t.sample_rate_hz == audio.sample_rate_hz)
-    own = job.recipe.recipe or job.network.task or _TASK_OF_DATASET.get(job.data.dataset)
+    own = job.recipe.recipe or job.network.task or task_of(job.data.dataset)
     return own or next(alike, "esc50")
 
 

@@ -18,7 +18,6 @@ from gmme_edge.cli import commands
 from gmme_edge.cli.app import app
 from gmme_edge.cli.group import Commands
 from gmme_edge.cli.guard import guarded
-from gmme_edge.cli.options.common import task_updater
 from gmme_edge.cli.options.signature import with_options
 
 COMMANDS = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -161,20 +160,3 @@ def test_a_bug_is_not_hidden() -> None:
     result = run_raising(ZeroDivisionError("bug"))
     assert result.exit_code == 1  # type: ignore[attr-defined]
     assert isinstance(result.exception, ZeroDivisionError)  # type: ignore[attr-defined]
-
-
-def test_a_bar_appears_with_its_first_step() -> None:
-    drawn: list[tuple[object, ...]] = []
-
-    def add(title: str, total: int) -> int:
-        drawn.append(("add", title, total))
-        return 7
-
-    def update(task: int, completed: int, total: int) -> None:
-        drawn.append(("update", task, completed, total))
-
-    step = task_updater(add, update, "decoding")
-    assert drawn == []
-    step(1, 3)
-    step(2, 3)
-    assert drawn == [("add", "decoding", 3), ("update", 7, 1, 3), ("update", 7, 2, 3)]

@@ -11,8 +11,9 @@ from rich.console import Console
 
 from gmme_edge.cli.views import console
 from gmme_edge.cli.views import training as training_view
-from gmme_edge.cli.views.training import show_training
+from gmme_edge.cli.views.training import watch_training
 from gmme_edge.training.run.loop import Progress
+from gmme_edge.workflows.training import run_trainer
 from gmme_edge.workflows.training_curves import CURVES
 from tests.training.tiny_run import RECIPE, STEPS_PER_EPOCH, make_trainer
 
@@ -46,7 +47,8 @@ def test_a_terminal_shows_the_figures_and_is_left_clean(
 ) -> None:
     file = io.StringIO()
     monkeypatch.setattr(console, "stderr", Console(file=file, width=80, force_terminal=True))
-    show_training(make_trainer(tmp_path, replace(RECIPE, epochs=2)), "tiny")
+    with watch_training() as view:
+        run_trainer(make_trainer(tmp_path, replace(RECIPE, epochs=2)), "tiny", view)
     shown = file.getvalue()
     assert "epoch 2/2" in shown and "100%" in shown and "lr " in shown
     assert "\x1b[?25h" in shown.rpartition("epoch")[2]  # the cursor is back
@@ -57,7 +59,8 @@ def test_elsewhere_one_line_per_epoch(tmp_path: Path, monkeypatch: pytest.Monkey
     file = io.StringIO()
     monkeypatch.setattr(console, "stderr", Console(file=file, width=80))
     trainer = make_trainer(tmp_path, replace(RECIPE, epochs=2))
-    show_training(trainer, "tiny")
+    with watch_training() as view:
+        run_trainer(trainer, "tiny", view)
     lines = file.getvalue().splitlines()
     assert [line.split(" loss ")[0] for line in lines] == ["tiny 1/2", "tiny 2/2"]
     assert trainer.state.step == 2 * STEPS_PER_EPOCH

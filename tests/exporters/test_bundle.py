@@ -188,6 +188,16 @@ class TestWriting:
         made = export_bundle(open_checkpoint(root), tmp_path / "empty", QUICK, sounds()[:2])
         assert made.precisions == ("fp32",)
 
+    def test_so_may_the_current_folder(
+        self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        checkpoint, empty = open_checkpoint(root), tmp_path / "empty"
+        empty.mkdir()
+        monkeypatch.chdir(empty)
+        export_bundle(checkpoint, Path(), QUICK, sounds()[:2])
+        Bundle.open(empty).check_files()
+        assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
     def test_int8_needs_calibration(self, root: Path, tmp_path: Path) -> None:
         options = replace(QUICK, precisions=("fp32", "int8-ort"))
         with pytest.raises(UsageError, match="--calib-dataset"):

@@ -25,7 +25,7 @@ from tests.artifacts import (
     torch_logits,
 )
 
-FLAVOURS = ("int8-ort", "int8-tensorrt")
+DIALECTS = ("int8-ort", "int8-tensorrt")
 FRONT = 8  # stem, down-sampling and filter, residual block (3), down-sampling and filter
 QUANTIZE, PRODUCTS = "QuantizeLinear", {"MatMul", "Gemm"}
 
@@ -86,11 +86,11 @@ def is_float(graph: Graph, conv: onnx.NodeProto) -> bool:
     return graph.operation(conv.input[1]) != "DequantizeLinear"
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_all_convolutions_behind_the_front_are_quantized(
-    bundle: Path, prepared: Graph, flavour: str
+    bundle: Path, prepared: Graph, dialect: str
 ) -> None:
-    graph = Graph(bundle / f"model.{flavour}.onnx")
+    graph = Graph(bundle / f"model.{dialect}.onnx")
     convs = graph.of("Conv")
     assert len(convs) == len(prepared.of("Conv")) == 35
     floats = [conv for conv in convs if is_float(graph, conv)]
@@ -103,9 +103,9 @@ def test_all_convolutions_behind_the_front_are_quantized(
         assert graph.operation(conv.input[0]) == "DequantizeLinear", conv.name
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_the_raw_waveform_is_not(bundle: Path, flavour: str) -> None:
-    graph = Graph(bundle / f"model.{flavour}.onnx")
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_raw_waveform_is_not(bundle: Path, dialect: str) -> None:
+    graph = Graph(bundle / f"model.{dialect}.onnx")
     fed = {"waveform"}
     for node in graph.nodes[: graph.nodes.index(graph.of("Conv")[0])]:
         if fed & set(node.input):
@@ -185,11 +185,11 @@ def test_an_addition_meets_the_convolution_before_it_in_float(trt: Graph) -> Non
     assert "Conv" not in {trt.operation(name) for name in sources}
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_scales_follow_from_the_recorded_ranges(
-    bundle: Path, ranges: dict[str, tuple[float, float]], flavour: str
+    bundle: Path, ranges: dict[str, tuple[float, float]], dialect: str
 ) -> None:
-    graph = Graph(bundle / f"model.{flavour}.onnx")
+    graph = Graph(bundle / f"model.{dialect}.onnx")
     checked = 0
     for node in graph.of("QuantizeLinear"):
         if node.input[0] not in ranges:
@@ -197,7 +197,7 @@ def test_scales_follow_from_the_recorded_ranges(
         low, high = ranges[node.input[0]]
         low, high = min(low, 0.0), max(high, 0.0)
         scale, zero = (graph.constants[name] for name in node.input[1:])
-        if flavour == "int8-ort":
+        if dialect == "int8-ort":
             np.testing.assert_allclose(scale, (high - low) / 255, rtol=1e-5)
             assert abs(int(zero) - -low / float(scale)) <= 0.51
         else:
@@ -227,40 +227,40 @@ def test_integer_kernels_compute_what_the_graph_says(bundle: Path, tmp_path: Pat
     assert (furthest < 1e-4 * np.abs(by_definition).max()).mean() >= 0.75
 
 
-def assert_close_to_torch(path: Path, root: Path, kind: str, flavour: str) -> None:
+def assert_close_to_torch(path: Path, root: Path, kind: str, dialect: str) -> None:
     """Bounds for random features; a wrong scale anywhere gives chance, 10 %."""
     clips = sounds(3)
     expected = torch_logits(open_checkpoint(root, kind).model, clips)
     logits = logits_of(path, clips, optimized=False)
     assert (logits.argmax(1) == expected.argmax(1)).mean() >= 0.6
     # The seven-bit weights and quantized outputs of int8-ort cost GMME's random features most.
-    bound = 0.9 if (kind, flavour) == ("gmme", "int8-ort") else 0.92
+    bound = 0.9 if (kind, dialect) == ("gmme", "int8-ort") else 0.92
     assert np.corrcoef(logits.ravel(), expected.ravel())[0, 1] > bound
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_most_clips_keep_their_class(bundle: Path, root: Path, flavour: str) -> None:
-    assert_close_to_torch(bundle / f"model.{flavour}.onnx", root, "gmme", flavour)
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_most_clips_keep_their_class(bundle: Path, root: Path, dialect: str) -> None:
+    assert_close_to_torch(bundle / f"model.{dialect}.onnx", root, "gmme", dialect)
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize(("kind", "opset"), [("aa", 17), ("gmme", 16)])
 def test_graphs_of_the_older_exporter_quantize_too(
-    root: Path, tmp_path: Path, kind: str, opset: int, flavour: str
+    root: Path, tmp_path: Path, kind: str, opset: int, dialect: str
 ) -> None:
     """At opset 16 LayerNorm is written out: quantizing its parts would ruin the result."""
     ready, target = tmp_path / "prepared.onnx", tmp_path / "model.onnx"
     prepare_int8(exported_onnx(root, kind, opset), ready)
-    quantizer = Quantizer(ready, calibration().ranges(ready), flavour)  # type: ignore[arg-type]
+    quantizer = Quantizer(ready, calibration().ranges(ready), dialect)  # type: ignore[arg-type]
     quantizer.write(target, quantizer.front)
     graph = Graph(target)
     assert len(quantized_convs(graph)) == len(graph.of("Conv")) - FRONT
-    assert_close_to_torch(target, root, kind, flavour)
+    assert_close_to_torch(target, root, kind, dialect)
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_the_transformer_quantizes_matrix_products_only(bundle: Path, flavour: str) -> None:
-    graph = Graph(bundle / f"model.{flavour}.onnx")
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_transformer_quantizes_matrix_products_only(bundle: Path, dialect: str) -> None:
+    graph = Graph(bundle / f"model.{dialect}.onnx")
     last = max(i for i, node in enumerate(graph.nodes) if node.op_type == "Conv")
     products = 0
     for node in graph.nodes[last + 1 :]:
@@ -270,7 +270,7 @@ def test_the_transformer_quantizes_matrix_products_only(bundle: Path, flavour: s
             products += 1
             assert readers & PRODUCTS and graph.operation(node.input[0]) not in PRODUCTS
     # An encoder layer's four inputs of weighted products and the last; in TensorRT attention's too.
-    assert products >= {"int8-ort": 5, "int8-tensorrt": 6}[flavour]
+    assert products >= {"int8-ort": 5, "int8-tensorrt": 6}[dialect]
 
 
 def test_preparing_changes_no_number(bundle: Path, ranges: dict[str, object]) -> None:
@@ -282,9 +282,9 @@ def test_preparing_changes_no_number(bundle: Path, ranges: dict[str, object]) ->
     assert set(OP_TYPES) >= {"Conv", "Gemm", "MatMul"}
 
 
-def quantizer_of(bundle: Path, flavour: str) -> Quantizer:
+def quantizer_of(bundle: Path, dialect: str) -> Quantizer:
     ranges = json.loads((bundle / "calibration.json").read_text())["ranges"]["generic"]
-    return Quantizer(bundle.with_name("prepared.onnx"), ranges, flavour)  # type: ignore[arg-type]
+    return Quantizer(bundle.with_name("prepared.onnx"), ranges, dialect)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["aa", "gmme", "gmme-lite"])
@@ -294,11 +294,11 @@ def test_layers_count_the_multiply_adds_of_the_spec(root: Path, kind: str) -> No
     assert len({layer.name for layer in layers}) == len(layers)
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_exceptions_and_no_others_stay_in_floating_point(
-    bundle: Path, tmp_path: Path, flavour: str
+    bundle: Path, tmp_path: Path, dialect: str
 ) -> None:
-    quantizer = quantizer_of(bundle, flavour)
+    quantizer = quantizer_of(bundle, dialect)
     convs = [layer for layer in quantizer.layers if layer.is_conv]
     chosen = [convs[0].name, convs[5].name]
     quantizer.write(tmp_path / "model.onnx", chosen)
@@ -309,10 +309,10 @@ def test_exceptions_and_no_others_stay_in_floating_point(
     assert quantizer.share_of(chosen) == macs / sum(layer.macs for layer in quantizer.layers)
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_correction_is_added_to_the_bias(bundle: Path, tmp_path: Path, flavour: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_correction_is_added_to_the_bias(bundle: Path, tmp_path: Path, dialect: str) -> None:
     """With and without a bias of its own: the output rises by the correction, in every channel."""
-    quantizer = quantizer_of(bundle, flavour)
+    quantizer = quantizer_of(bundle, dialect)
     biased = {node.name for node in Graph(quantizer.prepared).of("Conv") if len(node.input) > 2}
     convs = [layer for layer in quantizer.layers if layer.is_conv and len(layer.nodes) == 1]
     for with_bias in (True, False):
@@ -350,19 +350,19 @@ def test_tensorrt_rtx_builds_it(bundle: Path, tmp_path: Path, precision: str) ->
     assert engine.stat().st_size == info.size_bytes > 50_000
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_with_every_layer_in_float_nothing_is_quantized(
-    bundle: Path, ranges: dict[str, tuple[float, float]], tmp_path: Path, flavour: str
+    bundle: Path, ranges: dict[str, tuple[float, float]], tmp_path: Path, dialect: str
 ) -> None:
     """Attention's products, which have no weights, follow the layers of their block.
 
     For ONNX Runtime they stay in float: of the head, only the classifier's input is rounded here.
     """
     target = tmp_path / "model.onnx"
-    quantizer = Quantizer(bundle.with_name("prepared.onnx"), ranges, flavour)  # type: ignore[arg-type]
+    quantizer = Quantizer(bundle.with_name("prepared.onnx"), ranges, dialect)  # type: ignore[arg-type]
     every = tuple(layer.name for layer in quantizer.layers)
     quantizer.write(target, every)
     assert not Graph(target).of(QUANTIZE)
     quantizer.write(target, [name for name in every if name != "classify"])
     n_rounded = len(Graph(target).of(QUANTIZE))
-    assert n_rounded == 1 if flavour == "int8-ort" else n_rounded > 2
+    assert n_rounded == 1 if dialect == "int8-ort" else n_rounded > 2

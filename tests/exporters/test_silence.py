@@ -21,7 +21,7 @@ KINDS = ("aa", "gmme", "gmme-lite")
 TARGETS = ("generic", "ort-cpu", "tensorrt", "16")
 
 
-def quantizer_of(root: Path, folder: Path, kind: str, flavour: str, target: str) -> Quantizer:
+def quantizer_of(root: Path, folder: Path, kind: str, dialect: str, target: str) -> Quantizer:
     """`target` is one of lowering's, or an opset of the older exporter."""
     source, prepared = folder / "model.onnx", folder / "prepared.onnx"
     if target.isdigit():
@@ -29,7 +29,7 @@ def quantizer_of(root: Path, folder: Path, kind: str, flavour: str, target: str)
     else:
         export_onnx(lower(open_checkpoint(root, kind).model, target), source, embedding=False)
     prepare_int8(source, prepared)
-    return Quantizer(prepared, calibration().ranges(prepared), flavour)  # type: ignore[arg-type]
+    return Quantizer(prepared, calibration().ranges(prepared), dialect)  # type: ignore[arg-type]
 
 
 def in_silence(path: Path) -> dict[str, tuple[str, np.ndarray]]:
@@ -50,23 +50,23 @@ def in_silence(path: Path) -> dict[str, tuple[str, np.ndarray]]:
     }
 
 
-FLAVOURS = {"int8-ort": "ort-cpu", "int8-tensorrt": "tensorrt"}  # and where each one runs
+DIALECTS = {"int8-ort": "ort-cpu", "int8-tensorrt": "tensorrt"}  # and where each one runs
 
 
 @pytest.mark.parametrize(
-    ("flavour", "target"),
+    ("dialect", "target"),
     [
-        pytest.param(flavour, target, marks=[] if target == home else pytest.mark.slow)
-        for flavour, home in FLAVOURS.items()
+        pytest.param(dialect, target, marks=[] if target == home else pytest.mark.slow)
+        for dialect, home in DIALECTS.items()
         for target in TARGETS
     ],
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_function_stays(
-    root: Path, tmp_path: Path, kind: str, flavour: str, target: str
+    root: Path, tmp_path: Path, kind: str, dialect: str, target: str
 ) -> None:
-    plain = quantizer_of(root, tmp_path, kind, flavour, target)
-    floats = plain.front if flavour == "int8-ort" else ()
+    plain = quantizer_of(root, tmp_path, kind, dialect, target)
+    floats = plain.front if dialect == "int8-ort" else ()
     aligned = align_silence(plain, tmp_path / "aligned.onnx", floats)
     before, after = (logits_of(q.prepared, sounds()) for q in (plain, aligned))
     assert np.abs(after - before).max() <= 1e-4 * np.abs(before).max()

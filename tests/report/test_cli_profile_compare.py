@@ -13,12 +13,14 @@ import typer
 from typer.testing import CliRunner, Result
 
 from gmme_edge.cli.commands.compare import compare
-from gmme_edge.cli.commands.doctor import doctor, find_conflicts
+from gmme_edge.cli.commands.doctor import doctor
 from gmme_edge.cli.commands.profile import profile
 from gmme_edge.device.energy.meter import Meters
 from gmme_edge.errors import InputError, LatencyGateError, PlatformError, UsageError
 from gmme_edge.profiling.peaks import Peaks
 from gmme_edge.report.documents import LatencyResult, load_result
+from gmme_edge.runtime.backends import BACKENDS
+from gmme_edge.workflows.examining import find_conflicts
 from gmme_edge.workflows.gates import check_latency
 from tests.bundles import make_bundle
 from tests.report.factory import row, write_latency
@@ -253,9 +255,7 @@ def test_compare_refuses_what_is_no_result(tmp_path: Path) -> None:
 def test_doctor_names_packages_and_backends(monkeypatch: pytest.MonkeyPatch) -> None:
     findings = json.loads(_run("doctor", "--json").stdout)
     problems = {backend["name"]: backend["problem"] for backend in findings["backends"]}
-    assert list(problems) == [
-        "ort-cpu", "ort-cuda", "openvino", "openvino-gpu", "tensorrt", "tensorrt-rtx",
-    ]  # fmt: skip
+    assert list(problems) == list(BACKENDS)
     assert problems["ort-cpu"] is None
     assert findings["packages"]["onnxruntime"]
     assert findings["device"]["python"]
@@ -279,7 +279,7 @@ def test_importing_the_commands_loads_no_heavy_module() -> None:
 def test_measuring_and_reporting_need_neither_torch_nor_onnx() -> None:
     code = (
         "import sys, gmme_edge.report.render.terminal, gmme_edge.report.render.markdown\n"
-        "import gmme_edge.profiling.targets, gmme_edge.runtime.onnxruntime\n"
+        "import gmme_edge.profiling.contenders, gmme_edge.runtime.onnxruntime\n"
         "print({'onnxruntime', 'torch', 'onnx', 'tensorrt_rtx'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -15,8 +15,8 @@ from onnx import numpy_helper
 from gmme_edge.errors import UsageError
 from gmme_edge.models.eat import EAT
 from gmme_edge.training.fake_quantization import (
-    Flavour,
-    Quantizer,
+    Dialect,
+    FakeQuantizer,
     blocks_in_float,
     plain_state,
     quantize_weight,
@@ -33,20 +33,20 @@ from tests.artifacts import (
     torch_logits,
 )
 
-FLAVOURS: tuple[Flavour, ...] = ("int8-ort", "int8-tensorrt")
+DIALECTS: tuple[Dialect, ...] = ("int8-ort", "int8-tensorrt")
 
 
-def simulated(root: Path, kind: str, flavour: Flavour, in_float: str = "front") -> EAT:
+def simulated(root: Path, kind: str, dialect: Dialect, in_float: str = "front") -> EAT:
     model = copy.deepcopy(open_checkpoint(root, kind).model)
     clips = torch.from_numpy(scale_by_hand(calibration_clips().waveforms[:]))
-    simulate_int8(model, flavour, in_float, [clips])
+    simulate_int8(model, dialect, in_float, [clips])
     return model
 
 
-def exported(root: Path, folder: Path, kind: str, flavour: Flavour) -> Path:
+def exported(root: Path, folder: Path, kind: str, dialect: Dialect) -> Path:
     ready, target = folder / "prepared.onnx", folder / "model.onnx"
     int8.prepare_int8(exported_onnx(root, kind, 18 if kind == "gmme" else 17), ready)
-    quantizer = int8.Quantizer(ready, calibration().ranges(ready), flavour)
+    quantizer = int8.Quantizer(ready, calibration().ranges(ready), dialect)
     quantizer.write(target, quantizer.front)
     return target
 
@@ -76,21 +76,21 @@ def activation_steps(path: Path) -> set[tuple[float, int]]:
     return {(float(f"{float(scale):.4g}"), int(zero)) for scale, zero in pairs}
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("kind", ["gmme", "aa"])
 def test_it_computes_what_the_exported_graph_does(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, flavour: Flavour
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, dialect: Dialect
 ) -> None:
     """What is left, against the error of quantization itself: values at the edge of a step fall
     to either side. So does rounding biases to 32 bits, which int8-ort does, and training does not.
     """
     monkeypatch.setitem(int8._ORT_OPTIONS, "QuantizeBias", False)
-    path, clips = exported(root, tmp_path, kind, flavour), sounds(4)
-    model = simulated(root, kind, flavour)
+    path, clips = exported(root, tmp_path, kind, dialect), sounds(4)
+    model = simulated(root, kind, dialect)
     ort, own = ort_logits(path, clips), torch_logits(model, clips)
     exact = torch_logits(open_checkpoint(root, kind).model, clips)
     assert distance(own, ort) < 0.15 * distance(exact, ort)
-    quantizers = [module for module in model.modules() if isinstance(module, Quantizer)]
+    quantizers = [module for module in model.modules() if isinstance(module, FakeQuantizer)]
     own_steps = {(float(f"{q.scale.item():.4g}"), int(q.zero_point)) for q in quantizers}
     theirs = activation_steps(path)
     # A scale may be rounded to either side; a tensor that is missing on one side is found.
@@ -118,16 +118,16 @@ def test_weights_are_rounded_alike_before_and_after_batch_norm_is_folded() -> No
     assert not quantize_weight(torch.zeros(2, 3), 64).any()
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_gradients_pass_inside_the_range_and_stop_outside(flavour: Flavour) -> None:
-    quantizer = Quantizer(flavour)
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_gradients_pass_inside_the_range_and_stop_outside(dialect: Dialect) -> None:
+    quantizer = FakeQuantizer(dialect)
     quantizer(torch.tensor([[-1.0, 2.0], [-2.0, 1.0]]))
     quantizer.freeze()
     x = torch.tensor([[-2.5, -1.9, 0.0, 1.3, 2.5]], requires_grad=True)
     y = quantizer(x)
     y.sum().backward()  # type: ignore[no-untyped-call]
     assert x.grad is not None and x.grad.tolist() == [[0, 1, 1, 1, 0]]
-    step = (4 / 255, 2 / 127)[flavour == "int8-tensorrt"]
+    step = (4 / 255, 2 / 127)[dialect == "int8-tensorrt"]
     assert (y - x.clamp(-2.02, 2.02)).abs().max() <= 1.01 * step / 2 + 0.02
     assert y[0, 2] == 0, "zero is a step: padding stays exact"
 

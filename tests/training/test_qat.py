@@ -16,7 +16,7 @@ from gmme_edge.cli.app import app
 from gmme_edge.errors import CheckpointError, UsageError
 from gmme_edge.models.checkpoint import Checkpoint, load_checkpoint
 from gmme_edge.models.eat import EAT
-from gmme_edge.training.fake_quantization import Quantizer
+from gmme_edge.training.fake_quantization import FakeQuantizer
 from gmme_edge.training.recipe import QAT_CHANGES, QAT_EPOCHS, Recipe
 from gmme_edge.training.run.loop import Progress, Trainer
 from gmme_edge.training.run.start import check_trained
@@ -85,7 +85,7 @@ def test_the_checkpoint_is_an_ordinary_one(whole: Trainer, start: EAT) -> None:
     checkpoint = load_checkpoint(whole.out)
     assert checkpoint.spec == start.spec
     assert list(checkpoint.model.state_dict()) == list(start.state_dict())
-    assert not any(isinstance(module, Quantizer) for module in checkpoint.model.modules())
+    assert not any(isinstance(module, FakeQuantizer) for module in checkpoint.model.modules())
     assert checkpoint.training["recipe"]["qat"] == "int8-ort"
     norms = [m for m in whole.state.ema.model.modules() if isinstance(m, nn.BatchNorm1d)]
     assert norms and not any(norm.training for norm in norms)

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import time
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from gmme_edge.cli.options.common import JsonOption, ThreadsOption, task_updater
+from gmme_edge.cli.options.common import JsonOption, ThreadsOption
 from gmme_edge.errors import require
-
-if TYPE_CHECKING:
-    from gmme_edge.bundle.bundle import Bundle
-    from gmme_edge.data.store import WaveformStore
-    from gmme_edge.report.compare import Comparison
-    from gmme_edge.training.run.loop import TrainingData
-
-_MODELS = ("eat-s-aa", "eat-s-gmme-k32c8")
-_LISTENER = "esc10"
-_SAMPLE_RATE_HZ, _N_SAMPLES, _FACTORS = 8000, 8192, (4, 4, 4)
-_TRAIN_PER_CLASS, _TEST_PER_CLASS = 32, 20
-_ENGINE_SM = 89
 
 
 def demo(
@@ -47,17 +34,28 @@ def demo(
     for module in ("safetensors", "onnx", "onnxscript"):
         require(module, "run the demo")
     from gmme_edge.cli.views.console import emit_json, stderr, stdout
+    from gmme_edge.cli.views.export import describe_bundle
+    from gmme_edge.cli.views.observer import watch
+    from gmme_edge.cli.views.training import watch_training
     from gmme_edge.report.render.terminal import comparison_tables
-    from gmme_edge.training.run.loop import TrainingData
+    from gmme_edge.workflows import demonstrating
 
     if threads:
         torch.set_num_threads(threads)
     start = time.monotonic()
-    stderr.print(f"10 classes of synthetic sounds, {_TRAIN_PER_CLASS * 10} to train on")
-    train, test = (_sounds(_TRAIN_PER_CLASS, seed=0), _sounds(_TEST_PER_CLASS, seed=1))
-    data = TrainingData(train, None, _labels(), {"dataset": "synthetic", "seed": 0})
-    bundles = [_make_bundle(name, data, output, epochs) for name in _MODELS]
-    comparison = _compare(bundles, test, output, threads)
+    stderr.print("10 classes of synthetic sounds, 320 to train on")
+    bundles = []
+    for name in demonstrating.NETWORKS:
+        with watch_training() as view:
+            trainer = demonstrating.train_network(name, output, epochs, view)
+        accuracy = trainer.state.history[-1]["accuracy"]
+        stderr.print(f"{name}: {trainer.state.step} steps, training accuracy {accuracy:.1%}")
+        with watch() as observer:
+            bundles.append(demonstrating.make_bundle(trainer, output, observer))
+        describe_bundle(bundles[-1], stderr)
+        stderr.print("verified: every file's hash, and the outputs on the golden vectors")
+    with watch() as observer:
+        comparison = demonstrating.compare_networks(bundles, output, threads, observer)
     if json:
         emit_json(comparison.to_dict())
     else:
@@ -69,129 +67,15 @@ def demo(
 
 
 def _listen(threads: int | None) -> None:
-    """A shipped model classifies imitations of everyday sounds, torch-free."""
     from rich.table import Table
 
     from gmme_edge.cli.views.console import stderr
-    from gmme_edge.data.everyday import imitate
-    from gmme_edge.runtime.classifier import load
+    from gmme_edge.workflows.demonstrating import LISTENER, hear_imitations
 
-    table = Table("imitation of", f"{_LISTENER} hears", "probability", "in")
-    with load(_LISTENER, threads=threads) as classifier:
-        rate = classifier.sample_rate_hz
-        for name, waveform in imitate(rate).items():
-            classifier(waveform, rate)  # the first call of a session is slower
-            start = time.perf_counter()
-            (best,) = classifier(waveform, rate, top_k=1)
-            took = f"{(time.perf_counter() - start) * 1e3:.0f} ms"
-            table.add_row(name, best.label, f"{best.probability:.0%}", took)
+    table = Table("imitation of", f"{LISTENER} hears", "probability", "in")
+    for heard in hear_imitations(threads):
+        took = f"{heard.took_s * 1e3:.0f} ms"
+        table.add_row(heard.name, heard.label, f"{heard.probability:.0%}", took)
     stderr.print(table)
     stderr.print("Imitations of 5 s, computed here; the network was trained on recordings.")
-    stderr.print(f"Yours: gmme-edge predict {_LISTENER} SOME.wav\n", soft_wrap=True)
-
-
-def _sounds(clips_per_class: int, seed: int) -> WaveformStore:
-    from gmme_edge.data.synthetic import make_synthetic
-
-    return make_synthetic(clips_per_class, _SAMPLE_RATE_HZ, _N_SAMPLES, seed)
-
-
-def _labels() -> tuple[str, ...]:
-    from gmme_edge.data.synthetic import LABELS
-
-    return LABELS
-
-
-def _make_bundle(model: str, data: TrainingData, output: Path, epochs: int) -> Bundle:
-    """Train, export with an engine where TensorRT-RTX is installed, and verify."""
-    from gmme_calibration.sample import calibration_set
-    from gmme_edge.cli.views.console import stderr
-    from gmme_edge.cli.views.export import describe_bundle
-    from gmme_edge.cli.views.observer import watch
-    from gmme_edge.cli.views.training import show_training
-    from gmme_edge.models.checkpoint import load_checkpoint
-    from gmme_edge.runtime.backends import open_session, runnable_precisions
-    from gmme_edge.runtime.parity import verify_bundle
-    from gmme_edge.spec import Task, preset
-    from gmme_edge.training.recipe import Recipe
-    from gmme_edge.training.run.loop import Trainer
-    from gmme_edge.workflows.exporting import Material, write_bundle
-    from gmme_exporters.options import ExportOptions, expand_precisions
-    from gmme_exporters.tensorrt.build import EngineOptions
-
-    spec = preset(model, Task("demo", _SAMPLE_RATE_HZ, _N_SAMPLES, _FACTORS, len(data.labels)))
-    recipe = Recipe(  # a hundred steps are too few for augmentation to pay
-        epochs, batch_size=16, max_lr=1e-3, ema_decay=0.9, ema_unit="step", augment=False
-    )
-    trainer = Trainer(spec, data, recipe, output / f"{model}-checkpoint")
-    show_training(trainer, f"train {model}")
-    figures = trainer.state.history[-1]
-    stderr.print(
-        f"{model}: {trainer.state.step} steps, training accuracy {figures['accuracy']:.1%}"
-    )
-    engines = (EngineOptions("tensorrt-rtx", _ENGINE_SM),) if find_spec("tensorrt_rtx") else ()
-    if not engines:
-        stderr.print("no engine: tensorrt-rtx is not installed", style="yellow")
-    options = ExportOptions(expand_precisions("fp32,fp16,int8"), engines=engines, force=True)
-    clips = calibration_set(data.train, data.labels, spec.n_samples, "synthetic, train", seed=0)
-    trained = load_checkpoint(output / f"{model}-checkpoint")
-    with watch() as observer:
-        bundle = write_bundle(
-            trained, output / f"{model}-bundle", options, Material(clips), observer
-        )
-    verify_bundle(
-        bundle,
-        lambda name: open_session(bundle, "ort-cpu", name),
-        runnable_precisions(bundle, "ort-cpu"),
-    )
-    describe_bundle(bundle, stderr)
-    stderr.print("verified: every file's hash, and the outputs on the golden vectors")
-    return bundle
-
-
-def _compare(
-    bundles: list[Bundle], test: WaveformStore, output: Path, threads: int | None
-) -> Comparison:
-    """Accuracy and interleaved latency of FP32 and INT8, as one report."""
-    from gmme_edge.cli.views.console import progress
-    from gmme_edge.evaluation import score_store
-    from gmme_edge.files import write_json
-    from gmme_edge.profiling.latency import measure
-    from gmme_edge.profiling.rounds import LatencySettings
-    from gmme_edge.profiling.targets import list_targets
-    from gmme_edge.report.compare import compare_results
-    from gmme_edge.report.documents import accuracy_document, latency_document, load_result
-    from gmme_edge.report.render.markdown import write_report
-    from gmme_edge.workflows.evaluating import open_predictor
-
-    targets = list_targets(bundles, ["ort-cpu"], ["fp32", "int8"], [threads or 1], [1])
-    results = [output / "latency.json"]
-    with progress() as bar:
-        for target in targets:
-            spec = target.bundle.manifest.model
-            update = task_updater(
-                bar.add_task, bar.update, f"evaluate {spec.name} {target.precision}"
-            )
-            with open_predictor(
-                target.bundle, target.backend, target.precision, threads
-            ) as predict:
-                score = score_store(predict, test, spec.n_samples, _labels(), on_progress=update)
-            results.append(output / f"accuracy-{spec.name}-{target.precision}.json")
-            where = {"dataset": "synthetic", "split": "test", "fold": None}
-            write_json(
-                results[-1],
-                accuracy_document(
-                    spec,
-                    score,
-                    where,
-                    target.backend,
-                    target.precision,
-                    target.weights_sha256,
-                ),
-            )
-        settings = LatencySettings(repetitions=50)
-        rows = measure(targets, settings, task_updater(bar.add_task, bar.update, "profile"))
-    write_json(results[0], latency_document(rows, settings, "gmme-edge demo"))
-    comparison = compare_results([load_result(path) for path in results], _MODELS[0])
-    write_report(comparison, output / "report.md", "gmme-edge demo")
-    return comparison
+    stderr.print(f"Yours: gmme-edge predict {LISTENER} SOME.wav\n", soft_wrap=True)

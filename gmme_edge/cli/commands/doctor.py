@@ -9,50 +9,19 @@ import typer
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_NO_ENGINES = ("soundfile", "soxr", "onnx")
-
 
 def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Show what is installed, the machine, and why a backend does not work here."""
     from gmme_edge.cli.views.console import emit_json, stdout
+    from gmme_edge.workflows.examining import examine
 
     findings = examine()
     if json:
         emit_json(findings)
     else:
         stdout.print(_render(findings))
-
-
-def examine() -> dict[str, Any]:
-    """The findings as JSON values; a backend's `problem` is null where it works."""
-    from gmme_edge.device.facts import LIBRARIES, describe_device, installed_versions
-    from gmme_edge.runtime.backends import BACKENDS, why_unavailable
-    from gmme_edge.runtime.choosing import remembered_choices
-
-    packages = (*LIBRARIES, *_NO_ENGINES)
-    versions = installed_versions(packages)
-    return {
-        "packages": {name: versions.get(name) for name in packages},
-        "device": describe_device(),
-        "backends": [{"name": name, "problem": why_unavailable(name)} for name in BACKENDS],
-        "chosen": [choice._asdict() for choice in remembered_choices()],
-        "warnings": find_conflicts(versions),
-    }
-
-
-def find_conflicts(versions: dict[str, str]) -> list[str]:
-    """Installed distributions that overwrite each other's files."""
-    if "onnxruntime" in versions and "onnxruntime-gpu" in versions:
-        from gmme_edge.installation import install_command, pip_command
-
-        both = pip_command("uninstall", "onnxruntime", "onnxruntime-gpu")
-        return [
-            "onnxruntime and onnxruntime-gpu are both installed and share one folder: the later "
-            f"one wins, often without CUDA. Fix: {both}, then {install_command('gpu')}."
-        ]
-    return []
 
 
 def _render(findings: dict[str, Any]) -> RenderableType:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from gmme_edge.cli.options.common import JsonOption
 from gmme_edge.errors import UsageError
-
-if TYPE_CHECKING:
-    from gmme_edge.spec import ModelSpec, Task
 
 
 def models(
@@ -26,6 +23,7 @@ def models(
     """
     from gmme_edge.cli.views.console import emit_json
     from gmme_edge.spec import TASKS, get_task
+    from gmme_edge.workflows.listing import list_presets, list_shipped
 
     if name:
         if task or json:
@@ -34,7 +32,7 @@ def models(
         _show_card(name)
         return
     tasks = [get_task(task)] if task else list(TASKS.values())
-    shipped, presets = _shipped(tasks), _presets(tasks)
+    shipped, presets = list_shipped(tasks), list_presets(tasks)
     if json:
         emit_json({"shipped": shipped, "presets": presets})
     else:
@@ -53,55 +51,6 @@ def _show_card(name: str) -> None:
     if not card.is_file():
         raise BundleError(f"{card} does not exist.", "a bundle with a model card.")
     stdout.print(Markdown(read_text(card)))
-
-
-def _shipped(tasks: list[Task]) -> list[dict[str, Any]]:
-    """The shipped models whose recordings have the format of one of the tasks."""
-    from gmme_edge.bundle.bundle import Bundle
-    from gmme_edge.complexity import count
-    from gmme_edge.pretrained import list_names
-
-    rows = []
-    for bundle in (Bundle.open(name) for name in list_names()):
-        spec, accuracy = bundle.manifest.model, bundle.manifest.accuracy
-        if _task_of(spec, tasks):
-            rows.append(
-                {
-                    "name": bundle.path.name,
-                    "model": spec.name,
-                    "task": _task_of(spec, tasks),
-                    "labels": list(bundle.manifest.labels),
-                    "t_params": count(spec).t_params,
-                    "size_bytes": sum(file.size_bytes for file in bundle.manifest.files),
-                    "accuracy": accuracy.get(bundle.default_precision),
-                }
-            )
-    return rows
-
-
-def _task_of(spec: ModelSpec, tasks: list[Task]) -> str:
-    for task in tasks:
-        if (task.sample_rate_hz, task.n_samples) == (spec.sample_rate_hz, spec.n_samples):
-            return task.name
-    return ""
-
-
-def _presets(tasks: list[Task]) -> list[dict[str, Any]]:
-    from gmme_edge.complexity import count
-    from gmme_edge.spec import PRESETS, preset
-
-    specs = [(task.name, preset(model, task)) for task in tasks for model in PRESETS]
-    return [
-        {
-            "name": spec.name,
-            "task": name,
-            "d_params": count(spec).d_params,
-            "t_params": count(spec).t_params,
-            "gflops": round(count(spec).gflops, 4),
-            "tokens": spec.tokens,
-        }
-        for name, spec in specs
-    ]
 
 
 def _show(shipped: list[dict[str, Any]], presets: list[dict[str, Any]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,17 +45,3 @@ def make_rebuild(allowed: bool, *backends: str) -> Rebuild | None:
     from gmme_exporters.tensorrt.rebuild import allow_rebuild
 
     return allow_rebuild(on_start=lambda what: stderr.print(what, markup=False, soft_wrap=True))
-
-
-def task_updater(
-    add: Callable[..., int], update: Callable[..., None], title: str
-) -> Callable[[int, int], None]:
-    """An `on_progress(done, total)` that draws one bar, which appears with the first call."""
-    tasks: list[int] = []
-
-    def on_progress(done: int, total: int) -> None:
-        if not tasks:
-            tasks.append(add(title, total=total))
-        update(tasks[0], completed=done, total=total)
-
-    return on_progress

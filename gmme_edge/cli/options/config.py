@@ -23,9 +23,13 @@ from gmme_edge.inputs import read_toml
 
 NAME = "gmme-edge.toml"
 _WORDS = {
-    bool: "true or false", int: "a whole number", float: "a number",
-    str: "a text in quotes", Path: "a path in quotes", list: "a list of texts: [\"…\"]",
-}  # fmt: skip
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text in quotes",
+    Path: "a path in quotes",
+    list: 'a list of texts: ["…"]',
+}
 
 
 @dataclass(frozen=True)

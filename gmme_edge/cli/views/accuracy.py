@@ -65,8 +65,11 @@ def _flip_table(score: Score, flips: FlipReport) -> Table:
         for name, figures in figures_of.items():
             counts = flips_of[name]
             numbers = (
-                counts.right_to_wrong, counts.wrong_to_right, counts.wrong_to_wrong, counts.total
-            )  # fmt: skip
+                counts.right_to_wrong,
+                counts.wrong_to_right,
+                counts.wrong_to_wrong,
+                counts.total,
+            )
             table.add_row(name, *_cells(figures), *(str(number or "") for number in numbers))
         table.add_section()
     return table

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gmme_edge.cli.views import console
 from gmme_edge.cli.views.observer import ConsoleObserver
-from gmme_edge.workflows.training import CrossValidation, Trained, run_trainer, watched_part
+from gmme_edge.workflows.training import CrossValidation, Trained, watched_part
 from gmme_edge.workflows.training_observer import TrainingObserver
 
 if TYPE_CHECKING:
@@ -94,12 +94,6 @@ def watch_training() -> Iterator[TrainingView]:
         yield view
     finally:
         view.ended()
-
-
-def show_training(trainer: Trainer, title: str, restart: bool = False) -> None:
-    """Run a trainer under a live view of its figures."""
-    with watch_training() as view:
-        run_trainer(trainer, title, view, restart)
 
 
 def show_trained(trained: Trained) -> None:

@@ -39,7 +39,7 @@ def find_nvml(root: Path = ROOT) -> Meters:
     if not (root / _DRIVER).exists():
         return Meters()
     try:
-        nvml = require("pynvml", "read a GPU's energy")
+        nvml = require("pynvml", "read a GPU's energy", "energy")
     except MissingDependencyError as error:
         return Meters([], [Unreadable("NVML", error.got.rstrip("."), error.fix)])
     try:

@@ -11,7 +11,7 @@ _TEMPLATES = Path(__file__).with_name("templates")
 
 def require_templates() -> None:
     """Raise `MissingDependencyError` unless pages can be written."""
-    require("jinja2", "write an HTML page", "report")
+    require("jinja2", "write an HTML page")
 
 
 def render_page(template: str, **values: object) -> str:
@@ -20,7 +20,7 @@ def render_page(template: str, **values: object) -> str:
     Raises:
         MissingDependencyError: jinja2 is not installed.
     """
-    jinja2 = require("jinja2", "write an HTML page", "report")
+    jinja2 = require("jinja2", "write an HTML page")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,

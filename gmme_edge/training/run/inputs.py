@@ -37,7 +37,8 @@ class Place:
     Attributes:
         device: where there is no Fabric, which else brings its own.
         micro_batch: how many clips of a process one pass holds; None for all. Gradients add up
-            to those of the whole batch, but BatchNorm sees each part alone (docs/training.md).
+            to those of the whole batch, but BatchNorm sees each part alone
+            (docs/explanation/training.md).
     """
 
     device: str = "cpu"

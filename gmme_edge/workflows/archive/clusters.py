@@ -35,7 +35,7 @@ def names_a_lost_worker(error: BaseException) -> bool:
 
 @contextmanager
 def _dask(address: str) -> Iterator[tuple[Executor, int]]:
-    distributed = require("distributed", f"scan on {address}", "dask")
+    distributed = require("distributed", f"scan on {address}")
     try:
         client = distributed.Client(address.replace("dask://", "tcp://", 1), timeout=10)
     except (OSError, TimeoutError) as error:
@@ -47,7 +47,7 @@ def _dask(address: str) -> Iterator[tuple[Executor, int]]:
 
 @contextmanager
 def _ray(address: str) -> Iterator[tuple[Executor, int]]:
-    ray = require("ray", f"scan on {address}", "ray")
+    ray = require("ray", f"scan on {address}")
     try:
         context = ray.init(address, log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError) as error:

@@ -109,8 +109,8 @@ def _write_index(path: Path, journal: Findings, head: Mapping[str, Any]) -> Path
 
 
 def _write_parquet(path: Path, journal: Findings, head: Mapping[str, Any]) -> Path:
-    arrow = require("pyarrow", "write Parquet", "parquet")
-    parquet = require("pyarrow.parquet", "write Parquet", "parquet")
+    arrow = require("pyarrow", "write Parquet")
+    parquet = require("pyarrow.parquet", "write Parquet")
     width = int(head["embedding_width"])
     kinds = (arrow.string(), arrow.float64(), arrow.float64(), arrow.string())
     vectors = arrow.list_(arrow.float32(), width)

@@ -87,8 +87,8 @@ def _write_jsonl(folder: Path, journal: Findings, head: Mapping[str, Any]) -> Pa
 
 
 def _write_parquet(folder: Path, journal: Findings, head: Mapping[str, Any]) -> Path:
-    arrow = require("pyarrow", "write Parquet", "parquet")
-    parquet = require("pyarrow.parquet", "write Parquet", "parquet")
+    arrow = require("pyarrow", "write Parquet")
+    parquet = require("pyarrow.parquet", "write Parquet")
     numbers = {"start_s", "end_s", "confidence", "mean"}
     schema = arrow.schema(
         [(name, arrow.float64() if name in numbers else arrow.string()) for name in _COLUMNS],

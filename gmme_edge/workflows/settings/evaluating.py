@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from gmme_edge.runtime.backends import BACKEND_NAMES
 from gmme_edge.settings import Settings, setting
-from gmme_edge.workflows.settings.clips import ClipSettings
+from gmme_edge.workflows.settings.clips import LabelledClips
 from gmme_edge.workflows.settings.running import MOST_THREADS, refuse_threads_on_gpus
 
 SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationClips(ClipSettings):
+class EvaluationClips(LabelledClips):
     """The labelled clips."""
 
-    dataset: str = setting(
-        MISSING, "esc50, esc10, urbansound8k, speech-commands, folder (one per class) or csv."
-    )
-    data: Path = setting(MISSING, "The data set's folder, or CSV file.")
-    fold: int | None = setting(None, "The fold to test on, where the data set has folds.")
     split: str = setting("test", "The part of the data set.", choices=SPLITS)
     allow_seen: bool = setting(
         False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 
-from gmme_edge.bundle.precisions import expand_precisions
+from gmme_edge.bundle.precisions import expand_precisions, is_int8
 from gmme_edge.errors import UsageError
 from gmme_edge.settings import Settings, flag_of, is_given, setting, settings_of
 from gmme_edge.workflows.settings.calibration import CalibrationSettings
@@ -134,7 +134,7 @@ class ExportSettings(Settings):
         return self.verdict.auto or self.int8.max_accuracy_drop is not None
 
     def check(self) -> None:
-        has_int8 = any(name.startswith("int8") for name in self.precisions)
+        has_int8 = any(map(is_int8, self.precisions))
         labelled = self.calibration.calib_dataset is not None
         if self.int8.max_accuracy_drop is not None and not (has_int8 and labelled):
             raise UsageError(

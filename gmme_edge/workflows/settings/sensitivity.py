@@ -6,18 +6,13 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 
 from gmme_edge.settings import Settings, setting
-from gmme_edge.workflows.settings.clips import ClipSettings
+from gmme_edge.workflows.settings.clips import LabelledClips
 
 
 @dataclass(frozen=True, kw_only=True)
-class SensitivityClips(ClipSettings):
+class SensitivityClips(LabelledClips):
     """A labelled data set: training clips set the ranges, validation clips measure accuracy."""
 
-    dataset: str = setting(
-        MISSING, "esc50, esc10, urbansound8k, speech-commands, folder (one per class) or csv."
-    )
-    data: Path = setting(MISSING, "The data set's folder, or CSV file.")
-    fold: int | None = setting(None, "The fold to test on, where the data set has folds.")
     calib_size: int = setting(128, "Training clips for ranges.", least=1, most=1_000_000)
     calib_method: str = setting("mean+std", "As for export.")
 

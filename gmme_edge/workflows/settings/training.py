@@ -9,7 +9,7 @@ from typing import Any
 
 from gmme_edge.errors import UsageError
 from gmme_edge.settings import Settings, setting
-from gmme_edge.workflows.settings.clips import ClipSettings
+from gmme_edge.workflows.settings.clips import LabelledClips
 from gmme_edge.workflows.settings.running import MOST_THREADS
 
 _RECIPE, _TRANSFER, _MACHINE = "Recipe (default: the named recipe's)", "Transfer", "Machine"
@@ -18,14 +18,9 @@ _DEFAULT_TEACHER_WEIGHT = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearningData(ClipSettings):
+class LearningData(LabelledClips):
     """What to learn from, and what to test on."""
 
-    dataset: str = setting(
-        MISSING, "esc50, esc10, urbansound8k, speech-commands, folder (one per class) or csv."
-    )
-    data: Path = setting(MISSING, "The data set's folder, or CSV file.")
-    fold: int | None = setting(None, "The fold to test on, where the data set has folds.")
     folds: str | None = setting(
         None, "Cross-validate: all, or folds such as 1,3; a run and a score for each."
     )
@@ -150,7 +145,7 @@ class TransferSettings(Settings):
     qat: bool = setting(
         False,
         "Train --init on as its INT8 export will compute, briefly and gently, by its own "
-        "outputs in floating point; --set qat=int8-tensorrt for the other flavour.",
+        "outputs in floating point; --set qat=int8-tensorrt for the other dialect.",
         "--qat",
         needs="init",
         panel=_TRANSFER,

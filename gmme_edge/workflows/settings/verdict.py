@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 from gmme_edge.runtime.backends import BACKEND_NAMES
 from gmme_edge.settings import Settings, setting
-from gmme_edge.workflows.settings.clips import ClipSettings
+from gmme_edge.workflows.settings.clips import LabelledClips
 from gmme_edge.workflows.settings.profiling import MOST_MS
 
 _PANEL = "Verdict"
@@ -15,14 +14,8 @@ _MAX_DROP_POINTS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgingClips(ClipSettings):
+class JudgingClips(LabelledClips):
     """The data set whose validation clips judge; of one without, some training clips do."""
-
-    dataset: str = setting(
-        MISSING, "esc50, esc10, urbansound8k, speech-commands, folder (one per class) or csv."
-    )
-    data: Path = setting(MISSING, "The data set's folder, or CSV file.")
-    fold: int | None = setting(None, "The fold to test on, where the data set has folds.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,14 +41,15 @@ def _right(shared: Path, folder: Path) -> dict[str, list[object]]:
                     "-o", folder / "o"],
         "export": [shared / "checkpoint", "-o", folder / "o", "--opset", 17, "--precision", "fp32",
                    *kept],
-        "sensitivity": [shared / "checkpoint", "--calib-dataset", "speech-commands",
-                        "--calib-data", shared / "words", "--calib-size", 4, *kept],
+        "sensitivity": [shared / "checkpoint", *data, *kept, "--calib-size", 4, "--no-accuracy",
+                        "-o", folder / "o"],
         "verify": [shared / "bundle"],
         "predict": [shared / "bundle", shared / "tone.wav"],
         "listen": [shared / "bundle", "--file", shared / "tone.wav"],
         "profile": [shared / "bundle", "--repetitions", 1, "--warmup", 0],
         "compare": [shared / "bundle"],
-        "scan": [shared / "words", "--bundle", shared / "bundle", "-o", folder / "o"],
+        "scan": [shared / "words", "--model", shared / "bundle", "-o", folder / "o",
+                 "--workers", 1],
         "models": [],
         "doctor": [],
         "rerun": [shared / "result.json", "--dry-run"],
@@ -78,8 +79,8 @@ def prepare(shared: Path) -> None:
             "--precision", "fp32")  # fmt: skip
     shutil.copytree(shared / "bundle", shared / "signed")
     command("sign", "--new-key", shared / "key")
-    command("scan", shared / "words", "--bundle", shared / "bundle", "-o", shared / "found",
-            "--embeddings")  # fmt: skip
+    command("scan", shared / "words", "--model", shared / "bundle", "-o", shared / "found",
+            "--embeddings", "npy")  # fmt: skip
     command("evaluate", shared / "bundle", "--dataset", "speech-commands", "--data",
             shared / "words", "--cache", shared / "cache", "-o",
             shared / "result.json")  # fmt: skip
