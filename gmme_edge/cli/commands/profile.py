@@ -94,8 +94,9 @@ def _refuse_with_layers(gate: LatencyGate, settings: ProfileSettings, rebuild: b
 
 def _show_latencies(result: LatencyResult, output: Path | None, json: bool) -> None:
     from gmme_edge.cli.views.console import emit_json, stdout, tell_written
-    from gmme_edge.cli.views.profiling import deadline_table, energy_table, name_row
+    from gmme_edge.cli.views.profiling import deadline_table, energy_table
     from gmme_edge.files import write_json, write_text
+    from gmme_edge.report.render.cells import name_row
     from gmme_edge.report.render.power import draw_power
     from gmme_edge.report.render.terminal import latency_tables
 

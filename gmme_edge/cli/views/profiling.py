@@ -9,14 +9,8 @@ from rich.text import Text
 
 from gmme_edge.profiling.latency import LatencyRow
 from gmme_edge.report.documents import LatencyResult
-from gmme_edge.report.render.cells import format_bytes
+from gmme_edge.report.render.cells import format_bytes, name_row
 from gmme_edge.report.render.plain_table import plain_table
-
-
-def name_row(row: LatencyRow) -> str:
-    """What tells a row from the others of its result."""
-    threads = "" if row.threads is None else f", threads {row.threads}"
-    return f"{row.bundle} {row.precision} on {row.backend}{threads}, batch {row.batch}"
 
 
 def remote_table(results: Sequence[tuple[str, LatencyResult]]) -> Table:

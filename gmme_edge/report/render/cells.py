@@ -121,6 +121,12 @@ def describe_setting(row: LatencyRow) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def name_row(row: LatencyRow) -> str:
+    """What tells a row from the others of its result."""
+    threads = "" if row.threads is None else f", threads {row.threads}"
+    return f"{row.bundle} {row.precision} on {row.backend}{threads}, batch {row.batch}"
+
+
 def format_value(value: object) -> str:
     """A device's fact on one line: ``model Jetson Orin, power_mode MAXN``."""
     if isinstance(value, dict):
