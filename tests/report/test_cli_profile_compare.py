@@ -126,7 +126,7 @@ def test_energy_is_in_the_result_the_table_and_a_chart(
     make_bundle(tmp_path / "b")
     found = Meters([Counter()])
     monkeypatch.setattr("gmme_edge.workflows.profiling.find_meters", lambda: found)
-    monkeypatch.setattr("gmme_edge.profiling.energy._SETTLE_S", 0.01)
+    monkeypatch.setattr("gmme_edge.profiling.windows._SETTLE_S", 0.01)
     words = ("--energy", "--energy-rounds", "2", "--energy-window-s", "0.05")
     done = _run("profile", tmp_path / "b", *QUICK, *words, "-o", tmp_path / "r.json")
     assert "Energy per clip, idle subtracted (counter)" in done.stdout
