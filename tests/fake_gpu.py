@@ -31,6 +31,9 @@ class FakeCuda:
         self.failing: dict[str, int] = {}
         self.blocks: dict[int, Any] = {}
         self.queues: dict[int, list[Callable[[], None]]] = {}
+        self.capturing: dict[int, list[Callable[[], None]]] = {}
+        self.graphs: dict[int, list[Callable[[], None]]] = {}
+        self.launches = 0
         # A plain function, because callers set `restype` on it.
         self.cudaGetErrorString = lambda code: {2: b"out of memory"}.get(code, b"made to fail")
 
@@ -83,7 +86,38 @@ class FakeCuda:
         )
         return 0
 
+    def cudaStreamBeginCapture(self, stream: ctypes.c_void_p, mode: int) -> int:
+        assert mode == 1 and not self.queues[stream.value], "work was still queued"
+        self.capturing[stream.value] = self.queues[stream.value]
+        self.queues[stream.value] = []
+        return 0
+
+    def cudaStreamEndCapture(self, stream: ctypes.c_void_p, graph: Any) -> int:
+        graph._obj.value = 5000 + len(self.graphs)
+        self.graphs[graph._obj.value] = self.queues[stream.value]
+        self.queues[stream.value] = self.capturing.pop(stream.value)
+        return 0
+
+    def cudaGraphInstantiateWithFlags(self, executable: Any, graph: Any, flags: Any) -> int:
+        assert flags.value == 0
+        executable._obj.value = 9000 + graph.value
+        self.graphs[executable._obj.value] = self.graphs[graph.value]
+        return 0
+
+    def cudaGraphDestroy(self, graph: ctypes.c_void_p) -> int:
+        del self.graphs[graph.value]
+        return 0
+
+    def cudaGraphExecDestroy(self, executable: ctypes.c_void_p) -> int:
+        return self.cudaGraphDestroy(executable)
+
+    def cudaGraphLaunch(self, executable: ctypes.c_void_p, stream: ctypes.c_void_p) -> int:
+        self.launches += 1
+        self.queues[stream.value] += self.graphs[executable.value]
+        return 0
+
     def cudaStreamSynchronize(self, stream: ctypes.c_void_p) -> int:
+        assert stream.value not in self.capturing, "a capture does not run"
         queue = self.queues[stream.value]
         while queue:
             queue.pop(0)()

@@ -13,6 +13,7 @@ from gmme_edge.errors import PlatformError
 from gmme_edge.profiling.energy_result import Energy, PowerTrace
 from gmme_edge.profiling.inputs import golden_batch
 from gmme_edge.profiling.latency import Target
+from gmme_edge.profiling.opened import prepare_call, uses_graph
 from gmme_edge.profiling.windows import EnergySettings as EnergySettings
 from gmme_edge.profiling.windows import measure_runs
 from gmme_edge.runtime.backends import BACKENDS, open_session
@@ -72,7 +73,15 @@ def _open(
     target: Target, rebuild: Rebuild | None, stack: contextlib.ExitStack
 ) -> Callable[[], object]:
     """One call of a target."""
-    session = open_session(target.bundle, target.backend, target.precision, target.threads, rebuild)
+    session = open_session(
+        target.bundle,
+        target.backend,
+        target.precision,
+        target.threads,
+        rebuild,
+        uses_graph(target.gpu_call),
+    )
     stack.callback(session.close)
     clips = golden_batch(target.bundle, target.batch)
-    return lambda: session.run(clips)
+    call = prepare_call(target, session, clips, rebuild)
+    return lambda: call.run(clips)

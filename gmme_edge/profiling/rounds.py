@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gmme_edge.errors import UsageError
 from gmme_edge.profiling.calls import PACED_HOPS, take
-from gmme_edge.runtime.session import Session
+from gmme_edge.profiling.opened import Runs
 
 Stream = Literal["single", "offline", "paced"]
 STREAMS: tuple[Stream, ...] = ("single", "offline", "paced")
@@ -95,7 +95,7 @@ Call = Callable[[], object]
 
 
 def time_rounds(
-    sessions: Sequence[Session],
+    sessions: Sequence[Runs],
     inputs: Sequence[NDArray[np.float32]],
     settings: LatencySettings,
     on_progress: Progress | None = None,

@@ -16,6 +16,7 @@ from gmme_edge.files import write_json
 from gmme_edge.inputs import read_json
 from gmme_edge.profiling.latency import Target
 from gmme_edge.profiling.rounds import LatencySettings, Samples
+from gmme_edge.runtime.backends import COPIED
 
 _SCHEMA = 1
 _EVERY_S = 5.0
@@ -82,6 +83,11 @@ def open_unfinished(
     return fresh
 
 
+def _words_of(target: Target) -> list[object]:
+    what = [target.bundle_sha256, target.backend, target.precision, target.threads, target.batch]
+    return what if target.gpu_call == COPIED else [*what, target.gpu_call]
+
+
 def _samples(values: dict[str, Any], n_targets: int) -> Samples:
     samples = Samples(
         ms=[[float(ms) for ms in row] for row in values["ms"]],
@@ -100,7 +106,7 @@ def _samples(values: dict[str, Any], n_targets: int) -> Samples:
 def _key_of(targets: Sequence[Target], settings: LatencySettings) -> str:
     """A hash; how long to measure may change, all else may not."""
     how = {**asdict(settings), "repetitions": 0, "duration_s": None}
-    what = [[t.bundle_sha256, t.backend, t.precision, t.threads, t.batch] for t in targets]
+    what = [_words_of(target) for target in targets]
     device = describe_device()
     where = {name: device.get(name) for name in _KEY_FACTS}
     text = json.dumps([how, what, where], sort_keys=True)

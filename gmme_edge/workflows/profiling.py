@@ -22,9 +22,10 @@ from gmme_edge.profiling.latency import LatencyRow, Target, measure
 from gmme_edge.profiling.noise import Moment, judge_noise, observe
 from gmme_edge.profiling.peaks import Peaks, measure_peaks
 from gmme_edge.profiling.rounds import LatencySettings, Samples, Stream
-from gmme_edge.profiling.targets import list_all_targets, list_targets
+from gmme_edge.profiling.targets import Counts, list_all_targets, list_targets
 from gmme_edge.profiling.unfinished import open_unfinished
 from gmme_edge.report.documents import LatencyResult, LayersResult, RooflineResult, describe_result
+from gmme_edge.runtime.backends import COPIED
 from gmme_edge.settings import command_line
 from gmme_edge.workflows.settings.profiling import ProfileSettings
 
@@ -228,22 +229,23 @@ def _targets(
     if not bundles:
         raise UsageError("There is nothing to measure.", "at least one bundle.")
     opened = [Bundle.open(path) for path in bundles]
-    threads, batches = settings.thread_counts, settings.batches
+    counts = Counts(settings.thread_counts, settings.batches, settings.gpu_calls)
     if settings.all:
-        targets, left_out = list_all_targets(opened, threads, batches, rebuild)
+        targets, left_out = list_all_targets(opened, counts, rebuild)
         for what in left_out:
             observer.note(f"left out: {what}")
         return targets
     may_build = rebuild is not None
     backends, precisions = settings.backends, settings.precisions
-    return list_targets(opened, backends, precisions, threads, batches, may_build)
+    return list_targets(opened, backends, precisions, counts, may_build)
 
 
 def _name(target: Target) -> str:
     threads = "" if target.threads is None else f" threads {target.threads}"
     batch = "" if target.batch == 1 else f" batch {target.batch}"
+    call = "" if target.gpu_call == COPIED else f" {target.gpu_call}"
     name = target.bundle.path.resolve().name
-    return f"{name} {target.precision} {target.backend}{threads}{batch}"
+    return f"{name} {target.precision} {target.backend}{threads}{batch}{call}"
 
 
 def _calls(settings: ProfileSettings, targets: Sequence[Target]) -> LatencySettings:

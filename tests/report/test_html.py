@@ -81,7 +81,7 @@ def test_no_late_call_hides_among_a_thousand_others() -> None:
 def test_filters_are_of_columns_whose_values_differ(comparison: Comparison) -> None:
     page = render_html(comparison, "x")
     offered = re.findall(r'data-column="(\d+)"', page)
-    assert {"0", "1", "5", "13"} <= set(offered)  # network, precision, median, accuracy
+    assert {"0", "1", "5", "6", "14"} <= set(offered)  # network, precision, calls, median, accuracy
     assert not {"2", "3", "4"} & set(offered)  # one backend, one number of threads, one batch
     assert '<option value="int8-ort">int8-ort</option>' in page
 

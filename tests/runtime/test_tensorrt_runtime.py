@@ -109,6 +109,52 @@ def test_a_batch_below_the_profiles_smallest_is_filled_up(
     np.testing.assert_allclose(outputs["logits"], expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("cuda_graph", [False, True])
+def test_a_batch_that_stays_on_the_gpu_gives_the_same(
+    library: FakeLibrary, cuda: FakeCuda, bundle: Bundle, cuda_graph: bool
+) -> None:
+    session = TensorRTSession(bundle, "tensorrt", "fp32", cuda_graph=cuda_graph)
+    resident = session.resident(waveforms(5))
+    for _ in range(3):
+        resident()
+    for name, expected in reference(waveforms(5)).items():
+        np.testing.assert_allclose(resident.fetch()[name], expected, rtol=1e-5, atol=1e-6)
+    assert cuda.launches == (3 if cuda_graph else 0)
+    with pytest.raises(UsageError, match="A batch of 9 at once on an engine for 8"):
+        session.resident(waveforms(9))
+    session.close()
+    gc.collect()
+    assert not (cuda.graphs or cuda.blocks or cuda.queues or list(library.alive))
+
+
+def test_a_cuda_graph_computes_whatever_lies_in_its_input(
+    library: FakeLibrary, cuda: FakeCuda, bundle: Bundle
+) -> None:
+    session = open_session(bundle, "tensorrt", "fp32", cuda_graph=True)
+    for seed in (1, 2):
+        batch = np.random.default_rng(seed).normal(size=(2, TINY.n_samples)).astype(np.float32)
+        expected = reference(batch)["logits"]
+        np.testing.assert_allclose(session.run(batch)["logits"], expected, rtol=1e-5, atol=1e-6)
+    assert cuda.launches == 2
+    with pytest.raises(UsageError, match="A batch of 3 for a CUDA graph of 2"):
+        session.run(waveforms(3))
+    with pytest.raises(UsageError, match="on an engine for 8"):
+        session.run(waveforms(9))
+    session.close()
+    assert not cuda.graphs
+
+
+def test_a_capture_that_fails_is_an_error_and_leaves_nothing(
+    library: FakeLibrary, cuda: FakeCuda, bundle: Bundle
+) -> None:
+    cuda.failing["cudaGraphInstantiateWithFlags"] = 1
+    session = TensorRTSession(bundle, "tensorrt", "fp32", cuda_graph=True)
+    with pytest.raises(PlatformError, match="cudaGraphInstantiateWithFlags failed"):
+        session.run(waveforms(1))
+    session.close()
+    assert not (cuda.graphs or cuda.blocks or cuda.queues)
+
+
 def test_the_engine_that_fits_is_chosen_among_several(
     library: FakeLibrary, cuda: FakeCuda, tmp_path: Path
 ) -> None:

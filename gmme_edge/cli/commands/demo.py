@@ -158,13 +158,13 @@ def _compare(
     from gmme_edge.files import write_json
     from gmme_edge.profiling.latency import measure
     from gmme_edge.profiling.rounds import LatencySettings
-    from gmme_edge.profiling.targets import list_targets
+    from gmme_edge.profiling.targets import Counts, list_targets
     from gmme_edge.report.compare import compare_results
     from gmme_edge.report.documents import accuracy_document, latency_document, load_result
     from gmme_edge.report.render.markdown import write_report
     from gmme_edge.workflows.evaluating import open_predictor
 
-    targets = list_targets(bundles, ["ort-cpu"], ["fp32", "int8"], [threads or 1], [1])
+    targets = list_targets(bundles, ["ort-cpu"], ["fp32", "int8"], Counts([threads or 1]))
     results = [output / "latency.json"]
     with progress() as bar:
         for target in targets:

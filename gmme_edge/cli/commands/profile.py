@@ -82,9 +82,9 @@ def profile(
 
 def _refuse_with_layers(gate: LatencyGate, settings: ProfileSettings, rebuild: bool) -> None:
     """A trace slows every node, so that it says nothing about the time of a whole call."""
-    of_calls = ("all", "duration", "stream", "restart", "energy", "seed")
+    of_calls = ("all", "duration", "stream", "restart", "energy", "seed", "gpu_call")
     flags = {"--max-latency-p90-ms": gate.max_latency_p90_ms is not None, "--rebuild": rebuild}
-    flags |= {f"--{name}": is_given(settings, name) for name in of_calls}
+    flags |= {f"--{name.replace('_', '-')}": is_given(settings, name) for name in of_calls}
     for flag, given in flags.items():
         if given:
             raise UsageError(

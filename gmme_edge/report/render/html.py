@@ -25,6 +25,7 @@ from gmme_edge.report.render.power import draw_power
 from gmme_edge.report.render.roofline import draw_roofline
 from gmme_edge.report.render.stream import draw_streams
 from gmme_edge.report.render.terminal import group_by_setting
+from gmme_edge.runtime.backends import COPIED
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,15 @@ class Column:
 COLUMNS = (
     Column("network", is_choice=True), Column("precision", is_choice=True),
     Column("backend", is_choice=True), Column("threads", is_choice=True),
-    Column("batch", is_choice=True), Column("median ms"), Column("× base"),
-    Column("latency", is_choice=True), Column("p90 ms"), Column("clips/s"),
+    Column("batch", is_choice=True), Column("calls", is_choice=True), Column("median ms"),
+    Column("× base"), Column("latency", is_choice=True), Column("p90 ms"), Column("clips/s"),
     Column("memory", "MB"), Column("mJ per clip"), Column("× base's mJ"), Column("accuracy %"),
     Column("points"), Column("#D", "k"), Column("#T", "M"), Column("GFLOPs"),
     Column("size", "MB"), Column("device", is_choice=True), Column("result", is_choice=True),
 )  # fmt: skip
 Shown = tuple[str, object]
 _ABSENT: Shown = (cells.NONE, "")
-_TIMED = 10
+_TIMED = 11
 
 
 def render_html(comparison: Comparison, command: str) -> str:
@@ -108,11 +109,13 @@ def _filters(rows: Sequence[Sequence[Shown]]) -> list[dict[str, Any]]:
 def _timed(entry: Entry, row: LatencyRow) -> list[Shown]:
     """What is known of a network that was timed, in the order of `COLUMNS`."""
     ratio, energy = entry.ratio, entry.energy
+    calls = row.stream if row.gpu_call == COPIED else f"{row.stream}, {row.gpu_call}"
     times = f"{cells.format_ratio(ratio.latency)} {cells.format_interval(ratio.latency_interval)}"
     interval = cells.format_mj_interval(energy.interval_mj) if energy else ""
     return [
         (str(row.threads or "auto"), row.threads or 0),
         (str(row.batch), row.batch),
+        (calls, calls),
         (cells.format_ms(row.median_ms), row.median_ms),
         (times, ratio.latency or ""),
         (ratio.latency_rank or cells.NONE, ratio.latency_rank or ""),

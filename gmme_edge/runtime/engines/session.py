@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from gmme_edge.bundle.bundle import INPUT, OUTPUTS, Bundle
 from gmme_edge.device.cuda import Cudart, Device, open_cudart
-from gmme_edge.errors import EngineError
+from gmme_edge.errors import EngineError, UsageError
 from gmme_edge.runtime.engines.cache import Rebuild, open_engine
 from gmme_edge.runtime.engines.info import Engine, Machine, rebuild_command
+from gmme_edge.runtime.engines.launch import Launcher, ResidentEngine
 from gmme_edge.runtime.engines.library import (
     captured_log,
     check_sm,
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 
 def open_session(request: Request) -> TensorRTSession:
     """`backends.Opener`'s part."""
-    return TensorRTSession(request.bundle, request.backend, request.precision, request.rebuild)
+    return TensorRTSession(
+        request.bundle, request.backend, request.precision, request.rebuild, request.cuda_graph
+    )
 
 
 def check(backend: str) -> None:
@@ -75,6 +78,7 @@ class TensorRTSession:
 
     Args:
         rebuild: leave to build an engine here, once, where the bundle's don't fit or are damaged.
+        cuda_graph: launch the network as one CUDA graph, for one batch size within the engine's.
 
     Raises:
         UsageError: the bundle lacks this precision.
@@ -85,7 +89,12 @@ class TensorRTSession:
     """
 
     def __init__(
-        self, bundle: Bundle, backend: str, precision: str, rebuild: Rebuild | None = None
+        self,
+        bundle: Bundle,
+        backend: str,
+        precision: str,
+        rebuild: Rebuild | None = None,
+        cuda_graph: bool = False,
     ) -> None:
         self.backend, self.precision = backend, precision
         self._spec = bundle.manifest.model
@@ -97,6 +106,7 @@ class TensorRTSession:
         self._guard = ForkGuard()  # of runtime, engine, context: each needs those before it
         self._buffers: dict[str, int] = {}
         self._row_shapes: dict[str, tuple[int, ...]] = {}
+        self._launcher: Launcher | None = None
         with ExitStack() as resources:
             # Freed last to first; what was acquired is freed too when a later step fails.
             engine = self._deserialize(chosen)
@@ -110,8 +120,9 @@ class TensorRTSession:
                 size_bytes = 4 * self._info.max_batch * int(np.prod(shape))
                 self._buffers[name] = self._cuda.malloc(size_bytes)
                 resources.callback(self._cuda.free, self._buffers[name])
-            self._context: ExecutionContext | None = self._create_context(engine)
-            self._guard.add(self._context)
+            context = self._create_context(engine)
+            self._guard.add(context)
+            self._launcher = Launcher(self._cuda, context, self._stream, cuda_graph)
             resources.callback(self._drop_context)
             self._resources = resources.pop_all()
 
@@ -150,6 +161,8 @@ class TensorRTSession:
         """
         self._guard.check()
         batch = check_batch(waveform, self.n_samples)
+        if self._launcher and self._launcher.is_graph:
+            self._check_single_part(batch)
         outputs = {
             name: np.empty((len(batch), *shape), np.float32)
             for name, shape in self._row_shapes.items()
@@ -164,23 +177,72 @@ class TensorRTSession:
 
     def _run_part(self, batch: NDArray[np.float32], parts: Outputs) -> None:
         """Run at most `max_batch` clips; `parts` receive the rows of each output."""
-        # Below the profile's smallest batch the spare rows hold whatever the buffer held: rows
-        # don't influence each other, and only the asked-for ones are copied back.
-        n_rows = max(len(batch), self._info.min_batch)
         with captured_log(self._library) as log:
             try:
                 self._cuda.copy_to_device(self._buffers[INPUT], batch, self._stream)
-                context = self._context
-                assert context is not None  # the guard was asked
-                done = context.set_input_shape(INPUT, (n_rows, self.n_samples))
-                done = done and context.execute_async_v3(self._stream)
+                done = self._enqueue(len(batch))
                 for name, rows in parts.items():
                     self._cuda.copy_to_host(rows, self._buffers[name], self._stream)
             finally:
                 # The arrays must not be freed while a queued copy still uses them.
                 self._cuda.synchronize(self._stream)
         if not done:
-            raise EngineError(f"{self.backend} failed on {n_rows} clips: {log.reason()}")
+            raise EngineError(f"{self.backend} failed on {len(batch)} clips: {log.reason()}")
+
+    def _enqueue(self, n_clips: int) -> bool:
+        """Queue the network for clips that the input's buffer holds; whether that succeeded."""
+        assert self._launcher is not None  # the guard was asked
+        # Below the profile's smallest batch the spare rows hold whatever the buffer held: rows
+        # don't influence each other, and only the asked-for ones are copied back.
+        n_rows = max(n_clips, self._info.min_batch)
+        return self._launcher.enqueue(n_clips, (n_rows, self.n_samples))
+
+    def _check_single_part(self, batch: NDArray[np.float32]) -> None:
+        """Raise unless one run of the engine, or of its graph, does the whole batch."""
+        if len(batch) > self._info.max_batch:
+            raise UsageError(
+                f"A batch of {len(batch)} at once on an engine for {self._info.max_batch}.",
+                "a batch within the engine's.",
+                "build it again with a larger --max-batch, or copy (--gpu-call copied).",
+            )
+        if self._launcher:
+            self._launcher.check(len(batch))
+
+    def resident(self, waveform: NDArray[np.float32]) -> ResidentEngine:
+        """`session.GpuSession`'s part.
+
+        Raises:
+            UsageError: as `run`, or a batch that the engine does in several parts.
+            PlatformError: the GPU failed.
+        """
+        self._guard.check()
+        batch = check_batch(waveform, self.n_samples)
+        self._check_single_part(batch)
+        self._cuda.copy_to_device(self._buffers[INPUT], batch, self._stream)
+        self._cuda.synchronize(self._stream)
+        return ResidentEngine(self, len(batch))
+
+    def run_resident(self, n_clips: int) -> None:
+        """Run on what the input's buffer holds, and wait; nothing is copied."""
+        self._guard.check()
+        with captured_log(self._library) as log:
+            done = self._enqueue(n_clips)
+            self._cuda.synchronize(self._stream)
+        if not done:
+            raise EngineError(f"{self.backend} failed on {n_clips} clips: {log.reason()}")
+
+    def fetch(self, n_clips: int) -> Outputs:
+        """Copy what the outputs' buffers hold to the host."""
+        self._guard.check()
+        outputs = {
+            name: np.empty((n_clips, *shape), np.float32)
+            for name, shape in self._row_shapes.items()
+            if name != INPUT
+        }
+        for name, rows in outputs.items():
+            self._cuda.copy_to_host(rows, self._buffers[name], self._stream)
+        self._cuda.synchronize(self._stream)
+        return check_outputs(outputs, n_clips, self._spec, f"{self.precision} on {self.backend}")
 
     def close(self) -> None:
         """Free the context, the GPU memory and the stream; calling it twice does no harm."""
@@ -189,7 +251,9 @@ class TensorRTSession:
         self._resources.close()
 
     def _drop_context(self) -> None:
-        self._context = None
+        if self._launcher:
+            self._launcher.close()
+        self._launcher = None
         self._guard.drop_last()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gmme_edge.errors import UsageError
-from gmme_edge.runtime.backends import BACKEND_NAMES
+from gmme_edge.runtime.backends import BACKEND_NAMES, COPIED, GPU_CALLS
 from gmme_edge.settings import Settings, is_given, setting
 from gmme_edge.workflows.settings.running import MOST_THREADS, refuse_threads_on_gpus
 
@@ -26,6 +26,11 @@ class ProfileSettings(Settings):
     )
     threads: str = setting("1", "CPU threads, for example 1,2 or auto (the engine chooses).")
     batch: str = setting("1", "Clips per call, for example 1,8.")
+    gpu_call: str = setting(
+        COPIED,
+        f"How a GPU is called, some of {', '.join(GPU_CALLS)}: with copies from and to the host or "
+        "without, launched as a CUDA graph.",
+    )
     all: bool = setting(
         False, "Every backend and precision that works here; what does not is noted.", "--all"
     )
@@ -86,7 +91,13 @@ class ProfileSettings(Settings):
     )
 
     def check(self) -> None:
-        for _ in (self.backends, self.precisions, self.thread_counts, self.batches):
+        for _ in (
+            self.backends,
+            self.precisions,
+            self.thread_counts,
+            self.batches,
+            self.gpu_calls,
+        ):
             pass
         if is_given(self, "threads"):
             refuse_threads_on_gpus(self.backends)
@@ -121,6 +132,13 @@ class ProfileSettings(Settings):
     def batches(self) -> tuple[int, ...]:
         words = _split("--batch", self.batch)
         return tuple(_integer("--batch", word, MOST_CLIPS) for word in words)
+
+    @property
+    def gpu_calls(self) -> tuple[str, ...]:
+        words = _split("--gpu-call", self.gpu_call)
+        if unknown := [word for word in words if word not in GPU_CALLS]:
+            raise UsageError(f"--gpu-call has {unknown[0]!r:.40}.", f"of {', '.join(GPU_CALLS)}.")
+        return words
 
 
 @dataclass(frozen=True, kw_only=True)
