@@ -136,6 +136,12 @@ class FakeLibrary(ModuleType):
     class ILogger:
         INTERNAL_ERROR, ERROR, WARNING, INFO = 0, 1, 2, 3
 
+    class IProfiler:
+        """Only a class that calls this may be given to a context."""
+
+        def __init__(self) -> None:
+            self.is_made = True
+
     float32, float16 = "float32", "float16"
 
     def __init__(self, cuda: FakeCuda, name: str = "tensorrt", version: str = VERSION) -> None:
@@ -147,6 +153,7 @@ class FakeLibrary(ModuleType):
             "logits": ((-1, TINY.n_classes), self.float32),
             "embedding": ((-1, WIDTH), self.float32),
         }
+        self.layer_ms: list[tuple[str, float]] = []
         self.loads, self.execution_fails, self.context_fails = 0, False, False
         self.alive: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -195,7 +202,7 @@ class FakeContext:
     def __init__(self, engine: FakeEngine) -> None:
         self.library, self.logger = engine.library, engine.logger
         self.addresses: dict[str, int] = {}
-        self.batch = 0
+        self.batch, self.profiler = 0, None
         self.library.alive.add(self)
 
     def set_tensor_address(self, name: str, address: int) -> None:
@@ -216,6 +223,10 @@ class FakeContext:
             return False
         batch = self.batch
         self.library.cuda.queues[stream].append(lambda: self._compute(batch))
+        if self.profiler is not None:
+            assert self.profiler.is_made, "the base class was not initialized"
+            for name, ms in self.library.layer_ms:
+                self.profiler.report_layer_time(name, ms)
         return True
 
     def _array(self, name: str, shape: tuple[int, int]) -> np.ndarray:

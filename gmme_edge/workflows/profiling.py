@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gmme_edge.runtime.engines.cache import Rebuild
 
 _TABLE_EVERY_S = 0.5
+_NODES = ("ort-cpu",)
 
 
 def profile(
@@ -159,19 +160,23 @@ def profile_layers(
     bundles: Sequence[str | Path],
     settings: ProfileSettings | None = None,
     observer: Observer = SILENT,
+    rebuild: Rebuild | None = None,
 ) -> LayersResult:
-    """Time every node of the bundles' networks, one network after the other, on ``ort-cpu``.
+    """Time every node or layer of the bundles' networks, one network after the other.
+
+    Args:
+        rebuild: builds engines that a bundle lacks.
 
     Raises:
-        UsageError: another backend.
+        UsageError: a backend that tells no layers.
     """
     settings = replace(settings or ProfileSettings(), layers=True)
-    targets, calls = _for_nodes(bundles, settings, observer)
+    targets, calls = _for_nodes(bundles, settings, observer, rebuild)
     before = observe()
     profiles = []
     for index, target in enumerate(targets):
         observer.progress("profiling layers", index, len(targets))
-        profiles.append(layers.profile_layers(target, calls))
+        profiles.append(layers.profile_layers(target, calls, rebuild=rebuild))
     described = describe_result("layers", _command(bundles, settings))
     described["state"] = {"before": before.state, **described["state"]}
     return LayersResult(**described, profiles=tuple(profiles))
@@ -208,16 +213,18 @@ def profile_roofline(
 
 
 def _for_nodes(
-    bundles: Sequence[str | Path], settings: ProfileSettings, observer: Observer
+    bundles: Sequence[str | Path],
+    settings: ProfileSettings,
+    observer: Observer,
+    rebuild: Rebuild | None = None,
 ) -> tuple[list[Target], LatencySettings]:
-    """What is to be timed node by node, which only ``ort-cpu`` tells."""
-    flag = "--layers" if settings.layers else "--roofline"
-    if other := sorted(set(settings.backends) - {"ort-cpu"}):
-        raise UsageError(
-            f"{flag} on {', '.join(other)}.", "ort-cpu.", "see engine-info for engines."
-        )
+    """What is to be timed node by node, where the backend tells them."""
+    flag, can = ("--layers", layers.LAYER_BACKENDS) if settings.layers else ("--roofline", _NODES)
+    if other := sorted(set(settings.backends) - set(can)):
+        raise UsageError(f"{flag} on {', '.join(other)}.", f"{', '.join(can)}.")
     warmup = LatencySettings.warmup if settings.warmup is None else settings.warmup
-    return _targets(bundles, settings, observer), LatencySettings(warmup, settings.repetitions)
+    calls = LatencySettings(warmup, settings.repetitions)
+    return _targets(bundles, settings, observer, rebuild), calls
 
 
 def _targets(

@@ -88,6 +88,8 @@ def test_the_gate_fails_after_the_result_was_written(tmp_path: Path) -> None:
      (("--threads", "99999999999"), "from 1 to 1024"), (("--threads", "²"), "--threads"),
      (("--batch", "1" + "0" * 11), "from 1 to 4096"), (("--batch", "1" + "0" * 5000), "--batch"),
      (("--precision", ""), "--precision is ''"), (("--backend", ""), "--backend is ''"),
+     (("--gpu-call", "resident"), "--gpu-call resident on ort-cpu"),
+     (("--gpu-call", "copied,warp"), "--gpu-call has 'warp'"),
      (("--precision", "fp16"), "fp32"), (("--backend", "tensorrt-rtx"), "nothing to run")],
 )  # fmt: skip
 def test_wrong_options_are_usage_errors(

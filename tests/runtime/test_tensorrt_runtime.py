@@ -11,14 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from gmme_edge.bundle.bundle import Bundle, describe_file
+from gmme_edge.cli.app import app
 from gmme_edge.errors import (
     BundleError,
     EngineError,
     PlatformError,
     UsageError,
 )
+from gmme_edge.profiling.latency import LatencySettings, Target
+from gmme_edge.profiling.layers import profile_layers
+from gmme_edge.report.documents import load_result
 from gmme_edge.runtime.backends import open_session
 from gmme_edge.runtime.engines.info import EngineInfo, sidecar_of
 from gmme_edge.runtime.engines.session import TensorRTSession
@@ -153,6 +158,38 @@ def test_a_capture_that_fails_is_an_error_and_leaves_nothing(
         session.run(waveforms(1))
     session.close()
     assert not (cuda.graphs or cuda.blocks or cuda.queues)
+
+
+LAYERS = [
+    ("stem.conv/Conv + stem.act/PRelu", 2.0),
+    ("Reformatting CopyNode for Input Tensor 0", 0.25),
+    ("{ForeignNode[stage1.0.norm/Sub...classify/Gemm]}", 3.0),
+    ("Reformatting CopyNode for Input Tensor 0", 0.25),
+]
+
+
+def test_an_engines_layers_are_told_by_its_profiler_and_summed_by_block(
+    library: FakeLibrary, bundle: Bundle, tmp_path: Path
+) -> None:
+    library.layer_ms = LAYERS
+    profile = profile_layers(Target(bundle, "tensorrt", "fp32"), LatencySettings(1, 3))
+    assert profile.backend == "tensorrt" and profile.total_ms == pytest.approx(5.5)
+    assert profile.blocks_ms() == {"stem": 2.0, "stage1.0 … head": 3.0, "engine": 0.5}
+    assert profile.operators_ms() == {"Sub + Gemm": 3.0, "Conv + PRelu": 2.0, "engine": 0.5}
+    words = ["profile", str(bundle.path), "--layers", "--backend", "tensorrt"]
+    done = CliRunner().invoke(app, [*words, "--repetitions", "2", "-o", str(tmp_path / "l.json")])
+    assert done.exit_code == 0, done.stderr
+    assert "fp32, on tensorrt, batch 1: 5.50 ms" in done.stdout
+    assert load_result(tmp_path / "l.json", ("layers",)).profiles[0].backend == "tensorrt"
+
+
+def test_an_engine_that_tells_of_no_layer_is_an_error(library: FakeLibrary, bundle: Bundle) -> None:
+    session = TensorRTSession(bundle, "tensorrt", "fp32")
+    with pytest.raises(EngineError, match="told of no layer"):
+        session.time_layers(waveforms(1))
+    session.close()
+    with pytest.raises(UsageError, match="closed"):
+        session.time_layers(waveforms(1))
 
 
 def test_the_engine_that_fits_is_chosen_among_several(

@@ -48,28 +48,15 @@ def profile(
     from gmme_edge.cli.views.observer import watch
     from gmme_edge.workflows import profiling
     from gmme_edge.workflows.gates import check_latency
-    from gmme_edge.workflows.remote.fleet import check_runs, measured_rows, profile_remote
 
     if where.is_asked_for:
         if settings.layers or settings.roofline or rebuild:
             raise UsageError("--layers, --roofline or --rebuild with --remote.", "one of them.")
-        with watch() as observer:
-            runs = profile_remote(bundles, settings, where, observer)
-        _show_remote(runs, output, json)
-        check_latency(measured_rows(runs), gate.max_latency_p90_ms)
-        check_runs(runs)
+        _profile_remote(bundles, settings, where, gate, (output, json))
         return
-    if settings.layers:
+    if settings.layers or settings.roofline:
         _refuse_with_layers(gate, settings, rebuild)
-        with watch() as observer:
-            timed = profiling.profile_layers(bundles, settings, observer)
-        _show_layers(timed, output, json)
-        return
-    if settings.roofline:
-        _refuse_with_layers(gate, settings, rebuild)
-        with watch() as observer:
-            compared = profiling.profile_roofline(bundles, settings, observer)
-        _show_roofline(compared, output, json)
+        _profile_nodes(bundles, settings, rebuild, (output, json))
         return
     if settings.restart and output is None:
         raise UsageError("--restart without -o.", "both, or neither.", "add -o.")
@@ -80,10 +67,52 @@ def profile(
     check_latency(result.rows, gate.max_latency_p90_ms)
 
 
+_Shown = tuple[Path | None, bool]  # the file, and whether stdout gets JSON
+
+
+def _profile_remote(
+    bundles: list[str],
+    settings: ProfileSettings,
+    where: RemoteSettings,
+    gate: LatencyGate,
+    shown: _Shown,
+) -> None:
+    from gmme_edge.cli.views.observer import watch
+    from gmme_edge.workflows.gates import check_latency
+    from gmme_edge.workflows.remote.fleet import check_runs, measured_rows, profile_remote
+
+    with watch() as observer:
+        runs = profile_remote(bundles, settings, where, observer)
+    _show_remote(runs, *shown)
+    check_latency(measured_rows(runs), gate.max_latency_p90_ms)
+    check_runs(runs)
+
+
+def _profile_nodes(
+    bundles: list[str], settings: ProfileSettings, rebuild: bool, shown: _Shown
+) -> None:
+    from gmme_edge.cli.views.observer import watch
+    from gmme_edge.workflows import profiling
+
+    if settings.layers:
+        allowed = make_rebuild(rebuild, *settings.backends)
+        with watch() as observer:
+            timed = profiling.profile_layers(bundles, settings, observer, allowed)
+        _show_layers(timed, *shown)
+        return
+    with watch() as observer:
+        compared = profiling.profile_roofline(bundles, settings, observer)
+    _show_roofline(compared, *shown)
+
+
 def _refuse_with_layers(gate: LatencyGate, settings: ProfileSettings, rebuild: bool) -> None:
     """A trace slows every node, so that it says nothing about the time of a whole call."""
     of_calls = ("all", "duration", "stream", "restart", "energy", "seed", "gpu_call")
-    flags = {"--max-latency-p90-ms": gate.max_latency_p90_ms is not None, "--rebuild": rebuild}
+    has_engines = settings.layers and {"tensorrt", "tensorrt-rtx"} & set(settings.backends)
+    flags = {
+        "--max-latency-p90-ms": gate.max_latency_p90_ms is not None,
+        "--rebuild": rebuild and not has_engines,
+    }
     flags |= {f"--{name.replace('_', '-')}": is_given(settings, name) for name in of_calls}
     for flag, given in flags.items():
         if given:

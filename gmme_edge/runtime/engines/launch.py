@@ -49,6 +49,10 @@ class Launcher:
         done = self._context.set_input_shape(INPUT, shape)
         return done and self._context.execute_async_v3(self._stream)
 
+    def profile(self, timer: object) -> None:
+        """Let the context tell `timer`, an ``IProfiler``, of every layer from now on."""
+        self._context.profiler = timer
+
     def close(self) -> None:
         if self._graph:
             self._cuda.destroy_graph(self._graph)

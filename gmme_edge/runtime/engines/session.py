@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from gmme_edge.bundle.bundle import INPUT, OUTPUTS, Bundle
+from gmme_edge.bundle.bundle import INPUT, Bundle
 from gmme_edge.device.cuda import Cudart, Device, open_cudart
 from gmme_edge.errors import EngineError, UsageError
 from gmme_edge.runtime.engines.cache import Rebuild, open_engine
 from gmme_edge.runtime.engines.info import Engine, Machine, rebuild_command
 from gmme_edge.runtime.engines.launch import Launcher, ResidentEngine
+from gmme_edge.runtime.engines.layer_times import LayerMs, LayerTimer, make_layer_timer
 from gmme_edge.runtime.engines.library import (
     captured_log,
     check_sm,
     create_object,
     load_library,
 )
+from gmme_edge.runtime.engines.tensors import check_tensors
 from gmme_edge.runtime.fork import ForkGuard
 from gmme_edge.runtime.session import Outputs, check_batch, check_outputs
 
@@ -107,11 +109,12 @@ class TensorRTSession:
         self._buffers: dict[str, int] = {}
         self._row_shapes: dict[str, tuple[int, ...]] = {}
         self._launcher: Launcher | None = None
+        self._timer: LayerTimer | None = None
         with ExitStack() as resources:
             # Freed last to first; what was acquired is freed too when a later step fails.
             engine = self._deserialize(chosen)
             resources.callback(self._guard.release)
-            self._row_shapes = _check_tensors(
+            self._row_shapes = check_tensors(
                 self._library, engine, self.n_samples, self._info.max_batch, chosen.path
             )
             self._stream = self._cuda.create_stream()
@@ -231,6 +234,24 @@ class TensorRTSession:
         if not done:
             raise EngineError(f"{self.backend} failed on {n_clips} clips: {log.reason()}")
 
+    def time_layers(self, waveform: NDArray[np.float32]) -> LayerMs:
+        """One run, layer by layer, as ``IProfiler`` tells it; later runs are slower, too.
+
+        Raises:
+            EngineError: the library told of no layer.
+            GmmeEdgeError: as `resident`.
+        """
+        resident = self.resident(waveform)
+        if self._timer is None and self._launcher:
+            self._timer = make_layer_timer(self._library)
+            self._launcher.profile(self._timer)
+        assert self._timer is not None  # the guard was asked
+        self._timer.reported = []
+        resident()
+        if not self._timer.reported:
+            raise EngineError(f"{self.backend} {self._library.__version__} told of no layer.")
+        return self._timer.reported
+
     def fetch(self, n_clips: int) -> Outputs:
         """Copy what the outputs' buffers hold to the host."""
         self._guard.check()
@@ -253,39 +274,5 @@ class TensorRTSession:
     def _drop_context(self) -> None:
         if self._launcher:
             self._launcher.close()
-        self._launcher = None
+        self._launcher = self._timer = None
         self._guard.drop_last()
-
-
-def _check_tensors(
-    library: ModuleType,
-    engine: CudaEngine,
-    n_samples: int,
-    max_batch: int,
-    name: str,
-) -> dict[str, tuple[int, ...]]:
-    """The shape of one row of the input and of each output, found to be the bundle's.
-
-    Raises:
-        EngineError: other names, shapes or types than `gmme-edge export` gives them.
-    """
-    found = {}
-    for index in range(engine.num_io_tensors):
-        tensor = engine.get_tensor_name(index)
-        shape = tuple(engine.get_tensor_shape(tensor))
-        # A profile of one batch size only may leave that size in place of the dynamic -1.
-        batch_fits = shape[:1] in ((-1,), (max_batch,))
-        if engine.get_tensor_dtype(tensor) == library.float32 and batch_fits:
-            found[tensor] = shape[1:]
-    if (
-        len(found) != engine.num_io_tensors
-        or found.get(INPUT) != (n_samples,)
-        or OUTPUTS[0] not in found
-        or not set(found) <= {INPUT, *OUTPUTS}
-    ):
-        raise EngineError(
-            f"{name} has the float32 tensors {found} per clip, of {engine.num_io_tensors} in all.",
-            f"{INPUT!r} of {n_samples} samples, {' and '.join(OUTPUTS)}, all float32.",
-            "export the bundle again.",
-        )
-    return found

@@ -67,7 +67,8 @@ class ProfileSettings(Settings):
 
     layers: bool = setting(
         False,
-        "Time per block and node instead (ort-cpu); -o adds a chart (.svg).",
+        "Time per block and layer instead (ort-cpu, tensorrt, tensorrt-rtx); -o adds a chart "
+        "(.svg).",
         "--layers",
     )
     roofline: bool = setting(
