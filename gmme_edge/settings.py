@@ -18,7 +18,7 @@ import math
 import shlex
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from gmme_edge.errors import UsageError
 
@@ -59,9 +59,14 @@ def setting(default: object, help: str, *flags: str, **facts: Any) -> Any:  # no
 class Settings:
     """Base of every group; subclasses are frozen, keyword-only dataclasses.
 
+    Attributes:
+        panel: the heading of those of its settings that name none of their own.
+
     Raises:
         UsageError: a value out of bounds, an unknown choice, or a setting without its partner.
     """
+
+    panel: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         for each in settings_of(type(self)):

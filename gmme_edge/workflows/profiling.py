@@ -61,6 +61,7 @@ def profile(
     meters = choose_meters(find_meters(), targets) if settings.energy else {}
     watch = _Watch(observer, targets, calls, output, settings.restart)
     before = observe()
+    observer.stage("latency, in turns")
     try:
         rows = measure(targets, calls, watch.on_progress, rebuild, watch.samples)
     except BaseException:
@@ -146,6 +147,7 @@ def _add_energy(
     """The rows with their energy, and the traces; as they were where nothing is to be measured."""
     if not meters:
         return rows, []
+    observer.stage("energy, in turns")
     energies, traces = measure_energy(
         targets,
         meters,
@@ -174,6 +176,7 @@ def profile_layers(
     targets, calls = _for_nodes(bundles, settings, observer, rebuild)
     before = observe()
     profiles = []
+    observer.stage("layer by layer")
     for index, target in enumerate(targets):
         observer.progress("profiling layers", index, len(targets))
         profiles.append(layers.profile_layers(target, calls, rebuild=rebuild))
@@ -205,6 +208,7 @@ def profile_roofline(
         if threads not in peaks:
             observer.stage(f"what this machine can do, threads {threads}")
             peaks[threads] = measure_peaks(threads)
+            observer.stage("block by block")
         observer.progress("profiling blocks", index, len(targets))
         profiles.append(roofline.profile_roofline(target, calls, peaks[threads]))
     described = describe_result("roofline", _command(bundles, settings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,7 @@ def convert(
     """Turn reference-implementation weights into a checkpoint of this project."""
     require("torch", "convert weights")
     require("safetensors", "convert weights")
-    from gmme_edge.cli.views.console import emit_json, stdout
+    from gmme_edge.cli.views.console import emit_json, stdout, tell_written
     from gmme_edge.models.checkpoint import save_checkpoint
     from gmme_edge.models.reference import load_reference_state, read_state_dict
     from gmme_edge.ownership import claim_checkpoint
@@ -43,10 +44,10 @@ def convert(
     save_checkpoint(folder, spec, network.state_dict(), names, {"converted_from": state_dict.name})
     if json:
         emit_json({"checkpoint": str(output), "model": spec.to_dict()})
-        return
-    stdout.print(
-        f"{output}: {spec.name} for {settings.task}, {spec.n_classes} classes", soft_wrap=True
-    )
+    else:
+        said = f"{output}: {spec.name} for {settings.task}, {spec.n_classes} classes"
+        stdout.print(said, soft_wrap=True)
+    tell_written(output, shlex.join(["gmme-edge", "export", str(output), "-o", "bundle"]))
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:

@@ -33,7 +33,8 @@ def profile(
     where: RemoteSettings,
     gate: LatencyGate,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write the result as JSON.")
+        Path | None,
+        typer.Option("-o", "--output", help="Write the result as JSON.", rich_help_panel="Output"),
     ] = None,
     rebuild: RebuildOption = False,
     json: JsonOption = False,

@@ -149,6 +149,7 @@ def _run_all(
         except queue.Empty:
             observer.progress("machines", len(done), total)
 
+    observer.stage(f"other machines: {total} runs")
     with ThreadPoolExecutor(max_workers=len(machines)) as pool:
         futures: list[Future[None]] = [pool.submit(work, own) for own in machines.values()]
         try:
