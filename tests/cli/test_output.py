@@ -21,6 +21,7 @@ from gmme_edge.cli import guard
 from gmme_edge.cli.app import app
 from gmme_edge.cli.views import console
 from gmme_edge.cli.views.observer import ConsoleObserver, watch
+from gmme_edge.scoring import Predictions
 from tests.artifacts import RATE_HZ, WORDS, copy_bundle, edit_manifest, sounds
 from tests.bundles import make_bundle
 from tests.data.trees import write_clip
@@ -280,7 +281,7 @@ def writers(folder: Path) -> dict[str, tuple[list[object], str]]:
     latency = write_latency(folder / "l.json", row(samples_ms=(1.0, 2.0, 3.0)))
     accuracies = []
     for name in ("eat-s-aa", "eat-s-gmme-k32c8"):
-        right = {"clips": ["a", "b"], "true": ["x", "y"], "predicted": ["x", "y"]}
+        right = Predictions(("a", "b"), ("x", "y"), ("x", "y")).to_dict()
         accuracies.append(write_accuracy(folder / f"{name}.json", name, predictions=right))
     soundfile.write(folder / "a.wav", sounds()[0], RATE_HZ)
     out, quick = folder / "out.json", ["--repetitions", "2", "--warmup", "1"]
