@@ -27,6 +27,8 @@ _PARTS = (
     noise, engines, cpu, measure, result, run,
 )  # fmt: skip
 _OWN = ("gmme_exporters", "gmme_edge", "__future__")
+_FUTURE = "from __future__ import annotations"
+_PLAIN = ("None", "bool", "bytes", "float", "int", "object", "str")
 
 
 def device_script() -> str:
@@ -38,7 +40,8 @@ def device_script() -> str:
     names: dict[str, set[str]] = {}
     bodies = []
     for part in _PARTS:
-        text = _quote_annotations(_source(part))
+        text = _source(part)
+        text = _quote_annotations(text) if _FUTURE in text else text
         docstring, *statements = ast.parse(text).body
         used = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
         last = docstring
@@ -62,14 +65,14 @@ def device_script() -> str:
 def _quote_annotations(text: str) -> str:
     """Annotations as texts, which a board's Python need not understand.
 
-    In the package ``from __future__ import annotations`` does this, which Python 3.6 refuses
-    before it has run the line that says what it is too old for.
+    In the package `_FUTURE` does this. Python 3.6 does not know it, and would refuse the whole
+    script before it has said that it is too old.
     """
     found = [
         annotation
         for node in ast.walk(ast.parse(text))
         for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None))
-        if isinstance(annotation, ast.expr) and not isinstance(annotation, ast.Constant)
+        if isinstance(annotation, ast.expr) and ast.unparse(annotation) not in _PLAIN
     ]
     lines = [line.encode() for line in text.splitlines(keepends=True)]
     for each in sorted(found, key=lambda a: (a.lineno, a.col_offset), reverse=True):
