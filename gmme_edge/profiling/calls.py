@@ -12,7 +12,7 @@ BURST_CALLS, PACED_HOPS = 10, 10
 
 
 def take(call: Callable[[], object], stream: str, hop_s: float | None) -> tuple[list[float], int]:
-    """One target's milliseconds of one round, and how many deadlines it missed."""
+    """One contender's milliseconds of one round, and how many deadlines it missed."""
     if stream == "paced" and hop_s:
         return take_hops(call, hop_s)
     n_calls = BURST_CALLS if stream == "offline" else 1

@@ -12,7 +12,7 @@ from gmme_edge.device.energy.meter import Meter, Meters
 from gmme_edge.errors import PlatformError
 from gmme_edge.profiling.energy_result import Energy, PowerTrace
 from gmme_edge.profiling.inputs import golden_batch
-from gmme_edge.profiling.latency import Target
+from gmme_edge.profiling.latency import Contender
 from gmme_edge.profiling.opened import prepare_call, uses_graph
 from gmme_edge.profiling.windows import EnergySettings as EnergySettings
 from gmme_edge.profiling.windows import measure_runs
@@ -20,19 +20,19 @@ from gmme_edge.runtime.backends import BACKENDS, open_session
 from gmme_edge.runtime.engines.cache import Rebuild
 
 
-def choose_meters(meters: Meters, targets: Sequence[Target]) -> dict[Meter, list[int]]:
-    """The meter of each target, with the targets' positions.
+def choose_meters(meters: Meters, contenders: Sequence[Contender]) -> dict[Meter, list[int]]:
+    """The meter of each contender, with the contenders' positions.
 
     Raises:
-        PlatformError: a target has none; the message tells what mends those that are there.
+        PlatformError: a contender has none; the message tells what mends those that are there.
     """
     chosen: dict[Meter, list[int]] = {}
-    for index, target in enumerate(targets):
-        meter = meters.choose(on_gpu=not BACKENDS[target.backend].on_cpu)
+    for index, contender in enumerate(contenders):
+        meter = meters.choose(on_gpu=not BACKENDS[contender.backend].on_cpu)
         if meter is None:
             found = "\n".join(map(str, meters.unreadable)) or "This machine shows no source."
             raise PlatformError(
-                f"The energy of {target.backend} cannot be measured here. {found}",
+                f"The energy of {contender.backend} cannot be measured here. {found}",
                 "a readable source: power rails of a board, NVML's counter, or RAPL; "
                 "virtual machines and containers mostly hide them.",
                 "see above, or leave --energy out: nothing is estimated.",
@@ -42,13 +42,13 @@ def choose_meters(meters: Meters, targets: Sequence[Target]) -> dict[Meter, list
 
 
 def measure_energy(
-    targets: Sequence[Target],
+    contenders: Sequence[Contender],
     meters: dict[Meter, list[int]],
     settings: EnergySettings,
     on_progress: Callable[[int, int], None] | None = None,
     rebuild: Rebuild | None = None,
 ) -> tuple[list[Energy], list[PowerTrace]]:
-    """Energy of every target, and the traces that it follows from.
+    """Energy of every contender, and the traces that it follows from.
 
     Raises:
         PlatformError: a meter stands still or goes away.
@@ -56,32 +56,32 @@ def measure_energy(
     """
     energies: dict[int, Energy] = {}
     traces = []
-    total = settings.rounds * (len(targets) + len(meters)) + len(meters)
+    total = settings.rounds * (len(contenders) + len(meters)) + len(meters)
     done = iter(range(1, total + 1))
     tell = (lambda: on_progress(next(done), total)) if on_progress else (lambda: None)
     for meter, rows in meters.items():
         with contextlib.ExitStack() as stack:
-            runs = {row: _open(targets[row], rebuild, stack) for row in rows}
-            batches = {row: targets[row].batch for row in rows}
+            runs = {row: _open(contenders[row], rebuild, stack) for row in rows}
+            batches = {row: contenders[row].batch for row in rows}
             found, trace = measure_runs(runs, batches, meter, settings, tell)
         energies.update((row, Energy(**vars(each))) for row, each in found.items())
         traces.append(trace)
-    return [energies[row] for row in range(len(targets))], traces
+    return [energies[row] for row in range(len(contenders))], traces
 
 
 def _open(
-    target: Target, rebuild: Rebuild | None, stack: contextlib.ExitStack
+    contender: Contender, rebuild: Rebuild | None, stack: contextlib.ExitStack
 ) -> Callable[[], object]:
-    """One call of a target."""
+    """One call of a contender."""
     session = open_session(
-        target.bundle,
-        target.backend,
-        target.precision,
-        target.threads,
+        contender.bundle,
+        contender.backend,
+        contender.precision,
+        contender.threads,
         rebuild,
-        uses_graph(target.gpu_call),
+        uses_graph(contender.gpu_call),
     )
     stack.callback(session.close)
-    clips = golden_batch(target.bundle, target.batch)
-    call = prepare_call(target, session, clips, rebuild)
+    clips = golden_batch(contender.bundle, contender.batch)
+    call = prepare_call(contender, session, clips, rebuild)
     return lambda: call.run(clips)

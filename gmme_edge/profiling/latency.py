@@ -33,7 +33,7 @@ from gmme_edge.statistics import Interval
 
 
 @dataclass(frozen=True)
-class Target:
+class Contender:
     """One thing to time: a bundle's precision on a backend; `threads` None: the engine chooses.
 
     `gpu_call` is one of `backends.GPU_CALLS`.
@@ -89,7 +89,7 @@ class Deadlines:
 
 @dataclass(frozen=True)
 class LatencyRow:
-    """The measurement of one target; the statistics follow from `samples_ms`.
+    """The measurement of one contender; the statistics follow from `samples_ms`.
 
     Attributes:
         model: the spec's name; `bundle` is the folder's.
@@ -191,86 +191,86 @@ class LatencyRow:
 
 
 def measure(
-    targets: Sequence[Target],
+    contenders: Sequence[Contender],
     settings: LatencySettings,
     on_progress: Progress | None = None,
     rebuild: Rebuild | None = None,
     samples: Samples | None = None,
 ) -> list[LatencyRow]:
-    """Time all targets, interleaved, and measure each one's memory in a process of its own.
+    """Time all contenders, interleaved, and measure each one's memory in a process of its own.
 
-    Every repetition visits all targets in a new random order, so that a machine that warms up,
+    Every repetition visits all contenders in a new random order, so that a machine that warms up,
     or that is busy for a while, slows all of them alike. A model therefore finds the caches as
     another model left them, as it does between the other work of a device.
 
     Args:
         on_progress: called with (calls made, calls in all), see `rounds.time_rounds`.
         rebuild: may build engines that a bundle lacks.
-        samples: of an earlier run of the same targets, to go on from; it is filled in place.
+        samples: of an earlier run of the same contenders, to go on from; it is filled in place.
 
     Raises:
-        UsageError: no target, or a precision or backend that there is not.
+        UsageError: no contender, or a precision or backend that there is not.
         GmmeEdgeError: whatever a session or a memory measurement raises; nothing is swallowed.
     """
-    if not targets:
-        raise UsageError("There is nothing to measure.", "at least one target.")
-    inputs = [golden_batch(target.bundle, target.batch) for target in targets]
+    if not contenders:
+        raise UsageError("There is nothing to measure.", "at least one contender.")
+    inputs = [golden_batch(contender.bundle, contender.batch) for contender in contenders]
     with contextlib.ExitStack() as stack:
         calls = []
-        for target, clips in zip(targets, inputs, strict=True):
+        for contender, clips in zip(contenders, inputs, strict=True):
             session = open_session(
-                target.bundle,
-                target.backend,
-                target.precision,
-                target.threads,
+                contender.bundle,
+                contender.backend,
+                contender.precision,
+                contender.threads,
                 rebuild,
-                uses_graph(target.gpu_call),
+                uses_graph(contender.gpu_call),
             )
             stack.callback(session.close)
-            calls.append(prepare_call(target, session, clips, rebuild))
+            calls.append(prepare_call(contender, session, clips, rebuild))
         memories = [
             measure_memory(t.bundle, t.backend, t.precision, t.threads, t.batch, t.gpu_call)
-            for t in targets
+            for t in contenders
         ]
         taken = _time(calls, inputs, settings, on_progress, samples)
     return [
-        _row(target, memories[index], settings, taken, index)
-        for index, target in enumerate(targets)
+        _row(contender, memories[index], settings, taken, index)
+        for index, contender in enumerate(contenders)
     ]
 
 
 def _row(
-    target: Target, memory: Memory, settings: LatencySettings, taken: Samples, index: int
+    contender: Contender, memory: Memory, settings: LatencySettings, taken: Samples, index: int
 ) -> LatencyRow:
     samples_ms, deadlines = taken.ms[index], None
     if settings.hop_s:
         deadlines = Deadlines(1000 * settings.hop_s, len(samples_ms), taken.misses[index])
-    spec = target.bundle.manifest.model
+    spec = contender.bundle.manifest.model
     complexity = count(spec)
     return LatencyRow(
         model=spec.name,
-        bundle=target.bundle.path.resolve().name,
+        bundle=contender.bundle.path.resolve().name,
         d_params=complexity.d_params,
         t_params=complexity.t_params,
         gflops=complexity.gflops,
         n_classes=spec.n_classes,
         clip_s=spec.n_samples / spec.sample_rate_hz,
-        backend=target.backend,
-        precision=target.precision,
-        threads=target.threads,
-        batch=target.batch,
-        size_bytes=target.bundle.size_bytes(target.precision),
+        backend=contender.backend,
+        precision=contender.precision,
+        threads=contender.threads,
+        batch=contender.batch,
+        size_bytes=contender.bundle.size_bytes(contender.precision),
         peak_memory_bytes=memory.peak_bytes,
         baseline_memory_bytes=memory.baseline_bytes,
         samples_ms=tuple(samples_ms),
-        weights_sha256=target.weights_sha256,
-        labels_sha256=hash_labels(target.bundle.manifest.labels),
-        bundle_sha256=target.bundle_sha256,
+        weights_sha256=contender.weights_sha256,
+        labels_sha256=hash_labels(contender.bundle.manifest.labels),
+        bundle_sha256=contender.bundle_sha256,
         stream=settings.stream,
         deadlines=deadlines,
         open_ms=memory.open_ms,
         first_call_ms=memory.first_call_ms,
-        gpu_call=target.gpu_call,
+        gpu_call=contender.gpu_call,
     )
 
 

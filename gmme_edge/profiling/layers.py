@@ -22,7 +22,7 @@ from gmme_edge.blocks import block_of, span_of
 from gmme_edge.errors import PlatformError, UsageError
 from gmme_edge.fields import Count, NotNegative, Sha256, Text
 from gmme_edge.profiling.inputs import golden_batch
-from gmme_edge.profiling.latency import Target
+from gmme_edge.profiling.latency import Contender
 from gmme_edge.profiling.rounds import LatencySettings
 from gmme_edge.runtime.backends import open_session
 from gmme_edge.runtime.engines.cache import Rebuild
@@ -89,7 +89,7 @@ def _position(block: str) -> tuple[int, str]:
 
 
 def profile_layers(
-    target: Target,
+    contender: Contender,
     settings: LatencySettings,
     trace: list[dict[str, Any]] | None = None,
     rebuild: Rebuild | None = None,
@@ -107,36 +107,36 @@ def profile_layers(
         UsageError: another backend, or the bundle lacks this precision.
         PlatformError: the engine's trace could not be written, for want of room.
     """
-    if target.backend not in LAYER_BACKENDS:
-        raise UsageError(f"Layers on {target.backend}.", f"one of {', '.join(LAYER_BACKENDS)}.")
-    if target.backend == "ort-cpu":
-        layers = _node_times(target, settings, trace)
+    if contender.backend not in LAYER_BACKENDS:
+        raise UsageError(f"Layers on {contender.backend}.", f"one of {', '.join(LAYER_BACKENDS)}.")
+    if contender.backend == "ort-cpu":
+        layers = _node_times(contender, settings, trace)
     else:
-        layers = _engine_times(target, settings, rebuild)
+        layers = _engine_times(contender, settings, rebuild)
     return LayerProfile(
-        target.bundle.path.resolve().name,
-        target.precision,
-        target.threads,
-        target.batch,
+        contender.bundle.path.resolve().name,
+        contender.precision,
+        contender.threads,
+        contender.batch,
         layers,
-        target.weights_sha256,
-        target.bundle_sha256,
-        target.backend,
+        contender.weights_sha256,
+        contender.bundle_sha256,
+        contender.backend,
     )
 
 
 def _node_times(
-    target: Target, settings: LatencySettings, trace: list[dict[str, Any]] | None
+    contender: Contender, settings: LatencySettings, trace: list[dict[str, Any]] | None
 ) -> tuple[LayerTime, ...]:
-    bundle, precision = target.bundle, target.precision
-    clips = golden_batch(bundle, target.batch)
+    bundle, precision = contender.bundle, contender.precision
+    clips = golden_batch(bundle, contender.batch)
     warmup = settings.warmup or 0
     with tempfile.TemporaryDirectory() as scratch:
         session = OnnxRuntimeSession(
             bundle,
-            target.backend,
+            contender.backend,
             precision,
-            target.threads,
+            contender.threads,
             profile_prefix=Path(scratch) / "profile",
         )
         try:
@@ -157,11 +157,11 @@ class _TimesLayers(Protocol):
 
 
 def _engine_times(
-    target: Target, settings: LatencySettings, rebuild: Rebuild | None
+    contender: Contender, settings: LatencySettings, rebuild: Rebuild | None
 ) -> tuple[LayerTime, ...]:
     """The medians of an engine's layers, without copies; a name that comes twice is summed."""
-    clips = golden_batch(target.bundle, target.batch)
-    session = open_session(target.bundle, target.backend, target.precision, None, rebuild)
+    clips = golden_batch(contender.bundle, contender.batch)
+    session = open_session(contender.bundle, contender.backend, contender.precision, None, rebuild)
     times: dict[str, list[float]] = defaultdict(list)
     try:
         timed = cast(_TimesLayers, session)

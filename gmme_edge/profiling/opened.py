@@ -1,4 +1,4 @@
-"""What is timed of a target: a call of its session, with copies from and to a GPU or without."""
+"""What is timed of a contender: a call of its session, with copies from and to a GPU or without."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gmme_edge.runtime.engines.cache import Rebuild
 from gmme_edge.runtime.session import GpuSession, Session
 
 if TYPE_CHECKING:
-    from gmme_edge.profiling.latency import Target
+    from gmme_edge.profiling.latency import Contender
 
 _SAME = 1e-2
 
@@ -35,7 +35,7 @@ def is_resident(gpu_call: str) -> bool:
 
 
 def prepare_call(
-    target: Target, session: Session, clips: NDArray[np.float32], rebuild: Rebuild | None
+    contender: Contender, session: Session, clips: NDArray[np.float32], rebuild: Rebuild | None
 ) -> Runs:
     """The session, or one whose input lies on the GPU already.
 
@@ -44,12 +44,12 @@ def prepare_call(
     Raises:
         OutputError: it does not.
     """
-    if not (uses_graph(target.gpu_call) or is_resident(target.gpu_call)):
+    if not (uses_graph(contender.gpu_call) or is_resident(contender.gpu_call)):
         return session
     call: Runs = session
-    if is_resident(target.gpu_call):
+    if is_resident(contender.gpu_call):
         call = _Resident(cast(GpuSession, session), clips)
-    _check_same(target, call, clips, rebuild)
+    _check_same(contender, call, clips, rebuild)
     return call
 
 
@@ -66,9 +66,11 @@ class _Resident:
 
 
 def _check_same(
-    target: Target, call: Runs, clips: NDArray[np.float32], rebuild: Rebuild | None
+    contender: Contender, call: Runs, clips: NDArray[np.float32], rebuild: Rebuild | None
 ) -> None:
-    plain = open_session(target.bundle, target.backend, target.precision, target.threads, rebuild)
+    plain = open_session(
+        contender.bundle, contender.backend, contender.precision, contender.threads, rebuild
+    )
     try:
         wanted = plain.run(clips)[OUTPUTS[0]]
     finally:
@@ -83,7 +85,7 @@ def _check_same(
         error = float(np.abs(tell() - wanted).max() / max(float(np.abs(wanted).max()), 1e-12))
         if not error <= _SAME:
             raise OutputError(
-                f"{target.backend} called as {target.gpu_call} is {error:.1e} off its plain calls.",
+                f"{contender.backend} called as {contender.gpu_call} is {error:.1e} off its plain calls.",
                 f"at most {_SAME:.0e} of the largest logit.",
                 "leave --gpu-call out; and please report it.",
             )

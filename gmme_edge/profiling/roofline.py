@@ -14,7 +14,7 @@ from typing import Any
 
 from gmme_edge.errors import UsageError
 from gmme_edge.fields import Count, NotNegative, Sha256, Text
-from gmme_edge.profiling.latency import Target
+from gmme_edge.profiling.latency import Contender
 from gmme_edge.profiling.layers import LayerProfile, node_events, profile_layers
 from gmme_edge.profiling.peaks import Peaks
 from gmme_edge.profiling.rounds import LatencySettings
@@ -60,18 +60,18 @@ class Roofline:
     bundle_sha256: Sha256 = ""
 
 
-def profile_roofline(target: Target, settings: LatencySettings, peaks: Peaks) -> Roofline:
+def profile_roofline(contender: Contender, settings: LatencySettings, peaks: Peaks) -> Roofline:
     """Time every node, and compare its block with the machine's peaks.
 
     Raises:
         UsageError: another precision than fp32, whose operations and bytes the peaks are of; or
             what `layers.profile_layers` raises.
     """
-    if target.precision != "fp32":
-        raise UsageError(f"A roofline of {target.precision}.", "fp32.", "add --precision fp32.")
-    target = replace(target, threads=peaks.threads)
+    if contender.precision != "fp32":
+        raise UsageError(f"A roofline of {contender.precision}.", "fp32.", "add --precision fp32.")
+    contender = replace(contender, threads=peaks.threads)
     events: list[dict[str, Any]] = []
-    profile = profile_layers(target, settings, events)
+    profile = profile_layers(contender, settings, events)
     works = _work_of_nodes(events)
     return Roofline(
         bundle=profile.bundle,

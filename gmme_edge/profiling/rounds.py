@@ -1,8 +1,8 @@
-"""The calls that are timed: in rounds that visit every target, as one of three streams of work.
+"""The calls that are timed: in rounds that visit every contender, as one of three streams of work.
 
-single    one call of each target per round; the next follows at once
-offline   a burst of calls of each target per round: throughput with warm caches
-paced     some hops of each target per round: one call per hop, and idle in between
+single    one call of each contender per round; the next follows at once
+offline   a burst of calls of each contender per round: throughput with warm caches
+paced     some hops of each contender per round: one call per hop, and idle in between
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _LEAST_ROUNDS = 3
 
 @dataclass(frozen=True)
 class LatencySettings:
-    """How often and how targets are called.
+    """How often and how contenders are called.
 
     Attributes:
-        warmup: untimed rounds first; None: until no target's median changes by over 2 %.
-        repetitions: timed samples per target.
-        seed: of the order in which the targets take turns.
+        warmup: untimed rounds first; None: until no contender's median changes by over 2 %.
+        repetitions: timed samples per contender.
+        seed: of the order in which the contenders take turns.
         duration_s: go on for so long instead of counting samples; at least 3 rounds.
         stream: see this module.
         hop_s: of a paced stream: how often a call is due.
@@ -71,7 +71,7 @@ class LatencySettings:
 
 @dataclass
 class Samples:
-    """What was timed so far, per target; a later run can go on from it.
+    """What was timed so far, per contender; a later run can go on from it.
 
     Attributes:
         ms: of a paced stream from the moment at which the call was due, else of the call.
@@ -86,8 +86,8 @@ class Samples:
     warmup_rounds: int = field(default=0, compare=False)
 
     @classmethod
-    def empty(cls, n_targets: int) -> Samples:
-        return cls([[] for _ in range(n_targets)], [0] * n_targets)
+    def empty(cls, n_contenders: int) -> Samples:
+        return cls([[] for _ in range(n_contenders)], [0] * n_contenders)
 
 
 Progress = Callable[[int, int], None]
@@ -156,7 +156,7 @@ def _warm_up(
 
 
 def _settled(seen: Sequence[Sequence[float]]) -> bool:
-    """Whether each target's last 10 calls have the median of the 10 before, within 2 %."""
+    """Whether each contender's last 10 calls have the median of the 10 before, within 2 %."""
     if len(seen[0]) < 2 * _MEDIAN_OF:
         return False
     for values in seen:
@@ -167,7 +167,7 @@ def _settled(seen: Sequence[Sequence[float]]) -> bool:
 
 
 def _teller(
-    settings: LatencySettings, n_targets: int, on_progress: Progress | None
+    settings: LatencySettings, n_contenders: int, on_progress: Progress | None
 ) -> Callable[[Samples | int], None]:
     """What reports progress after a round: the number of a warm-up round, or what was taken."""
     warmup = settings.warmup or 0
@@ -180,6 +180,6 @@ def _teller(
             on_progress(round(10 * elapsed_s), round(10 * max(settings.duration_s, elapsed_s)))
             return
         rounds = min(state, warmup) if isinstance(state, int) else warmup + state.rounds
-        on_progress(rounds * n_targets, (warmup + settings.rounds) * n_targets)
+        on_progress(rounds * n_contenders, (warmup + settings.rounds) * n_contenders)
 
     return tell

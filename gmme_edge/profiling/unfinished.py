@@ -14,7 +14,7 @@ from gmme_edge.device.facts import describe_device
 from gmme_edge.errors import InputError
 from gmme_edge.files import write_json
 from gmme_edge.inputs import read_json
-from gmme_edge.profiling.latency import Target
+from gmme_edge.profiling.latency import Contender
 from gmme_edge.profiling.rounds import LatencySettings, Samples
 from gmme_edge.runtime.backends import COPIED
 
@@ -55,7 +55,7 @@ class Unfinished:
 
 
 def open_unfinished(
-    output: Path, targets: Sequence[Target], settings: LatencySettings, restart: bool = False
+    output: Path, contenders: Sequence[Contender], settings: LatencySettings, restart: bool = False
 ) -> Unfinished:
     """What an earlier call left of the same measurement; empty where there is none.
 
@@ -63,32 +63,38 @@ def open_unfinished(
         InputError: the file is there and belongs to another measurement, or is damaged.
     """
     path = output.with_name(output.name + ".part")
-    key = _key_of(targets, settings)
-    fresh = Unfinished(path, key, Samples.empty(len(targets)), [])
+    key = _key_of(contenders, settings)
+    fresh = Unfinished(path, key, Samples.empty(len(contenders)), [])
     if restart or not path.exists():
         return fresh
     values = read_json(path, "measurement that was cut short", _SCHEMA)
     fix = f"take --restart, or remove {path}."
     if values.get("key") != key:
         raise InputError(
-            f"{path} is of other targets, settings, libraries or another machine.",
+            f"{path} is of other contenders, settings, libraries or another machine.",
             "the measurement that was cut short.",
             fix,
         )
     try:
-        fresh.samples = _samples(values["samples"], len(targets))
+        fresh.samples = _samples(values["samples"], len(contenders))
         fresh.reasons = [str(reason) for reason in values["reasons"]]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged: {error}.", "a file of `profile`.", fix) from error
     return fresh
 
 
-def _words_of(target: Target) -> list[object]:
-    what = [target.bundle_sha256, target.backend, target.precision, target.threads, target.batch]
-    return what if target.gpu_call == COPIED else [*what, target.gpu_call]
+def _words_of(contender: Contender) -> list[object]:
+    what = [
+        contender.bundle_sha256,
+        contender.backend,
+        contender.precision,
+        contender.threads,
+        contender.batch,
+    ]
+    return what if contender.gpu_call == COPIED else [*what, contender.gpu_call]
 
 
-def _samples(values: dict[str, Any], n_targets: int) -> Samples:
+def _samples(values: dict[str, Any], n_contenders: int) -> Samples:
     samples = Samples(
         ms=[[float(ms) for ms in row] for row in values["ms"]],
         misses=[int(misses) for misses in values["misses"]],
@@ -96,17 +102,17 @@ def _samples(values: dict[str, Any], n_targets: int) -> Samples:
         elapsed_s=float(values["elapsed_s"]),
     )
     lengths = {len(row) for row in samples.ms}
-    if len(samples.ms) != n_targets or len(samples.misses) != n_targets or len(lengths) != 1:
+    if len(samples.ms) != n_contenders or len(samples.misses) != n_contenders or len(lengths) != 1:
         raise ValueError("its rows do not fit together")
     if not all(0 < ms < float("inf") for row in samples.ms for ms in row):
         raise ValueError("a time is no positive number")
     return samples
 
 
-def _key_of(targets: Sequence[Target], settings: LatencySettings) -> str:
+def _key_of(contenders: Sequence[Contender], settings: LatencySettings) -> str:
     """A hash; how long to measure may change, all else may not."""
     how = {**asdict(settings), "repetitions": 0, "duration_s": None}
-    what = [_words_of(target) for target in targets]
+    what = [_words_of(contender) for contender in contenders]
     device = describe_device()
     where = {name: device.get(name) for name in _KEY_FACTS}
     text = json.dumps([how, what, where], sort_keys=True)

@@ -23,7 +23,7 @@ _SETTLE_S, _MOST_POINTS = 0.2, 5000
 
 @dataclass(frozen=True)
 class EnergySettings:
-    """Windows per target, their least length, and the seed of the targets' order."""
+    """Windows per contender, their least length, and the seed of the contenders' order."""
 
     rounds: int = 5
     window_s: float = 1.0
@@ -96,7 +96,7 @@ def _run_windows(
     settings: EnergySettings,
     tell: Callable[[], None],
 ) -> list[PowerWindow]:
-    """An idle window, then one of each target in a random order, and so on; idle at the end."""
+    """An idle window, then one of each contender in a random order, and so on; idle at the end."""
     rng = np.random.default_rng(settings.seed)
     length_s = max(settings.window_s, STEPS_PER_WINDOW * step_s)
     settle_s = max(_SETTLE_S, 2 * recording.interval_s)

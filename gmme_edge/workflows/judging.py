@@ -15,7 +15,7 @@ from gmme_edge.device.facts import describe_device
 from gmme_edge.errors import EngineError, PlatformError, UsageError
 from gmme_edge.evaluation import score_store
 from gmme_edge.observer import SILENT, Observer
-from gmme_edge.profiling.latency import LatencyRow, Target, measure
+from gmme_edge.profiling.latency import Contender, LatencyRow, measure
 from gmme_edge.profiling.rounds import LatencySettings
 from gmme_edge.report.verdict import Tried, Verdict, reach_verdict
 from gmme_edge.runtime.backends import (
@@ -123,9 +123,9 @@ def judge_by(
         )
     scores = [_score(jury, bundle, settings.backend, name, observer) for name in precisions]
     observer.stage("latency, in turns")
-    targets = [Target(bundle, settings.backend, name, _THREADS) for name in precisions]
+    contenders = [Contender(bundle, settings.backend, name, _THREADS) for name in precisions]
     rows: list[LatencyRow] = measure(
-        targets, LatencySettings(), lambda done, total: observer.progress("calls", done, total)
+        contenders, LatencySettings(), lambda done, total: observer.progress("calls", done, total)
     )
     verdict = reach_verdict(
         [Tried(*measured) for measured in zip(scores, rows, strict=True)], settings.max_drop_points

@@ -16,13 +16,13 @@ from gmme_edge.device.energy.find import find_meters
 from gmme_edge.errors import UsageError
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.profiling import layers, roofline
+from gmme_edge.profiling.contenders import Counts, list_all_contenders, list_contenders
 from gmme_edge.profiling.energy import EnergySettings, choose_meters, measure_energy
 from gmme_edge.profiling.energy_result import PowerTrace
-from gmme_edge.profiling.latency import LatencyRow, Target, measure
+from gmme_edge.profiling.latency import Contender, LatencyRow, measure
 from gmme_edge.profiling.noise import Moment, judge_noise, observe
 from gmme_edge.profiling.peaks import Peaks, measure_peaks
 from gmme_edge.profiling.rounds import LatencySettings, Samples, Stream
-from gmme_edge.profiling.targets import Counts, list_all_targets, list_targets
 from gmme_edge.profiling.unfinished import open_unfinished
 from gmme_edge.report.documents import LatencyResult, LayersResult, RooflineResult, describe_result
 from gmme_edge.runtime.backends import COPIED
@@ -56,14 +56,14 @@ def profile(
         GmmeEdgeError: whatever opening, running or measuring raises; nothing is swallowed.
     """
     settings = settings or ProfileSettings()
-    targets = _targets(bundles, settings, observer, rebuild)
-    calls = _calls(settings, targets)
-    meters = choose_meters(find_meters(), targets) if settings.energy else {}
-    watch = _Watch(observer, targets, calls, output, settings.restart)
+    contenders = _contenders(bundles, settings, observer, rebuild)
+    calls = _calls(settings, contenders)
+    meters = choose_meters(find_meters(), contenders) if settings.energy else {}
+    watch = _Watch(observer, contenders, calls, output, settings.restart)
     before = observe()
     observer.stage("latency, in turns")
     try:
-        rows = measure(targets, calls, watch.on_progress, rebuild, watch.samples)
+        rows = measure(contenders, calls, watch.on_progress, rebuild, watch.samples)
     except BaseException:
         watch.keep(before)
         raise
@@ -72,7 +72,7 @@ def profile(
     noise["reasons"] = list(dict.fromkeys([*watch.reasons, *noise["reasons"]]))
     for reason in noise["reasons"]:
         observer.note(f"too noisy to rank: {reason}")
-    rows, power = _add_energy(rows, targets, meters, settings, observer, rebuild)
+    rows, power = _add_energy(rows, contenders, meters, settings, observer, rebuild)
     described = describe_result("latency", _command(bundles, settings))
     described["state"] = {"before": before.state, "after": after.state}
     result = LatencyResult(
@@ -92,16 +92,16 @@ class _Watch:
     def __init__(
         self,
         observer: Observer,
-        targets: Sequence[Target],
+        contenders: Sequence[Contender],
         calls: LatencySettings,
         output: Path | None,
         restart: bool,
     ) -> None:
         self._observer = observer
-        self._names = [_name(target) for target in targets]
+        self._names = [_name(contender) for contender in contenders]
         self._shown_s = 0.0
-        self._unfinished = open_unfinished(output, targets, calls, restart) if output else None
-        self.samples = Samples.empty(len(targets))
+        self._unfinished = open_unfinished(output, contenders, calls, restart) if output else None
+        self.samples = Samples.empty(len(contenders))
         self.reasons: list[str] = []
         if self._unfinished:
             self.samples, self.reasons = self._unfinished.samples, self._unfinished.reasons
@@ -138,7 +138,7 @@ class _Watch:
 
 def _add_energy(
     rows: list[LatencyRow],
-    targets: list[Target],
+    contenders: list[Contender],
     meters: dict[Meter, list[int]],
     settings: ProfileSettings,
     observer: Observer,
@@ -149,7 +149,7 @@ def _add_energy(
         return rows, []
     observer.stage("energy, in turns")
     energies, traces = measure_energy(
-        targets,
+        contenders,
         meters,
         EnergySettings(settings.energy_rounds, settings.energy_window_s, settings.seed),
         lambda *step: observer.progress("measuring energy", *step),
@@ -173,13 +173,13 @@ def profile_layers(
         UsageError: a backend that tells no layers.
     """
     settings = replace(settings or ProfileSettings(), layers=True)
-    targets, calls = _for_nodes(bundles, settings, observer, rebuild)
+    contenders, calls = _for_nodes(bundles, settings, observer, rebuild)
     before = observe()
     profiles = []
     observer.stage("layer by layer")
-    for index, target in enumerate(targets):
-        observer.progress("profiling layers", index, len(targets))
-        profiles.append(layers.profile_layers(target, calls, rebuild=rebuild))
+    for index, contender in enumerate(contenders):
+        observer.progress("profiling layers", index, len(contenders))
+        profiles.append(layers.profile_layers(contender, calls, rebuild=rebuild))
     described = describe_result("layers", _command(bundles, settings))
     described["state"] = {"before": before.state, **described["state"]}
     return LayersResult(**described, profiles=tuple(profiles))
@@ -199,18 +199,18 @@ def profile_roofline(
     settings = replace(settings or ProfileSettings(), roofline=True)
     if settings.precision is None:
         settings = replace(settings, precision="fp32")
-    targets, calls = _for_nodes(bundles, settings, observer)
+    contenders, calls = _for_nodes(bundles, settings, observer)
     before = observe()
     peaks: dict[int, Peaks] = {}
     profiles = []
-    for index, target in enumerate(targets):
-        threads = target.threads or max(1, int(usable_cpus()))
+    for index, contender in enumerate(contenders):
+        threads = contender.threads or max(1, int(usable_cpus()))
         if threads not in peaks:
             observer.stage(f"what this machine can do, threads {threads}")
             peaks[threads] = measure_peaks(threads)
             observer.stage("block by block")
-        observer.progress("profiling blocks", index, len(targets))
-        profiles.append(roofline.profile_roofline(target, calls, peaks[threads]))
+        observer.progress("profiling blocks", index, len(contenders))
+        profiles.append(roofline.profile_roofline(contender, calls, peaks[threads]))
     described = describe_result("roofline", _command(bundles, settings))
     described["state"] = {"before": before.state, **described["state"]}
     return RooflineResult(**described, profiles=tuple(profiles))
@@ -221,48 +221,48 @@ def _for_nodes(
     settings: ProfileSettings,
     observer: Observer,
     rebuild: Rebuild | None = None,
-) -> tuple[list[Target], LatencySettings]:
+) -> tuple[list[Contender], LatencySettings]:
     """What is to be timed node by node, where the backend tells them."""
     flag, can = ("--layers", layers.LAYER_BACKENDS) if settings.layers else ("--roofline", _NODES)
     if other := sorted(set(settings.backends) - set(can)):
         raise UsageError(f"{flag} on {', '.join(other)}.", f"{', '.join(can)}.")
     warmup = LatencySettings.warmup if settings.warmup is None else settings.warmup
     calls = LatencySettings(warmup, settings.repetitions)
-    return _targets(bundles, settings, observer, rebuild), calls
+    return _contenders(bundles, settings, observer, rebuild), calls
 
 
-def _targets(
+def _contenders(
     bundles: Sequence[str | Path],
     settings: ProfileSettings,
     observer: Observer,
     rebuild: Rebuild | None = None,
-) -> list[Target]:
+) -> list[Contender]:
     if not bundles:
         raise UsageError("There is nothing to measure.", "at least one bundle.")
     opened = [Bundle.open(path) for path in bundles]
     counts = Counts(settings.thread_counts, settings.batches, settings.gpu_calls)
     if settings.all:
-        targets, left_out = list_all_targets(opened, counts, rebuild)
+        contenders, left_out = list_all_contenders(opened, counts, rebuild)
         for what in left_out:
             observer.note(f"left out: {what}")
-        return targets
+        return contenders
     may_build = rebuild is not None
     backends, precisions = settings.backends, settings.precisions
-    return list_targets(opened, backends, precisions, counts, may_build)
+    return list_contenders(opened, backends, precisions, counts, may_build)
 
 
-def _name(target: Target) -> str:
-    threads = "" if target.threads is None else f" threads {target.threads}"
-    batch = "" if target.batch == 1 else f" batch {target.batch}"
-    call = "" if target.gpu_call == COPIED else f" {target.gpu_call}"
-    name = target.bundle.path.resolve().name
-    return f"{name} {target.precision} {target.backend}{threads}{batch}{call}"
+def _name(contender: Contender) -> str:
+    threads = "" if contender.threads is None else f" threads {contender.threads}"
+    batch = "" if contender.batch == 1 else f" batch {contender.batch}"
+    call = "" if contender.gpu_call == COPIED else f" {contender.gpu_call}"
+    name = contender.bundle.path.resolve().name
+    return f"{name} {contender.precision} {contender.backend}{threads}{batch}{call}"
 
 
-def _calls(settings: ProfileSettings, targets: Sequence[Target]) -> LatencySettings:
+def _calls(settings: ProfileSettings, contenders: Sequence[Contender]) -> LatencySettings:
     hop_s = None
     if settings.stream == "paced":
-        specs = [target.bundle.manifest.model for target in targets]
+        specs = [contender.bundle.manifest.model for contender in contenders]
         half_clip_s = min(spec.n_samples / spec.sample_rate_hz for spec in specs) / 2
         hop_s = settings.hop_ms / 1000 if settings.hop_ms else half_clip_s
     return LatencySettings(

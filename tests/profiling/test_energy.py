@@ -16,7 +16,7 @@ from gmme_edge.device.energy.meter import Meters, Unreadable
 from gmme_edge.errors import PlatformError
 from gmme_edge.profiling import energy, power, windows
 from gmme_edge.profiling.energy import EnergySettings, choose_meters, measure_energy
-from gmme_edge.profiling.latency import Target
+from gmme_edge.profiling.latency import Contender
 from gmme_edge.profiling.power import Recording, make_trace, measure_update_step
 from gmme_edge.report.render.power import draw_power
 from tests.bundles import make_bundle
@@ -95,9 +95,9 @@ def test_idle_is_subtracted_and_a_clip_takes_what_it_takes(
     tmp_path: Path, world: World, counts_energy: bool, batch: int
 ) -> None:
     bundle = make_bundle(tmp_path, precisions=tuple(CALL_J))
-    targets = [Target(bundle, "ort-cpu", name, 1, batch) for name in CALL_J]
+    contenders = [Contender(bundle, "ort-cpu", name, 1, batch) for name in CALL_J]
     meter = FakeMeter(world, counts_energy)
-    energies, (trace,) = measure_energy(targets, {meter: [0, 1]}, EnergySettings(3, 0.2))
+    energies, (trace,) = measure_energy(contenders, {meter: [0, 1]}, EnergySettings(3, 0.2))
     for each, call_j in zip(energies, CALL_J.values(), strict=True):
         assert len(each.net_mj) == 3
         assert each.mean_mj == pytest.approx(1000 * call_j / batch, rel=0.03)
@@ -114,9 +114,9 @@ def test_idle_is_subtracted_and_a_clip_takes_what_it_takes(
 
 
 def test_windows_last_twenty_updates_of_a_slow_meter(tmp_path: Path, world: World) -> None:
-    targets = [Target(make_bundle(tmp_path), "ort-cpu", "fp32", 1)]
+    contenders = [Contender(make_bundle(tmp_path), "ort-cpu", "fp32", 1)]
     world.step_s = 0.1
-    _, (trace,) = measure_energy(targets, {FakeMeter(world, True): [0]}, EnergySettings(2, 0.01))
+    _, (trace,) = measure_energy(contenders, {FakeMeter(world, True): [0]}, EnergySettings(2, 0.01))
     assert all(w.end_s - w.start_s >= 1.99 for w in trace.windows)
 
 
@@ -144,12 +144,12 @@ def test_power_is_integrated_whatever_the_times_between_readings() -> None:
 
 
 def test_without_a_source_nothing_is_estimated(tmp_path: Path) -> None:
-    targets = [Target(make_bundle(tmp_path), "ort-cpu", "fp32", 1)]
+    contenders = [Contender(make_bundle(tmp_path), "ort-cpu", "fp32", 1)]
     with pytest.raises(PlatformError, match="shows no source"):
-        choose_meters(Meters(), targets)
+        choose_meters(Meters(), contenders)
     locked = Meters([], [Unreadable("RAPL", "only root may read", "sudo chmod a+r x")])
     with pytest.raises(PlatformError, match="Fix: sudo chmod a\\+r x"):
-        choose_meters(locked, targets)
+        choose_meters(locked, contenders)
 
 
 def test_a_thread_records_until_the_block_ends() -> None:

@@ -13,7 +13,7 @@ from gmme_edge.complexity import count
 from gmme_edge.errors import OutputError, UsageError
 from gmme_edge.profiling import latency
 from gmme_edge.profiling.inputs import golden_batch
-from gmme_edge.profiling.latency import LatencySettings, Target, measure
+from gmme_edge.profiling.latency import Contender, LatencySettings, measure
 from gmme_edge.profiling.memory import Memory
 from tests.bundles import TINY, make_bundle, tiny_spec
 
@@ -44,15 +44,15 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSessions:
     return sessions
 
 
-def _targets(folder: Path, *precisions: str) -> list[Target]:
+def _contenders(folder: Path, *precisions: str) -> list[Contender]:
     bundle = make_bundle(folder, precisions=precisions)
-    return [Target(bundle, "ort-cpu", precision, 1) for precision in precisions]
+    return [Contender(bundle, "ort-cpu", precision, 1) for precision in precisions]
 
 
 def test_every_repetition_visits_all_targets_in_a_random_order(
     tmp_path: Path, fake: FakeSessions
 ) -> None:
-    rows = measure(_targets(tmp_path, "fp32", "fp16", "int8-ort"), LatencySettings(2, 40))
+    rows = measure(_contenders(tmp_path, "fp32", "fp16", "int8-ort"), LatencySettings(2, 40))
     rounds = [tuple(fake.calls[i : i + 3]) for i in range(0, len(fake.calls), 3)]
     assert len(rounds) == 42
     assert all(sorted(order) == ["fp16", "fp32", "int8-ort"] for order in rounds)
@@ -61,11 +61,11 @@ def test_every_repetition_visits_all_targets_in_a_random_order(
 
 
 def test_the_seed_fixes_the_order(tmp_path: Path, fake: FakeSessions) -> None:
-    targets = _targets(tmp_path, "fp32", "fp16")
+    contenders = _contenders(tmp_path, "fp32", "fp16")
     orders = []
     for seed in (5, 5, 6):
         fake.calls.clear()
-        measure(targets, LatencySettings(0, 20, seed))
+        measure(contenders, LatencySettings(0, 20, seed))
         orders.append(tuple(fake.calls))
     assert orders[0] == orders[1] != orders[2]
 
@@ -73,20 +73,22 @@ def test_the_seed_fixes_the_order(tmp_path: Path, fake: FakeSessions) -> None:
 def test_ctrl_c_goes_through_and_closes_the_sessions(tmp_path: Path, fake: FakeSessions) -> None:
     fake.interrupt_at = 5
     with pytest.raises(KeyboardInterrupt):
-        measure(_targets(tmp_path, "fp32", "fp16"), LatencySettings(0, 20))
+        measure(_contenders(tmp_path, "fp32", "fp16"), LatencySettings(0, 20))
     assert sorted(fake.closed) == ["fp16", "fp32"]
 
 
 def test_progress_counts_calls(tmp_path: Path, fake: FakeSessions) -> None:
     seen: list[tuple[int, int]] = []
     measure(
-        _targets(tmp_path, "fp32", "fp16"), LatencySettings(1, 2), lambda *step: seen.append(step)
+        _contenders(tmp_path, "fp32", "fp16"),
+        LatencySettings(1, 2),
+        lambda *step: seen.append(step),
     )
     assert seen == [(2, 6), (4, 6), (6, 6)]
 
 
 def test_statistics_are_those_of_sorted_samples(tmp_path: Path, fake: FakeSessions) -> None:
-    row = measure(_targets(tmp_path, "fp32"), LatencySettings(0, 3))[0]
+    row = measure(_contenders(tmp_path, "fp32"), LatencySettings(0, 3))[0]
     values = [float(value) for value in range(1, 102)]
     random.Random(0).shuffle(values)
     row = replace(row, samples_ms=tuple(values), batch=4)
@@ -101,7 +103,7 @@ def test_statistics_are_those_of_sorted_samples(tmp_path: Path, fake: FakeSessio
 
 def test_a_real_measurement(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "tiny", "eat-s-gmme-k32c8")
-    row = measure([Target(bundle, "ort-cpu", "fp32", 1, batch=3)], LatencySettings(1, 5))[0]
+    row = measure([Contender(bundle, "ort-cpu", "fp32", 1, batch=3)], LatencySettings(1, 5))[0]
     complexity = count(tiny_spec("eat-s-gmme-k32c8"))
     assert (row.model, row.bundle) == ("eat-s-gmme-k32c8", "tiny")
     assert (row.d_params, row.t_params) == (complexity.d_params, complexity.t_params)
@@ -131,9 +133,9 @@ def test_targets_are_checked(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path)
     for threads, batch in ((0, 1), (1, 0)):
         with pytest.raises(UsageError):
-            Target(bundle, "ort-cpu", "fp32", threads, batch)
+            Contender(bundle, "ort-cpu", "fp32", threads, batch)
     with pytest.raises(UsageError, match="fp16"):
-        measure([Target(bundle, "ort-cpu", "fp16")], LatencySettings())
+        measure([Contender(bundle, "ort-cpu", "fp16")], LatencySettings())
     with pytest.raises(UsageError, match="nothing to measure"):
         measure([], LatencySettings())
 
@@ -176,12 +178,12 @@ def test_another_way_to_call_is_timed_once_it_computes_the_same(
     monkeypatch.setattr(latency, "open_session", open_session)
     monkeypatch.setattr("gmme_edge.profiling.opened.open_session", open_session)
     monkeypatch.setattr(latency, "measure_memory", lambda *_: Memory(2_000_000, 1_500_000))
-    target = Target(make_bundle(tmp_path), "ort-cuda", "fp32", gpu_call=gpu_call)
+    contender = Contender(make_bundle(tmp_path), "ort-cuda", "fp32", gpu_call=gpu_call)
     if off:
         with pytest.raises(OutputError, match=f"called as {gpu_call} is .* off its plain calls"):
-            measure([target], LatencySettings(0, 3))
+            measure([contender], LatencySettings(0, 3))
         return
-    (row,) = measure([target], LatencySettings(0, 3))
+    (row,) = measure([contender], LatencySettings(0, 3))
     assert row.gpu_call == gpu_call and len(row.samples_ms) == 3
     timed = f"{'graph' if 'graph' in gpu_call else 'plain'} "
     timed += "resident" if "resident" in gpu_call else "run"

@@ -13,7 +13,7 @@ from gmme_edge.blocks import span_of
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
 from gmme_edge.errors import PlatformError, UsageError
-from gmme_edge.profiling.latency import LatencySettings, Target
+from gmme_edge.profiling.latency import Contender, LatencySettings
 from gmme_edge.profiling.layers import ENGINE_BLOCK, _read_trace, profile_layers
 from tests.artifacts import small_checkpoint
 
@@ -21,7 +21,7 @@ from tests.artifacts import small_checkpoint
 @pytest.mark.parametrize("precision", ["fp32", "int8-ort"])
 def test_every_block_and_every_node_is_timed(bundle: Path, precision: str) -> None:
     opened = Bundle.open(bundle)
-    profile = profile_layers(Target(opened, "ort-cpu", precision, 1), LatencySettings(1, 3))
+    profile = profile_layers(Contender(opened, "ort-cpu", precision, 1), LatencySettings(1, 3))
     factors = len(opened.manifest.model.factors)
     stage1 = factors + (factors + 1) // 2
     blocks = [block for block in profile.blocks_ms() if block != ENGINE_BLOCK]
@@ -41,19 +41,19 @@ def test_a_lowered_network_keeps_its_blocks(root: Path, tmp_path: Path) -> None:
     arguments = ["export", checkpoint, "-o", out, "--opset", 17, "--precision", "fp32"]
     assert CliRunner().invoke(app, [str(a) for a in arguments]).exit_code == 0
     blocks = profile_layers(
-        Target(Bundle.open(out), "ort-cpu", "fp32", 1), LatencySettings(1, 2)
+        Contender(Bundle.open(out), "ort-cpu", "fp32", 1), LatencySettings(1, 2)
     ).blocks_ms()
     assert {"input", "stem", "stage1", "stage1.0", "stage2.3", "stage2.7", "head"} <= set(blocks)
 
 
 def test_no_repetition_is_refused(bundle: Path) -> None:
     with pytest.raises(UsageError, match="0 repetitions"):
-        profile_layers(Target(Bundle.open(bundle), "ort-cpu", "fp32"), LatencySettings(0, 0))
+        profile_layers(Contender(Bundle.open(bundle), "ort-cpu", "fp32"), LatencySettings(0, 0))
 
 
 def test_another_backend_is_refused(bundle: Path) -> None:
     with pytest.raises(UsageError, match=r"Layers on ort-cuda.\nExpected: .*tensorrt"):
-        profile_layers(Target(Bundle.open(bundle), "ort-cuda", "fp32"), LatencySettings(0, 1))
+        profile_layers(Contender(Bundle.open(bundle), "ort-cuda", "fp32"), LatencySettings(0, 1))
 
 
 @pytest.mark.parametrize(

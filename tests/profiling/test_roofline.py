@@ -14,7 +14,7 @@ from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError
 from gmme_edge.profiling import peaks
 from gmme_edge.profiling.fma import measure_fma
-from gmme_edge.profiling.latency import LatencySettings, Target
+from gmme_edge.profiling.latency import Contender, LatencySettings
 from gmme_edge.profiling.peaks import Peaks
 from gmme_edge.profiling.roofline import profile_roofline, work_of
 from gmme_edge.report.render.roofline import draw_roofline
@@ -94,7 +94,7 @@ def test_multiply_adds_are_compiled_where_there_is_a_compiler(
 
 def test_blocks_of_a_network(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "net", precisions=("fp32", "int8-ort"))
-    done = profile_roofline(Target(bundle, "ort-cpu", "fp32"), LatencySettings(1, 3), PEAKS)
+    done = profile_roofline(Contender(bundle, "ort-cpu", "fp32"), LatencySettings(1, 3), PEAKS)
     assert done.threads == 1 and done.bundle_sha256
     for block in done.blocks:
         assert block.ideal_ms == pytest.approx(
@@ -104,13 +104,13 @@ def test_blocks_of_a_network(tmp_path: Path) -> None:
     assert sum(block.megabytes for block in done.blocks) > 0
     assert "GFLOP/s" in draw_roofline([done]) or "memory" in draw_roofline([done])
     with pytest.raises(UsageError, match="--precision fp32"):
-        profile_roofline(Target(bundle, "ort-cpu", "int8-ort"), LatencySettings(), PEAKS)
+        profile_roofline(Contender(bundle, "ort-cpu", "int8-ort"), LatencySettings(), PEAKS)
 
 
 def test_a_shipped_networks_operations_are_those_of_its_spec() -> None:
     """Counted from shapes, they are at least the closed form's; fills of lanes come on top."""
     bundle = Bundle.open("esc10")
-    done = profile_roofline(Target(bundle, "ort-cpu", "fp32"), LatencySettings(0, 1), PEAKS)
+    done = profile_roofline(Contender(bundle, "ort-cpu", "fp32"), LatencySettings(0, 1), PEAKS)
     from gmme_edge.complexity import count
 
     counted, closed = sum(block.gflop for block in done.blocks), count(bundle.manifest.model).gflops

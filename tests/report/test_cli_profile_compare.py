@@ -281,7 +281,7 @@ def test_importing_the_commands_loads_no_heavy_module() -> None:
 def test_measuring_and_reporting_need_neither_torch_nor_onnx() -> None:
     code = (
         "import sys, gmme_edge.report.render.terminal, gmme_edge.report.render.markdown\n"
-        "import gmme_edge.profiling.targets, gmme_edge.runtime.onnxruntime\n"
+        "import gmme_edge.profiling.contenders, gmme_edge.runtime.onnxruntime\n"
         "print({'onnxruntime', 'torch', 'onnx', 'tensorrt_rtx'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -165,27 +165,27 @@ def _compare(
     from gmme_edge.cli.views.console import progress
     from gmme_edge.evaluation import score_store
     from gmme_edge.files import write_json
+    from gmme_edge.profiling.contenders import Counts, list_contenders
     from gmme_edge.profiling.latency import measure
     from gmme_edge.profiling.rounds import LatencySettings
-    from gmme_edge.profiling.targets import Counts, list_targets
     from gmme_edge.report.compare import compare_results
     from gmme_edge.report.documents import accuracy_document, latency_document, load_result
     from gmme_edge.report.render.markdown import write_report
     from gmme_edge.workflows.evaluating import open_predictor
 
-    targets = list_targets(bundles, ["ort-cpu"], ["fp32", "int8"], Counts([threads or 1]))
+    contenders = list_contenders(bundles, ["ort-cpu"], ["fp32", "int8"], Counts([threads or 1]))
     results = [output / "latency.json"]
     with progress() as bar:
-        for target in targets:
-            spec = target.bundle.manifest.model
+        for contender in contenders:
+            spec = contender.bundle.manifest.model
             update = task_updater(
-                bar.add_task, bar.update, f"evaluate {spec.name} {target.precision}"
+                bar.add_task, bar.update, f"evaluate {spec.name} {contender.precision}"
             )
             with open_predictor(
-                target.bundle, target.backend, target.precision, threads
+                contender.bundle, contender.backend, contender.precision, threads
             ) as predict:
                 score = score_store(predict, test, spec.n_samples, _labels(), on_progress=update)
-            results.append(output / f"accuracy-{spec.name}-{target.precision}.json")
+            results.append(output / f"accuracy-{spec.name}-{contender.precision}.json")
             where = {"dataset": "synthetic", "split": "test", "fold": None}
             write_json(
                 results[-1],
@@ -193,13 +193,13 @@ def _compare(
                     spec,
                     score,
                     where,
-                    target.backend,
-                    target.precision,
-                    target.weights_sha256,
+                    contender.backend,
+                    contender.precision,
+                    contender.weights_sha256,
                 ),
             )
         settings = LatencySettings(repetitions=50)
-        rows = measure(targets, settings, task_updater(bar.add_task, bar.update, "profile"))
+        rows = measure(contenders, settings, task_updater(bar.add_task, bar.update, "profile"))
     write_json(results[0], latency_document(rows, settings, "gmme-edge demo"))
     comparison = compare_results([load_result(path) for path in results], _MODELS[0])
     write_report(comparison, output / "report.md", "gmme-edge demo")

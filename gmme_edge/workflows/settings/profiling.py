@@ -45,14 +45,14 @@ class ProfileSettings(Settings):
     )
     warmup: int | None = setting(
         None,
-        "Untimed calls first, per target; default: until the medians settle.",
+        "Untimed calls first, per contender; default: until the medians settle.",
         least=0,
         most=MOST_CALLS,
     )
-    repetitions: int = setting(100, "Timed samples per target.", least=1, most=MOST_CALLS)
+    repetitions: int = setting(100, "Timed samples per contender.", least=1, most=MOST_CALLS)
     duration: float | None = setting(
         None,
-        "Seconds of timed calls, all targets together, instead of --repetitions.",
+        "Seconds of timed calls, all contenders together, instead of --repetitions.",
         least=0.1,
         most=7 * 86400,
     )
@@ -91,7 +91,7 @@ class ProfileSettings(Settings):
         False, "Also measure energy per clip, idle subtracted.", "--energy", panel="Energy"
     )
     energy_rounds: int = setting(
-        5, "Windows per target.", least=2, most=1000, needs="energy", panel="Energy"
+        5, "Windows per contender.", least=2, most=1000, needs="energy", panel="Energy"
     )
     energy_window_s: float = setting(
         1.0,

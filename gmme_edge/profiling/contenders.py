@@ -1,4 +1,4 @@
-"""The targets that lists of options stand for."""
+"""The contenders that lists of options stand for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import GmmeEdgeError, UsageError
-from gmme_edge.profiling.latency import Target
+from gmme_edge.profiling.latency import Contender
 from gmme_edge.runtime.backends import (
     BACKENDS,
     COPIED,
@@ -30,17 +30,17 @@ class Counts:
     gpu_calls: Sequence[str] = (COPIED,)
 
 
-def list_all_targets(
+def list_all_contenders(
     bundles: Sequence[Bundle],
     counts: Counts,
     rebuild: Rebuild | None = None,
-) -> tuple[list[Target], list[str]]:
+) -> tuple[list[Contender], list[str]]:
     """Every backend and precision that opens on this machine, and why the others do not.
 
     Raises:
         UsageError: nothing opens.
     """
-    targets: list[Target] = []
+    contenders: list[Contender] = []
     left_out: list[str] = []
     for backend in BACKENDS:
         problem = why_unavailable(backend)
@@ -54,35 +54,37 @@ def list_all_targets(
             names = runnable_precisions(bundle, backend, rebuild is not None)
             if not names:
                 left_out.append(f"{backend}: {bundle.path.name} holds nothing for it")
-            for target in list_targets([bundle], [backend], names, counts) if names else ():
-                problem = _why_not(target, rebuild)
+            for contender in list_contenders([bundle], [backend], names, counts) if names else ():
+                problem = _why_not(contender, rebuild)
                 if problem:
-                    left_out.append(f"{backend}, {bundle.path.name} {target.precision}: {problem}")
+                    left_out.append(
+                        f"{backend}, {bundle.path.name} {contender.precision}: {problem}"
+                    )
                 else:
-                    targets.append(target)
-    if not targets:
+                    contenders.append(contender)
+    if not contenders:
         raise UsageError("Nothing runs here. " + "; ".join(left_out), "a backend; see doctor.")
-    return targets, left_out
+    return contenders, left_out
 
 
-def _why_not(target: Target, rebuild: Rebuild | None) -> str:
-    """Why a target does not open; "" where it does."""
+def _why_not(contender: Contender, rebuild: Rebuild | None) -> str:
+    """Why a contender does not open; "" where it does."""
     try:
         open_session(
-            target.bundle, target.backend, target.precision, target.threads, rebuild
+            contender.bundle, contender.backend, contender.precision, contender.threads, rebuild
         ).close()
     except GmmeEdgeError as error:
         return error.got
     return ""
 
 
-def list_targets(
+def list_contenders(
     bundles: Sequence[Bundle],
     backends: Sequence[str],
     precisions: Sequence[str],
     counts: Counts,
     may_build: bool = False,
-) -> list[Target]:
+) -> list[Contender]:
     """Every combination, each once; no `precisions` means all that a backend runs.
 
     Args:
@@ -91,7 +93,7 @@ def list_targets(
     Raises:
         UsageError: an unknown backend, or a bundle with nothing to run on one.
     """
-    targets: dict[tuple[object, ...], Target] = {}
+    contenders: dict[tuple[object, ...], Contender] = {}
     for bundle, backend in itertools.product(bundles, backends):
         row = find_backend(backend)
         chosen = [resolve_precision(name, backend) for name in precisions]
@@ -110,5 +112,5 @@ def list_targets(
                 f"{', '.join(row.gpu_calls)} there.",
             )
         for how in itertools.product(chosen, threads, counts.batches, calls):
-            targets[bundle.path.resolve(), backend, how] = Target(bundle, backend, *how)
-    return list(targets.values())
+            contenders[bundle.path.resolve(), backend, how] = Contender(bundle, backend, *how)
+    return list(contenders.values())
