@@ -37,6 +37,21 @@ def block_of(name: str, otherwise: str = HEAD_BLOCK) -> str:
     return HEAD_BLOCK if _HEAD.search(name) else otherwise
 
 
+def span_of(name: str, otherwise: str = HEAD_BLOCK) -> str:
+    """As `block_of`, of a layer that an engine fused: ``stem … stage1.0`` where it spans several.
+
+    The name then joins those of the nodes in it, in the network's order.
+    """
+    found: list[str] = []
+    for part in re.split(r"[+,\s]|\.\.\.", name):
+        block = block_of(part, "")
+        if block and block not in found:
+            found.append(block)
+    if not found:
+        return otherwise
+    return found[0] if len(found) == 1 else f"{found[0]} … {found[-1]}"
+
+
 def choose_blocks(
     names: str, blocks: Collection[str], front: Collection[str], option: str
 ) -> frozenset[str]:

@@ -23,7 +23,7 @@ import types
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path, PurePath
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 from gmme_edge.errors import UsageError
 
@@ -69,10 +69,15 @@ def setting(default: object, help: str, *flags: str, **facts: Any) -> Any:  # no
 class Settings:
     """Base of every group; subclasses are frozen, keyword-only dataclasses.
 
+    Attributes:
+        panel: the heading of those of its settings that name none of their own.
+
     Raises:
         UsageError: a value of another type or out of bounds, an unknown choice, or a setting
             without its partner.
     """
+
+    panel: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         for name, kinds in _kinds_of(type(self)).items():

@@ -31,6 +31,9 @@ class FakeCuda:
         self.failing: dict[str, int] = {}
         self.blocks: dict[int, Any] = {}
         self.queues: dict[int, list[Callable[[], None]]] = {}
+        self.capturing: dict[int, list[Callable[[], None]]] = {}
+        self.graphs: dict[int, list[Callable[[], None]]] = {}
+        self.launches = 0
         # A plain function, because callers set `restype` on it.
         self.cudaGetErrorString = lambda code: {2: b"out of memory"}.get(code, b"made to fail")
 
@@ -83,7 +86,38 @@ class FakeCuda:
         )
         return 0
 
+    def cudaStreamBeginCapture(self, stream: ctypes.c_void_p, mode: int) -> int:
+        assert mode == 1 and not self.queues[stream.value], "work was still queued"
+        self.capturing[stream.value] = self.queues[stream.value]
+        self.queues[stream.value] = []
+        return 0
+
+    def cudaStreamEndCapture(self, stream: ctypes.c_void_p, graph: Any) -> int:
+        graph._obj.value = 5000 + len(self.graphs)
+        self.graphs[graph._obj.value] = self.queues[stream.value]
+        self.queues[stream.value] = self.capturing.pop(stream.value)
+        return 0
+
+    def cudaGraphInstantiateWithFlags(self, executable: Any, graph: Any, flags: Any) -> int:
+        assert flags.value == 0
+        executable._obj.value = 9000 + graph.value
+        self.graphs[executable._obj.value] = self.graphs[graph.value]
+        return 0
+
+    def cudaGraphDestroy(self, graph: ctypes.c_void_p) -> int:
+        del self.graphs[graph.value]
+        return 0
+
+    def cudaGraphExecDestroy(self, executable: ctypes.c_void_p) -> int:
+        return self.cudaGraphDestroy(executable)
+
+    def cudaGraphLaunch(self, executable: ctypes.c_void_p, stream: ctypes.c_void_p) -> int:
+        self.launches += 1
+        self.queues[stream.value] += self.graphs[executable.value]
+        return 0
+
     def cudaStreamSynchronize(self, stream: ctypes.c_void_p) -> int:
+        assert stream.value not in self.capturing, "a capture does not run"
         queue = self.queues[stream.value]
         while queue:
             queue.pop(0)()
@@ -102,6 +136,12 @@ class FakeLibrary(ModuleType):
     class ILogger:
         INTERNAL_ERROR, ERROR, WARNING, INFO = 0, 1, 2, 3
 
+    class IProfiler:
+        """Only a class that calls this may be given to a context."""
+
+        def __init__(self) -> None:
+            self.is_made = True
+
     float32, float16 = "float32", "float16"
 
     def __init__(self, cuda: FakeCuda, name: str = "tensorrt", version: str = VERSION) -> None:
@@ -113,6 +153,7 @@ class FakeLibrary(ModuleType):
             "logits": ((-1, TINY.n_classes), self.float32),
             "embedding": ((-1, WIDTH), self.float32),
         }
+        self.layer_ms: list[tuple[str, float]] = []
         self.loads, self.execution_fails, self.context_fails = 0, False, False
         self.alive: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -161,7 +202,7 @@ class FakeContext:
     def __init__(self, engine: FakeEngine) -> None:
         self.library, self.logger = engine.library, engine.logger
         self.addresses: dict[str, int] = {}
-        self.batch = 0
+        self.batch, self.profiler = 0, None
         self.library.alive.add(self)
 
     def set_tensor_address(self, name: str, address: int) -> None:
@@ -182,6 +223,10 @@ class FakeContext:
             return False
         batch = self.batch
         self.library.cuda.queues[stream].append(lambda: self._compute(batch))
+        if self.profiler is not None:
+            assert self.profiler.is_made, "the base class was not initialized"
+            for name, ms in self.library.layer_ms:
+                self.profiler.report_layer_time(name, ms)
         return True
 
     def _array(self, name: str, shape: tuple[int, int]) -> np.ndarray:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from gmme_edge.cli.options.config import current_config, find_config, read_config
 from gmme_edge.errors import GmmeEdgeError, UsageError
@@ -54,8 +54,18 @@ def _build(name: str, example: str) -> Any:  # noqa: ANN401 - click's or typer's
     shown = f"Example: gmme-edge {example}"
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     explained = inspect.getdoc(command) or shown  # `python -OO` drops docstrings
-    alone.command(name, help=explained, epilog=shown)(guarded(command))
+    alone.command(name, cls=OneCommand, help=explained, epilog=shown)(guarded(command))
     return typer.main.get_command(alone)
+
+
+class OneCommand(TyperCommand):
+    """A command whose ``--help`` stands in a panel as all its options do."""
+
+    def get_help_option(self, ctx: Any) -> Any:  # noqa: ANN401 - click's or typer's
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.rich_help_panel = "Output"
+        return option
 
 
 class Commands(TyperGroup):

@@ -16,7 +16,13 @@ from gmme_edge.cli.views.console import config_file, errors, stderr
 from gmme_edge.errors import INTERRUPTED_EXIT_CODE, GmmeEdgeError, UsageError, translate
 
 _QuietOption = Annotated[
-    bool, typer.Option("-q", "--quiet", help="No notes and no progress; errors are shown.")
+    bool,
+    typer.Option(
+        "-q",
+        "--quiet",
+        help="No notes and no progress; errors are shown.",
+        rich_help_panel="Output",
+    ),
 ]
 
 

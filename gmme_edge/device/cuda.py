@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from gmme_edge.installation import pip_command
 _LIBRARIES = ("libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0", "libcudart.so")
 _STREAM_NON_BLOCKING = 1
 _HOST_TO_DEVICE, _DEVICE_TO_HOST = 1, 2
+_CAPTURE_THREAD_LOCAL = 1
 _MAJOR, _MINOR = 75, 76  # cudaDevAttrComputeCapabilityMajor and …Minor
 # cudaDeviceProp begins with `char name[256]` in every CUDA version; its size grew from 0.7 kB to
 # 1 kB over the versions, so the buffer is generous.
@@ -89,6 +90,38 @@ class Cudart:
 
     def synchronize(self, stream: int) -> None:
         self._call("cudaStreamSynchronize", ctypes.c_void_p(stream))
+
+    def capture(self, stream: int, enqueue: Callable[[], bool]) -> int:
+        """A CUDA graph of what `enqueue` puts into the stream, ready to `launch`; 0 if it failed.
+
+        What is captured does not run.
+        """
+        self._call("cudaStreamBeginCapture", ctypes.c_void_p(stream), _CAPTURE_THREAD_LOCAL)
+        graph, executable = ctypes.c_void_p(), ctypes.c_void_p()
+        done = False
+        try:
+            done = enqueue()
+        finally:
+            self._call("cudaStreamEndCapture", ctypes.c_void_p(stream), ctypes.byref(graph))
+        try:
+            if done:
+                # Its namesake without flags takes other arguments before CUDA 12.
+                self._call(
+                    "cudaGraphInstantiateWithFlags",
+                    ctypes.byref(executable),
+                    graph,
+                    ctypes.c_ulonglong(0),
+                )
+        finally:
+            self._call("cudaGraphDestroy", graph)
+        return executable.value or 0
+
+    def launch(self, executable: int, stream: int) -> None:
+        """Queue a graph that was captured."""
+        self._call("cudaGraphLaunch", ctypes.c_void_p(executable), ctypes.c_void_p(stream))
+
+    def destroy_graph(self, executable: int) -> None:
+        self._call("cudaGraphExecDestroy", ctypes.c_void_p(executable))
 
     def copy_to_device(self, pointer: int, array: NDArray[np.float32], stream: int) -> None:
         """Queue a copy of a C-contiguous `array`, which must stay alive until `synchronize`."""

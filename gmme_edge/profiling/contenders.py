@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import GmmeEdgeError, UsageError
 from gmme_edge.profiling.latency import Contender
 from gmme_edge.runtime.backends import (
     BACKENDS,
+    COPIED,
     find_backend,
     open_session,
     resolve_precision,
@@ -19,10 +21,18 @@ from gmme_edge.runtime.backends import (
 from gmme_edge.runtime.engines.cache import Rebuild
 
 
+@dataclass(frozen=True)
+class Counts:
+    """How often each combination comes: threads where a backend counts them, and the like."""
+
+    threads: Sequence[int | None] = (None,)
+    batches: Sequence[int] = (1,)
+    gpu_calls: Sequence[str] = (COPIED,)
+
+
 def list_all_contenders(
     bundles: Sequence[Bundle],
-    threads: Sequence[int | None],
-    batches: Sequence[int],
+    counts: Counts,
     rebuild: Rebuild | None = None,
 ) -> tuple[list[Contender], list[str]]:
     """Every backend and precision that opens on this machine, and why the others do not.
@@ -38,12 +48,13 @@ def list_all_contenders(
             left_out.append(f"{backend}: {problem.splitlines()[0]}")
             continue
         for bundle in bundles:
+            if not set(counts.gpu_calls) & set(BACKENDS[backend].gpu_calls):
+                left_out.append(f"{backend}: it has no calls {', '.join(counts.gpu_calls)}")
+                break
             names = runnable_precisions(bundle, backend, rebuild is not None)
             if not names:
                 left_out.append(f"{backend}: {bundle.path.name} holds nothing for it")
-            for contender in (
-                list_contenders([bundle], [backend], names, threads, batches) if names else ()
-            ):
+            for contender in list_contenders([bundle], [backend], names, counts) if names else ():
                 problem = _why_not(contender, rebuild)
                 if problem:
                     left_out.append(
@@ -71,8 +82,7 @@ def list_contenders(
     bundles: Sequence[Bundle],
     backends: Sequence[str],
     precisions: Sequence[str],
-    threads: Sequence[int | None],
-    batches: Sequence[int],
+    counts: Counts,
     may_build: bool = False,
 ) -> list[Contender]:
     """Every combination, each once; no `precisions` means all that a backend runs.
@@ -94,8 +104,13 @@ def list_contenders(
                 "a model of some precision, and for TensorRT an engine.",
                 f"export it again for {backend}.",
             )
-        counts: Iterable[int | None] = threads if row.on_cpu else (None,)
-        for precision, count, batch in itertools.product(chosen, counts, batches):
-            key = (bundle.path.resolve(), backend, precision, count, batch)
-            contenders[key] = Contender(bundle, backend, precision, count, batch)
+        threads: Iterable[int | None] = counts.threads if row.on_cpu else (None,)
+        calls = [call for call in counts.gpu_calls if call in row.gpu_calls]
+        if not calls:
+            raise UsageError(
+                f"--gpu-call {', '.join(counts.gpu_calls)} on {backend}.",
+                f"{', '.join(row.gpu_calls)} there.",
+            )
+        for how in itertools.product(chosen, threads, counts.batches, calls):
+            contenders[bundle.path.resolve(), backend, how] = Contender(bundle, backend, *how)
     return list(contenders.values())

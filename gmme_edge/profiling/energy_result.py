@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gmme_edge.fields import Count, NotNegative, Number, Positive, Text
+from gmme_edge.profiling.windows import ClipEnergy
+from gmme_edge.profiling.windows import PowerTrace as PowerTrace
+from gmme_edge.profiling.windows import PowerWindow as PowerWindow
 from gmme_edge.statistics import Interval, t_interval
 
 
 @dataclass(frozen=True)
-class Energy:
+class Energy(ClipEnergy):
     """What one clip takes, in millijoules, one value per window.
 
     Attributes:
@@ -21,14 +23,6 @@ class Energy:
         calls: in all windows together.
     """
 
-    meter: Text
-    scope: Text
-    net_mj: tuple[Number, ...]
-    gross_mj: tuple[Number, ...]
-    idle_w: Number
-    busy_w: Number
-    calls: Count
-
     @property
     def mean_mj(self) -> float:
         return float(np.mean(self.net_mj))
@@ -37,25 +31,3 @@ class Energy:
     def interval_mj(self) -> Interval | None:
         """Student's 95 % interval of the mean over the windows; None for a single one."""
         return t_interval(self.net_mj)
-
-
-@dataclass(frozen=True)
-class PowerWindow:
-    """A stretch of a trace; `row` is the result's row that ran, null where nothing did."""
-
-    row: int | None
-    start_s: NotNegative
-    end_s: NotNegative
-    calls: int = 0
-
-
-@dataclass(frozen=True)
-class PowerTrace:
-    """What a meter told while rows ran in turn; `watts` are means between its updates."""
-
-    meter: Text
-    scope: Text
-    update_step_s: Positive
-    times_s: tuple[Number, ...]
-    watts: tuple[Number, ...]
-    windows: tuple[PowerWindow, ...]

@@ -22,24 +22,29 @@ from gmme_edge.files import sha256_of
 from gmme_edge.profiling.energy_result import Energy
 from gmme_edge.profiling.inputs import golden_batch
 from gmme_edge.profiling.memory import Memory, measure_memory
+from gmme_edge.profiling.opened import prepare_call, uses_graph
 from gmme_edge.profiling.rounds import LatencySettings as LatencySettings
 from gmme_edge.profiling.rounds import Progress, Samples
 from gmme_edge.profiling.rounds import time_rounds as _time
 from gmme_edge.profiling.statistics import percentile_interval
-from gmme_edge.runtime.backends import open_session
+from gmme_edge.runtime.backends import COPIED, open_session
 from gmme_edge.runtime.engines.cache import Rebuild
 from gmme_edge.statistics import Interval
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One thing to time: a bundle's precision on a backend; `threads` None: the engine chooses."""
+    """One thing to time: a bundle's precision on a backend; `threads` None: the engine chooses.
+
+    `gpu_call` is one of `backends.GPU_CALLS`.
+    """
 
     bundle: Bundle
     backend: str
     precision: str
     threads: int | None = None
     batch: int = 1
+    gpu_call: str = COPIED
 
     def __post_init__(self) -> None:
         if self.batch < 1 or (self.threads is not None and self.threads < 1):
@@ -99,6 +104,7 @@ class LatencyRow:
             are empty in files of before they were recorded.
         energy: where it was measured.
         stream: ``single``, ``offline`` or ``paced``, see `rounds`; `deadlines` of a paced one.
+        gpu_call: how a GPU was called, one of `backends.GPU_CALLS`; on a CPU always ``copied``.
         open_ms, first_call_ms: of the process that measures memory: from the engine's import to
             the open session, and the first call; null where that was not recorded.
     """
@@ -126,6 +132,7 @@ class LatencyRow:
     deadlines: Deadlines | None = None
     open_ms: NotNegative | None = None
     first_call_ms: NotNegative | None = None
+    gpu_call: Text = COPIED
 
     @property
     def min_ms(self) -> float:
@@ -209,17 +216,23 @@ def measure(
         raise UsageError("There is nothing to measure.", "at least one contender.")
     inputs = [golden_batch(contender.bundle, contender.batch) for contender in contenders]
     with contextlib.ExitStack() as stack:
-        sessions = []
-        for contender in contenders:
+        calls = []
+        for contender, clips in zip(contenders, inputs, strict=True):
             session = open_session(
-                contender.bundle, contender.backend, contender.precision, contender.threads, rebuild
+                contender.bundle,
+                contender.backend,
+                contender.precision,
+                contender.threads,
+                rebuild,
+                uses_graph(contender.gpu_call),
             )
             stack.callback(session.close)
-            sessions.append(session)
+            calls.append(prepare_call(contender, session, clips, rebuild))
         memories = [
-            measure_memory(t.bundle, t.backend, t.precision, t.threads, t.batch) for t in contenders
+            measure_memory(t.bundle, t.backend, t.precision, t.threads, t.batch, t.gpu_call)
+            for t in contenders
         ]
-        taken = _time(sessions, inputs, settings, on_progress, samples)
+        taken = _time(calls, inputs, settings, on_progress, samples)
     return [
         _row(contender, memories[index], settings, taken, index)
         for index, contender in enumerate(contenders)
@@ -257,6 +270,7 @@ def _row(
         deadlines=deadlines,
         open_ms=memory.open_ms,
         first_call_ms=memory.first_call_ms,
+        gpu_call=contender.gpu_call,
     )
 
 

@@ -1,28 +1,37 @@
-"""Where the time goes inside a network: per node and per block, by ONNX Runtime's own profile."""
+"""Where the time goes inside a network: per layer and per block, as the engine itself tells it.
+
+ONNX Runtime writes a trace of its nodes; TensorRT tells an ``IProfiler`` of its layers.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 from msgspec import to_builtins
+from numpy.typing import NDArray
 
-from gmme_edge.blocks import block_of
+from gmme_edge.blocks import block_of, span_of
 from gmme_edge.errors import PlatformError, UsageError
 from gmme_edge.fields import Count, NotNegative, Sha256, Text
 from gmme_edge.profiling.inputs import golden_batch
 from gmme_edge.profiling.latency import Contender
 from gmme_edge.profiling.rounds import LatencySettings
+from gmme_edge.runtime.backends import open_session
+from gmme_edge.runtime.engines.cache import Rebuild
 from gmme_edge.runtime.onnxruntime import OnnxRuntimeSession
 
 ENGINE_BLOCK = "engine"
 """What the engine adds of its own between blocks, such as changes of layout."""
+
+LAYER_BACKENDS = ("ort-cpu", "tensorrt", "tensorrt-rtx")
 
 _SUFFIX = "_kernel_time"
 _ORDER = ("input", "stem", "stage", "head", ENGINE_BLOCK)
@@ -40,7 +49,7 @@ class LayerTime:
 
 @dataclass(frozen=True)
 class LayerProfile:
-    """The nodes of one precision of a bundle in the order in which they ran."""
+    """The nodes or layers of one precision of a bundle in the order in which they ran."""
 
     bundle: Text
     precision: Text
@@ -49,6 +58,7 @@ class LayerProfile:
     layers: tuple[LayerTime, ...]
     weights_sha256: Sha256 = ""
     bundle_sha256: Sha256 = ""
+    backend: Text = "ort-cpu"
 
     @property
     def total_ms(self) -> float:
@@ -79,24 +89,45 @@ def _position(block: str) -> tuple[int, str]:
 
 
 def profile_layers(
-    contender: Contender, settings: LatencySettings, trace: list[dict[str, Any]] | None = None
+    contender: Contender,
+    settings: LatencySettings,
+    trace: list[dict[str, Any]] | None = None,
+    rebuild: Rebuild | None = None,
 ) -> LayerProfile:
-    """Time every node of one precision on ``ort-cpu``.
+    """Time every node of one precision on ``ort-cpu``, or every layer of its TensorRT engine.
 
     Profiling costs a few microseconds per node: compare parts of one profile with each other, and
     take whole networks' latencies from `latency.measure`.
 
     Args:
-        trace: where the engine's own events are added.
+        trace: where ONNX Runtime's own events are added.
+        rebuild: may build the engine, where the bundle has none that fits.
 
     Raises:
         UsageError: another backend, or the bundle lacks this precision.
         PlatformError: the engine's trace could not be written, for want of room.
     """
-    if contender.backend != "ort-cpu":
-        raise UsageError(
-            f"Layers on {contender.backend}.", "ort-cpu.", "see engine-info for engines."
-        )
+    if contender.backend not in LAYER_BACKENDS:
+        raise UsageError(f"Layers on {contender.backend}.", f"one of {', '.join(LAYER_BACKENDS)}.")
+    if contender.backend == "ort-cpu":
+        layers = _node_times(contender, settings, trace)
+    else:
+        layers = _engine_times(contender, settings, rebuild)
+    return LayerProfile(
+        contender.bundle.path.resolve().name,
+        contender.precision,
+        contender.threads,
+        contender.batch,
+        layers,
+        contender.weights_sha256,
+        contender.bundle_sha256,
+        contender.backend,
+    )
+
+
+def _node_times(
+    contender: Contender, settings: LatencySettings, trace: list[dict[str, Any]] | None
+) -> tuple[LayerTime, ...]:
     bundle, precision = contender.bundle, contender.precision
     clips = golden_batch(bundle, contender.batch)
     warmup = settings.warmup or 0
@@ -116,16 +147,43 @@ def profile_layers(
             session.close()
     if trace is not None:
         trace += events
-    layers = _layers(events, warmup)
-    return LayerProfile(
-        bundle.path.resolve().name,
-        precision,
-        contender.threads,
-        contender.batch,
-        layers,
-        contender.weights_sha256,
-        contender.bundle_sha256,
+    return _layers(events, warmup)
+
+
+class _TimesLayers(Protocol):
+    """What `TensorRTSession` has beyond a session."""
+
+    def time_layers(self, waveform: NDArray[np.float32]) -> list[tuple[str, float]]: ...
+
+
+def _engine_times(
+    contender: Contender, settings: LatencySettings, rebuild: Rebuild | None
+) -> tuple[LayerTime, ...]:
+    """The medians of an engine's layers, without copies; a name that comes twice is summed."""
+    clips = golden_batch(contender.bundle, contender.batch)
+    session = open_session(contender.bundle, contender.backend, contender.precision, None, rebuild)
+    times: dict[str, list[float]] = defaultdict(list)
+    try:
+        timed = cast(_TimesLayers, session)
+        for index in range((settings.warmup or 0) + settings.repetitions):
+            run_ms: dict[str, float] = defaultdict(float)
+            for name, ms in timed.time_layers(clips):
+                run_ms[name] += ms
+            if index >= (settings.warmup or 0):
+                for name, ms in run_ms.items():
+                    times[name].append(ms)
+    finally:
+        session.close()
+    return tuple(
+        LayerTime(name, _operators_in(name), span_of(name, ENGINE_BLOCK), float(np.median(ms)))
+        for name, ms in times.items()
     )
+
+
+def _operators_in(name: str) -> str:
+    """``Conv + PRelu`` of a layer whose name joins those of ONNX nodes."""
+    found = dict.fromkeys(re.findall(r"/([A-Z][A-Za-z]+)", name))
+    return " + ".join(found) or ENGINE_BLOCK
 
 
 def _read_trace(path: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Peak memory of one model on one backend, measured in a process of its own.
 
 `measure_memory` starts an interpreter that runs `main` with the arguments BUNDLE BACKEND PRECISION
-THREADS BATCH, and reads the JSON that it prints.
+THREADS BATCH GPU_CALL, and reads the JSON that it prints.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.device.child import run_python
 from gmme_edge.errors import GmmeEdgeError, PlatformError
 from gmme_edge.profiling.inputs import golden_batch
-from gmme_edge.runtime.backends import open_session
+from gmme_edge.profiling.opened import uses_graph
+from gmme_edge.runtime.backends import COPIED, open_session
 
 _RUNS = 3
 _AUTO = "auto"
@@ -43,7 +44,12 @@ class Memory:
 
 
 def measure_memory(
-    bundle: Bundle, backend: str, precision: str, threads: int | None, batch: int
+    bundle: Bundle,
+    backend: str,
+    precision: str,
+    threads: int | None,
+    batch: int,
+    gpu_call: str = COPIED,
 ) -> Memory:
     """Peak memory of these settings, from a fresh process.
 
@@ -51,7 +57,7 @@ def measure_memory(
         PlatformError: that process failed, or was killed for want of memory.
     """
     path = str(bundle.path.resolve())
-    words = [path, backend, precision, str(threads or _AUTO), str(batch)]
+    words = [path, backend, precision, str(threads or _AUTO), str(batch), gpu_call]
     done = run_python(_CODE, words)
     if done.returncode:
         ended = "was killed" if done.returncode < 0 else "failed"
@@ -76,12 +82,13 @@ def peak_rss_bytes() -> int:
 
 
 def _main(words: list[str]) -> None:
-    path, backend, precision, threads, batch = words
+    path, backend, precision, threads, batch, gpu_call = words
     bundle = Bundle.open(path)
     waveform = golden_batch(bundle, int(batch))
     baseline = peak_rss_bytes()
     start_s = time.perf_counter()
-    session = open_session(bundle, backend, precision, None if threads == _AUTO else int(threads))
+    count = None if threads == _AUTO else int(threads)
+    session = open_session(bundle, backend, precision, count, cuda_graph=uses_graph(gpu_call))
     open_s = time.perf_counter()
     try:
         session.run(waveform)

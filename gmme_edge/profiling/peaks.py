@@ -1,4 +1,4 @@
-"""What one machine can do at most: products of matrices, and copies of memory.
+"""What one machine can do at most: products of matrices, multiply-adds, and copies of memory.
 
 The best of several libraries counts, since no one of them is the fastest on every processor. Each
 is measured in a process of its own, which fixes the number of threads before it loads anything.
@@ -19,6 +19,7 @@ import numpy as np
 from gmme_edge.device.child import run_python
 from gmme_edge.errors import PlatformError
 from gmme_edge.fields import Positive
+from gmme_edge.profiling.fma import measure_fma
 
 _SIDES = (512, 1024)
 _CALLS = 12
@@ -35,7 +36,8 @@ class Peaks:
     """Of `threads` threads, in single precision.
 
     Attributes:
-        products: GFLOP/s of each library's product of matrices, two operations per multiply-add.
+        products: GFLOP/s of each library's product of matrices, two operations per multiply-add;
+            and of a loop of fused multiply-adds, where the machine has a C compiler.
         memory_gb_per_s: of copies of 256 MB, read and written bytes together; `cache_gb_per_s` of
             256 KB per thread, which a processor's caches hold.
     """
@@ -51,7 +53,7 @@ class Peaks:
 
 
 def measure_peaks(threads: int) -> Peaks:
-    """The machine's peaks; a library that is not installed is left out.
+    """The machine's peaks; what is not installed, library or compiler, is left out.
 
     Raises:
         PlatformError: not even numpy could be measured.
@@ -61,6 +63,8 @@ def measure_peaks(threads: int) -> Peaks:
         found = _measure(name, threads)
         if found:
             products[name] = found
+    if fma := measure_fma(threads):
+        products["fma loop"] = fma
     memory, cache = _measure("memory", threads), _measure("cache", threads)
     if not products or not memory or not cache:
         raise PlatformError("The machine's peaks could not be measured.", fix="free memory.")

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.errors import UsageError
-from gmme_edge.runtime.session import Session
+from gmme_edge.profiling.calls import PACED_HOPS, take
+from gmme_edge.profiling.opened import Runs
 
 Stream = Literal["single", "offline", "paced"]
 STREAMS: tuple[Stream, ...] = ("single", "offline", "paced")
 
-BURST_CALLS, PACED_HOPS = 10, 10
 _SETTLED, _MEDIAN_OF, _MOST_WARMUP, _MOST_WARMUP_S = 0.02, 10, 200, 30.0
 _LEAST_ROUNDS = 3
 
@@ -95,7 +95,7 @@ Call = Callable[[], object]
 
 
 def time_rounds(
-    sessions: Sequence[Session],
+    sessions: Sequence[Runs],
     inputs: Sequence[NDArray[np.float32]],
     settings: LatencySettings,
     on_progress: Progress | None = None,
@@ -117,7 +117,9 @@ def time_rounds(
     while not _is_done(samples, settings):
         start_s = time.perf_counter()
         order = np.random.default_rng([settings.seed, samples.rounds]).permutation(len(calls))
-        taken = {int(choice): _take(calls[choice], settings) for choice in order}
+        taken = {
+            int(choice): take(calls[choice], settings.stream, settings.hop_s) for choice in order
+        }
         for choice, (ms, misses) in taken.items():
             samples.ms[choice] += ms
             samples.misses[choice] += misses
@@ -131,35 +133,6 @@ def _is_done(samples: Samples, settings: LatencySettings) -> bool:
     if settings.duration_s is None:
         return samples.rounds >= settings.rounds
     return samples.elapsed_s >= settings.duration_s and samples.rounds >= _LEAST_ROUNDS
-
-
-def _take(call: Call, settings: LatencySettings) -> tuple[list[float], int]:
-    """One contender's samples of one round, and how many deadlines it missed."""
-    if settings.stream == "paced" and settings.hop_s:
-        return _take_hops(call, settings.hop_s)
-    n_calls = BURST_CALLS if settings.stream == "offline" else 1
-    start_ns = time.perf_counter_ns()
-    for _ in range(n_calls):
-        call()
-    return [(time.perf_counter_ns() - start_ns) / 1e6 / n_calls], 0
-
-
-def _take_hops(call: Call, hop_s: float) -> tuple[list[float], int]:
-    """A call per hop. One that is due while another runs waits; more than one are left out."""
-    ms: list[float] = []
-    misses = 0
-    due_s = time.perf_counter()
-    while len(ms) < PACED_HOPS:
-        now_s = time.perf_counter()
-        if now_s < due_s:
-            time.sleep(due_s - now_s)
-        call()
-        end_s = time.perf_counter()
-        ms.append(1000 * (end_s - due_s))
-        missed = int((end_s - due_s) / hop_s)
-        misses += missed
-        due_s += hop_s * max(1, missed)
-    return ms, misses
 
 
 def _warm_up(

@@ -16,6 +16,7 @@ from gmme_edge.files import write_json
 from gmme_edge.inputs import read_json
 from gmme_edge.profiling.latency import Contender
 from gmme_edge.profiling.rounds import LatencySettings, Samples
+from gmme_edge.runtime.backends import COPIED
 
 _SCHEMA = 1
 _EVERY_S = 5.0
@@ -82,6 +83,17 @@ def open_unfinished(
     return fresh
 
 
+def _words_of(contender: Contender) -> list[object]:
+    what = [
+        contender.bundle_sha256,
+        contender.backend,
+        contender.precision,
+        contender.threads,
+        contender.batch,
+    ]
+    return what if contender.gpu_call == COPIED else [*what, contender.gpu_call]
+
+
 def _samples(values: dict[str, Any], n_contenders: int) -> Samples:
     samples = Samples(
         ms=[[float(ms) for ms in row] for row in values["ms"]],
@@ -100,7 +112,7 @@ def _samples(values: dict[str, Any], n_contenders: int) -> Samples:
 def _key_of(contenders: Sequence[Contender], settings: LatencySettings) -> str:
     """A hash; how long to measure may change, all else may not."""
     how = {**asdict(settings), "repetitions": 0, "duration_s": None}
-    what = [[t.bundle_sha256, t.backend, t.precision, t.threads, t.batch] for t in contenders]
+    what = [_words_of(contender) for contender in contenders]
     device = describe_device()
     where = {name: device.get(name) for name in _KEY_FACTS}
     text = json.dumps([how, what, where], sort_keys=True)

@@ -253,6 +253,8 @@ def _conditions(entry: Entry) -> dict[str, str]:
         "backend": row.backend,
         "threads": str(row.threads or "auto"),
         "batch": str(row.batch),
+        "calls": row.gpu_call,
+        "stream": row.stream,
         "device": str(board.get("model") or device.get("cpu") or "unknown"),
         "power mode": str(board.get("power_mode") or "none"),
         "run": entry.source,

@@ -20,6 +20,8 @@ class ComparedEntry(TypedDict):
     backend: Text
     threads: Count | None
     batch: Count | None
+    gpu_call: str | None
+    stream: str | None
     clip_s: Positive | None
     n_classes: Count | None
     d_params: Count

@@ -220,7 +220,9 @@ class CalibrationResult(Result):
     edges_dbfs: tuple[Number, ...] = ()
 
 
-LoadedResult = LatencyResult | AccuracyResult | LayersResult | CrossValidationResult
+LoadedResult = (
+    LatencyResult | AccuracyResult | LayersResult | RooflineResult | CrossValidationResult
+)
 KINDS: dict[str, type[Result]] = {
     "latency": LatencyResult,
     "accuracy": AccuracyResult,
@@ -230,7 +232,7 @@ KINDS: dict[str, type[Result]] = {
     "sensitivity": SensitivityResult,
     "calibration": CalibrationResult,
 }
-COMPARABLE = ("latency", "accuracy", "layers", "cross-validation")
+COMPARABLE = ("latency", "accuracy", "layers", "roofline", "cross-validation")
 _WRITERS = "`gmme-edge profile`, `evaluate -o` or `train --folds`"
 
 

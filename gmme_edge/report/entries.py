@@ -91,7 +91,8 @@ class Entry:
         row = self.latency
         if row is None:
             return (self.source,)
-        return self.source, row.backend, row.threads, row.batch, row.clip_s, row.n_classes
+        how = (row.backend, row.threads, row.batch, row.gpu_call, row.stream)
+        return self.source, *how, row.clip_s, row.n_classes
 
     @property
     def task(self) -> tuple[float, int] | None:
@@ -110,6 +111,8 @@ class Entry:
             "backend": self.backend,
             "threads": row.threads if row else None,
             "batch": row.batch if row else None,
+            "gpu_call": row.gpu_call if row else None,
+            "stream": row.stream if row else None,
             "clip_s": row.clip_s if row else None,
             "n_classes": row.n_classes if row else None,
             "d_params": self.d_params,

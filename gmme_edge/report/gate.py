@@ -129,7 +129,8 @@ def _pairs(comparison: Comparison) -> Iterator[tuple[Entry, Entry | None, str]]:
 
 def _key(entry: Entry) -> tuple[object, ...]:
     row, device = entry.latency, entry.device
-    setting = (row.threads, row.batch, row.clip_s, row.n_classes) if row else ()
+    how = (row.threads, row.batch, row.gpu_call, row.stream) if row else ()
+    setting = (*how, row.clip_s, row.n_classes) if row else ()
     machine = repr((device.get("cpu"), device.get("jetson"), device.get("gpus"))) if row else ""
     return entry.model, entry.precision, entry.backend, setting, machine
 

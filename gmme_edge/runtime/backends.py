@@ -53,6 +53,12 @@ class Request:
     precision: str
     threads: int | None = None
     rebuild: Rebuild | None = None
+    cuda_graph: bool = False
+
+
+COPIED, RESIDENT, GRAPH, RESIDENT_GRAPH = "copied", "resident", "graph", "resident-graph"
+GPU_CALLS = (COPIED, RESIDENT, GRAPH, RESIDENT_GRAPH)
+"""How a GPU is called: with copies from and to the host or without, launched as a CUDA graph."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ class Backend:
         needs_engine_file: it runs engines that were built for this machine, not ONNX files.
         on_cpu: calls take a number of threads.
         concurrent: one session serves several threads at once.
+        gpu_calls: which of `GPU_CALLS` it can do; those without copies by `session.GpuSession`.
     """
 
     name: str
@@ -73,6 +80,7 @@ class Backend:
     needs_engine_file: bool = False
     on_cpu: bool = False
     concurrent: bool = False
+    gpu_calls: tuple[str, ...] = (COPIED,)
 
     @property
     def opener(self) -> Opener:
@@ -83,11 +91,13 @@ _ORT, _ENGINES = "gmme_edge.runtime.onnxruntime", "gmme_edge.runtime.engines.ses
 _OPENVINO = "gmme_edge.runtime.openvino"
 _ROWS = (
     Backend("ort-cpu", ONNX_RUNTIME, _ORT, on_cpu=True, concurrent=True),
-    Backend("ort-cuda", ONNX_RUNTIME, _ORT, concurrent=True),
+    Backend("ort-cuda", ONNX_RUNTIME, _ORT, concurrent=True, gpu_calls=GPU_CALLS),
     Backend("openvino", OPENVINO, _OPENVINO, on_cpu=True),
     Backend("openvino-gpu", OPENVINO_GPU, _OPENVINO),
-    Backend("tensorrt", TENSORRT, _ENGINES, needs_engine_file=True),
-    Backend("tensorrt-rtx", TENSORRT, _ENGINES, needs_engine_file=True),
+    Backend("tensorrt", TENSORRT, _ENGINES, needs_engine_file=True, gpu_calls=GPU_CALLS),
+    Backend(
+        "tensorrt-rtx", TENSORRT, _ENGINES, needs_engine_file=True, gpu_calls=(COPIED, RESIDENT)
+    ),
 )
 BACKENDS = {row.name: row for row in _ROWS}
 BACKEND_NAMES = ", ".join(BACKENDS)
@@ -107,6 +117,7 @@ def open_session(
     precision: str = "fp32",
     threads: int | None = None,
     rebuild: Rebuild | None = None,
+    cuda_graph: bool = False,
 ) -> Session:
     """Open one precision of a bundle on a backend.
 
@@ -114,14 +125,19 @@ def open_session(
         threads: CPU threads of one call; None lets the engine choose. GPU backends ignore it.
         rebuild: permission to build an engine where TensorRT finds none that fits; ONNX Runtime
             needs none.
+        cuda_graph: launch the network as one CUDA graph; all calls then have one batch size.
 
     Raises:
-        UsageError: no such backend, or the bundle lacks this precision.
+        UsageError: no such backend, it has no CUDA graphs, or the bundle lacks this precision.
         MissingDependencyError: the engine's library is not installed.
         PlatformError: this machine cannot run it.
     """
     row = find_backend(backend)
-    request = Request(bundle, backend, resolve_precision(precision, backend), threads, rebuild)
+    if cuda_graph and GRAPH not in row.gpu_calls:
+        having = ", ".join(each.name for each in _ROWS if GRAPH in each.gpu_calls)
+        raise UsageError(f"CUDA graphs on {backend}.", f"one of {having}.")
+    chosen = resolve_precision(precision, backend)
+    request = Request(bundle, backend, chosen, threads, rebuild, cuda_graph)
     return row.opener.open_session(request)
 
 

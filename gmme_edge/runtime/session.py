@@ -30,6 +30,36 @@ class Session(Protocol):
         ...
 
 
+class Resident(Protocol):
+    """One network with a batch that lies on the GPU already."""
+
+    def __call__(self) -> None:
+        """Run it and wait for its end; nothing is copied."""
+        ...
+
+    def fetch(self) -> Outputs:
+        """Copy the outputs of the last call to the host."""
+        ...
+
+
+class GpuSession(Session, Protocol):
+    """A session that can leave its inputs and outputs on the GPU."""
+
+    def resident(self, waveform: NDArray[np.float32]) -> Resident:
+        """Copy ``(batch, samples)`` to the GPU once, for calls that are the network alone."""
+        ...
+
+
+def check_graph_batch(n_clips: int, n_captured: int | None) -> None:
+    """Raise `UsageError` where a CUDA graph was captured for another batch size."""
+    if n_captured not in (None, n_clips):
+        raise UsageError(
+            f"A batch of {n_clips} for a CUDA graph of {n_captured}.",
+            "one batch size for all calls of a session with CUDA graphs.",
+            "open another session for it.",
+        )
+
+
 def check_batch(waveform: NDArray[np.float32], n_samples: int) -> NDArray[np.float32]:
     """`waveform` as contiguous float32 ``(batch, n_samples)``.
 

@@ -106,14 +106,14 @@ def compare_networks(
 ) -> Comparison:
     """Accuracy and interleaved latency of FP32 and INT8, as results and one report in `output`."""
     from gmme_edge.files import write_json
-    from gmme_edge.profiling.contenders import list_contenders
+    from gmme_edge.profiling.contenders import Counts, list_contenders
     from gmme_edge.profiling.latency import measure
     from gmme_edge.profiling.rounds import LatencySettings
     from gmme_edge.report.compare import compare_results
     from gmme_edge.report.documents import latency_document, load_result
     from gmme_edge.report.render.markdown import write_report
 
-    contenders = list_contenders(bundles, ["ort-cpu"], ["fp32", "int8"], [threads or 1], [1])
+    contenders = list_contenders(bundles, ["ort-cpu"], ["fp32", "int8"], Counts([threads or 1]))
     test = _sounds(_TEST_PER_CLASS, seed=1)
     results = [output / "latency.json"]
     for each in contenders:

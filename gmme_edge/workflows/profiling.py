@@ -16,7 +16,7 @@ from gmme_edge.device.energy.find import find_meters
 from gmme_edge.errors import UsageError
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.profiling import layers, roofline
-from gmme_edge.profiling.contenders import list_all_contenders, list_contenders
+from gmme_edge.profiling.contenders import Counts, list_all_contenders, list_contenders
 from gmme_edge.profiling.energy import EnergySettings, choose_meters, measure_energy
 from gmme_edge.profiling.energy_result import PowerTrace
 from gmme_edge.profiling.latency import Contender, LatencyRow, measure
@@ -26,6 +26,7 @@ from gmme_edge.profiling.rounds import LatencySettings, Samples, Stream
 from gmme_edge.profiling.unfinished import open_unfinished
 from gmme_edge.public import public
 from gmme_edge.report.documents import LatencyResult, LayersResult, RooflineResult, describe_result
+from gmme_edge.runtime.backends import COPIED
 from gmme_edge.settings import command_line
 from gmme_edge.workflows.settings.profiling import ProfileSettings
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from gmme_edge.runtime.engines.cache import Rebuild
 
 _TABLE_EVERY_S = 0.5
+_NODES = ("ort-cpu",)
 
 
 @public
@@ -61,6 +63,7 @@ def profile(
     meters = choose_meters(find_meters(), contenders) if settings.energy else {}
     watch = _Watch(observer, contenders, calls, output, settings.restart)
     before = observe()
+    observer.stage("latency, in turns")
     try:
         rows = measure(contenders, calls, watch.on_progress, rebuild, watch.samples)
     except BaseException:
@@ -147,6 +150,7 @@ def _add_energy(
     """The rows with their energy, and the traces; as they were where nothing is to be measured."""
     if not meters:
         return rows, []
+    observer.stage("energy, in turns")
     energies, traces = measure_energy(
         contenders,
         meters,
@@ -162,19 +166,24 @@ def profile_layers(
     bundles: Sequence[str | Path],
     settings: ProfileSettings | None = None,
     observer: Observer = SILENT,
+    rebuild: Rebuild | None = None,
 ) -> LayersResult:
-    """Time every node of the bundles' networks, one network after the other, on ``ort-cpu``.
+    """Time every node or layer of the bundles' networks, one network after the other.
+
+    Args:
+        rebuild: builds engines that a bundle lacks.
 
     Raises:
-        UsageError: another backend.
+        UsageError: a backend that tells no layers.
     """
     settings = replace(settings or ProfileSettings(), layers=True)
-    contenders, calls = _for_nodes(bundles, settings, observer)
+    contenders, calls = _for_nodes(bundles, settings, observer, rebuild)
     before = observe()
     profiles = []
+    observer.stage("layer by layer")
     for index, contender in enumerate(contenders):
         observer.progress("profiling layers", index, len(contenders))
-        profiles.append(layers.profile_layers(contender, calls))
+        profiles.append(layers.profile_layers(contender, calls, rebuild=rebuild))
     described = describe_result("layers", _command(bundles, settings))
     described["state"] = {"before": before.state, **described["state"]}
     return LayersResult(**described, profiles=tuple(profiles))
@@ -204,6 +213,7 @@ def profile_roofline(
         if threads not in peaks:
             observer.stage(f"what this machine can do, threads {threads}")
             peaks[threads] = measure_peaks(threads)
+            observer.stage("block by block")
         observer.progress("profiling blocks", index, len(contenders))
         profiles.append(roofline.profile_roofline(contender, calls, peaks[threads]))
     described = describe_result("roofline", _command(bundles, settings))
@@ -212,16 +222,18 @@ def profile_roofline(
 
 
 def _for_nodes(
-    bundles: Sequence[str | Path], settings: ProfileSettings, observer: Observer
+    bundles: Sequence[str | Path],
+    settings: ProfileSettings,
+    observer: Observer,
+    rebuild: Rebuild | None = None,
 ) -> tuple[list[Contender], LatencySettings]:
-    """What is to be timed node by node, which only ``ort-cpu`` tells."""
-    flag = "--layers" if settings.layers else "--roofline"
-    if other := sorted(set(settings.backends) - {"ort-cpu"}):
-        raise UsageError(
-            f"{flag} on {', '.join(other)}.", "ort-cpu.", "see engine-info for engines."
-        )
+    """What is to be timed node by node, where the backend tells them."""
+    flag, can = ("--layers", layers.LAYER_BACKENDS) if settings.layers else ("--roofline", _NODES)
+    if other := sorted(set(settings.backends) - set(can)):
+        raise UsageError(f"{flag} on {', '.join(other)}.", f"{', '.join(can)}.")
     warmup = LatencySettings.warmup if settings.warmup is None else settings.warmup
-    return _contenders(bundles, settings, observer), LatencySettings(warmup, settings.repetitions)
+    calls = LatencySettings(warmup, settings.repetitions)
+    return _contenders(bundles, settings, observer, rebuild), calls
 
 
 def _contenders(
@@ -233,22 +245,23 @@ def _contenders(
     if not bundles:
         raise UsageError("There is nothing to measure.", "at least one bundle.")
     opened = [Bundle.open(path) for path in bundles]
-    threads, batches = settings.thread_counts, settings.batches
+    counts = Counts(settings.thread_counts, settings.batches, settings.gpu_calls)
     if settings.all:
-        contenders, left_out = list_all_contenders(opened, threads, batches, rebuild)
+        contenders, left_out = list_all_contenders(opened, counts, rebuild)
         for what in left_out:
             observer.note(f"left out: {what}")
         return contenders
     may_build = rebuild is not None
     backends, precisions = settings.backends, settings.precisions
-    return list_contenders(opened, backends, precisions, threads, batches, may_build)
+    return list_contenders(opened, backends, precisions, counts, may_build)
 
 
 def _name(contender: Contender) -> str:
     threads = "" if contender.threads is None else f" threads {contender.threads}"
     batch = "" if contender.batch == 1 else f" batch {contender.batch}"
+    call = "" if contender.gpu_call == COPIED else f" {contender.gpu_call}"
     name = contender.bundle.path.resolve().name
-    return f"{name} {contender.precision} {contender.backend}{threads}{batch}"
+    return f"{name} {contender.precision} {contender.backend}{threads}{batch}{call}"
 
 
 def _calls(settings: ProfileSettings, contenders: Sequence[Contender]) -> LatencySettings:

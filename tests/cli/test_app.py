@@ -49,6 +49,19 @@ def test_every_command_explains_itself(command: str) -> None:
     assert result.exit_code == 0 and "Usage:" in result.stdout
 
 
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_has_a_named_panel_and_words_for_every_option(command: str) -> None:
+    built = typer.main.get_command(app).commands[command]  # type: ignore[attr-defined]
+    context = built.make_context(command, [], resilient_parsing=True)
+    for option in built.get_params(context):
+        if option.param_type_name == "option":
+            assert option.rich_help_panel and option.help, option.name
+    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "80"}).stdout
+    assert "Example: gmme-edge" in shown and "─ Output ─" in shown
+    assert "─ Options ─" not in shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
+
+
 def test_every_module_of_commands_is_in_a_panel() -> None:
     """A command without a panel and an example would vanish from the program."""
     modules = {module.name.replace("_", "-") for module in iter_modules(commands.__path__)}

@@ -16,13 +16,16 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from gmme_edge import errors
+from gmme_edge.bundle.signing import make_key
 from gmme_edge.cli import guard
 from gmme_edge.cli.app import app
 from gmme_edge.cli.views import console
 from gmme_edge.cli.views.observer import ConsoleObserver, watch
+from gmme_edge.scoring import Predictions
 from tests.artifacts import RATE_HZ, WORDS, copy_bundle, edit_manifest, sounds
 from tests.bundles import make_bundle
 from tests.data.trees import write_clip
+from tests.report.factory import row, write_accuracy, write_latency
 
 ROOT = Path(__file__).parents[2]
 ODD = ("[red]", "[/b]", "[dog]", "\x1b[31m", "\u202egnp", "café\n", "猫")
@@ -269,6 +272,51 @@ def test_what_was_written_is_told_with_the_next_call(tmp_path: Path) -> None:
     out = tmp_path / "r.json"
     result = invoke("profile", bundle.path, "--repetitions", "1", "--warmup", "0", "-o", out)
     assert f"wrote {out}; next: gmme-edge compare {out}\n" in result.stderr  # type: ignore[attr-defined]
+
+
+def writers(folder: Path) -> dict[str, tuple[list[object], str]]:
+    """Calls that write something, and what each says of it and of the next call."""
+    bundle, bare = make_bundle(folder / "b").path, folder / "key"
+    make_key(bare)
+    latency = write_latency(folder / "l.json", row(samples_ms=(1.0, 2.0, 3.0)))
+    accuracies = []
+    for name in ("eat-s-aa", "eat-s-gmme-k32c8"):
+        right = Predictions(("a", "b"), ("x", "y"), ("x", "y")).to_dict()
+        accuracies.append(write_accuracy(folder / f"{name}.json", name, predictions=right))
+    soundfile.write(folder / "a.wav", sounds()[0], RATE_HZ)
+    out, quick = folder / "out.json", ["--repetitions", "2", "--warmup", "1"]
+    return {
+        "profile": (["profile", bundle, *quick, "-o", out], f"wrote {out}; next: gmme-edge comp"),
+        "layers": (
+            ["profile", bundle, *quick, "--layers", "-o", out],
+            f"wrote {out}; next: gmme-edge compare",
+        ),
+        "compare": (["compare", latency, "-o", folder / "r.md"], f"wrote {folder / 'r.md'}"),
+        "paired": (["paired", *accuracies, "-o", out], f"wrote {out}"),
+        "scan": (
+            ["scan", folder / "a.wav", "-m", bundle, "-o", folder / "found", "--workers", "1"],
+            f"wrote {folder / 'found'}",
+        ),
+        "sign": (
+            ["sign", bundle, "--key", bare],
+            f"wrote {bundle / 'manifest.json.minisig'}; next: gmme-edge verify {bundle} --trust",
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", ["profile", "layers", "compare", "paired", "scan", "sign"])
+def test_what_is_written_is_told_without_bars_and_not_at_all_under_quiet(
+    tmp_path: Path, name: str
+) -> None:
+    words, said = writers(tmp_path)[name]
+    result = invoke(*words)
+    assert result.exit_code == 0, result.stderr  # type: ignore[attr-defined]
+    assert said in result.stderr  # type: ignore[attr-defined]
+    assert not set("\x1b\r━╸") & set(result.stderr)  # type: ignore[attr-defined]
+    again = tmp_path / "again"
+    again.mkdir()
+    result = invoke(*writers(again)[name][0], "--quiet")
+    assert (result.exit_code, result.stderr) == (0, "")  # type: ignore[attr-defined]
 
 
 def test_no_color_is_heeded(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,10 +186,33 @@ class Cudart:
         return 0
 
 
+class Nvml:
+    """A card that always takes 5 W."""
+
+    def __init__(self):
+        self.nvmlErrorString = lambda code: b"Not Supported"
+
+    def nvmlInit_v2(self):
+        return 0
+
+    def nvmlDeviceGetHandleByIndex_v2(self, index, device):
+        device._obj.value = 1 + index.value
+        return 0
+
+    def nvmlDeviceGetName(self, device, text, length):
+        text[:5] = b"Card\0"
+        return 0
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, device, millijoules):
+        millijoules._obj.value = int(5000 * time.perf_counter())
+        return 3 if FAIL == "nvml" else 0
+
+
 def load(name, *arguments):
-    if name != "libcudart.so.12":
+    known = {"libcudart.so.12": Cudart, "libnvidia-ml.so.1": Nvml}
+    if name not in known:
         raise OSError("cannot open shared object file")
-    return Cudart()
+    return known[name]()
 
 
 ctypes.CDLL = load

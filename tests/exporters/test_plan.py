@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import hashlib
 import json
 import os
@@ -30,6 +31,7 @@ from gmme_exporters.board.assemble import device_script
 from gmme_exporters.board.plan import PAGE, SCRIPT, check_plan, write_plan
 from tests.artifacts import edit_manifest, small_checkpoint
 from tests.bundles import OPSET, WEIGHTS, make_bundle
+from tests.test_old_python import too_new
 
 STANDIN = Path(__file__).with_name("standin_tensorrt.py")
 QUICK = ("--warmup", "1", "--repetitions", "5")
@@ -115,6 +117,42 @@ def test_the_script_is_python_3_8_and_needs_nothing_of_this_package() -> None:
         )
     }
     assert imported - set(sys.stdlib_module_names) == {"numpy", "tensorrt", "onnxruntime"}
+    assert too_new(source) == []
+
+
+def test_no_part_of_the_script_hides_another() -> None:
+    """All parts share one namespace there, and so do modules of the package."""
+    defined = [
+        name
+        for node in ast.parse(device_script()).body
+        for name in (
+            [node.name]
+            if isinstance(node, ast.FunctionDef | ast.ClassDef)
+            else [n.id for t in node.targets for n in ast.walk(t) if isinstance(n, ast.Name)]
+            if isinstance(node, ast.Assign)
+            else []
+        )
+    ]
+    assert sorted(defined) == sorted(set(defined))
+
+
+def test_every_name_of_the_script_is_its_own_or_pythons() -> None:
+    """What only annotations named is not imported there."""
+    tree = ast.parse(device_script())
+    known = {*dir(builtins), "__file__"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            known.add(node.name)
+        elif isinstance(node, ast.arg):
+            known.add(node.arg)
+        elif isinstance(node, ast.alias):
+            known.add((node.asname or node.name).partition(".")[0])
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            known.add(node.id)
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            known.add(node.name)
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert used <= known, used - known
 
 
 def test_a_board_builds_checks_times_and_reports(device: Device, tmp_path: Path) -> None:
@@ -136,6 +174,33 @@ def test_a_board_builds_checks_times_and_reports(device: Device, tmp_path: Path)
     assert written["parity"]["fp32"]["relative"] < 1e-6 and written["failures"] == {}
     compared = CliRunner().invoke(app, ["compare", str(path)])
     assert compared.exit_code == 0 and "fp16" in compared.stdout
+
+
+def test_a_board_measures_paced_calls_and_its_cards_energy(device: Device) -> None:
+    words = ("--stream", "paced", "--hop-ms", "5", "--energy", "--energy-rounds", "2")
+    done = device.run(*words, "--energy-window-s", "0.05")
+    assert done.returncode == 0, done.stderr
+    result = load_result(device.results[0])
+    assert isinstance(result, LatencyResult)
+    for row in result.rows:
+        assert row.stream == "paced" and len(row.samples_ms) == 10
+        assert row.deadlines and (row.deadlines.hop_ms, row.deadlines.calls) == (5.0, 10)
+        assert (row.open_ms or 0) > 0 and (row.first_call_ms or 0) > 0
+        assert row.energy and row.energy.meter == "NVML: Card" and len(row.energy.net_mj) == 2
+        assert row.energy.idle_w == pytest.approx(5, rel=0.05)
+        assert row.energy.busy_w == pytest.approx(5, rel=0.05)
+    (trace,) = result.power
+    assert {window.row for window in trace.windows} == {None, 0, 1}
+    assert set(result.state) == {"before", "after"} and "background_cores" in result.noise
+    done = device.run("--stream", "offline", "--precision", "fp32")
+    assert done.returncode == 0 and "offline" in done.stderr
+
+
+def test_energy_without_a_source_is_told_before_anything_is_built(device: Device) -> None:
+    done = device.run("--energy", fail="nvml")
+    assert done.returncode == 7 and "NVML's nvmlDeviceGetTotalEnergyConsumption" in done.stderr
+    assert "nothing is estimated" in done.stderr
+    assert not device.results and not any(call.startswith("build") for call in device.calls)
 
 
 def test_engines_are_built_once_and_again_for_another_version(device: Device) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gmme_edge.complexity import count
-from gmme_edge.errors import UsageError
+from gmme_edge.errors import OutputError, UsageError
 from gmme_edge.profiling import latency
 from gmme_edge.profiling.inputs import golden_batch
 from gmme_edge.profiling.latency import Contender, LatencySettings, measure
@@ -26,9 +26,7 @@ class FakeSessions:
         self.closed: list[str] = []
         self.interrupt_at: int | None = None
 
-    def open(
-        self, bundle: object, backend: str, precision: str, threads: int | None, rebuild: object
-    ) -> object:
+    def open(self, bundle: object, backend: str, precision: str, *_: object) -> object:
         def run(waveform: np.ndarray) -> dict[str, np.ndarray]:
             if len(self.calls) == self.interrupt_at:
                 raise KeyboardInterrupt
@@ -138,3 +136,54 @@ def test_contenders_are_checked(tmp_path: Path) -> None:
         measure([Contender(bundle, "ort-cpu", "fp16")], LatencySettings())
     with pytest.raises(UsageError, match="nothing to measure"):
         measure([], LatencySettings())
+
+
+class OnDevice:
+    """A session of which a batch can lie on the device; `off` is added where it is called so."""
+
+    def __init__(self, log: list[str], name: str, off: float) -> None:
+        self._log, self._name, self._off = log, name, off
+
+    def run(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
+        self._log.append(f"{self._name} run")
+        return {"logits": waveform[:, :3] + (self._off if "graph" in self._name else 0)}
+
+    def resident(self, waveform: np.ndarray) -> object:
+        class Resident:
+            def __call__(_self) -> None:  # noqa: N805
+                self._log.append(f"{self._name} resident")
+
+            def fetch(_self) -> dict[str, np.ndarray]:  # noqa: N805
+                return {"logits": waveform[:, :3] + self._off}
+
+        return Resident()
+
+    def close(self) -> None:
+        self._log.append(f"{self._name} close")
+
+
+@pytest.mark.parametrize("gpu_call", ["resident", "graph", "resident-graph"])
+@pytest.mark.parametrize("off", [0.0, 1.0])
+def test_another_way_to_call_is_timed_once_it_computes_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu_call: str, off: float
+) -> None:
+    log: list[str] = []
+
+    def open_session(*given: object) -> OnDevice:
+        is_graph = len(given) > 5 and given[5]
+        return OnDevice(log, "graph" if is_graph else "plain", off)
+
+    monkeypatch.setattr(latency, "open_session", open_session)
+    monkeypatch.setattr("gmme_edge.profiling.opened.open_session", open_session)
+    monkeypatch.setattr(latency, "measure_memory", lambda *_: Memory(2_000_000, 1_500_000))
+    contender = Contender(make_bundle(tmp_path), "ort-cuda", "fp32", gpu_call=gpu_call)
+    if off:
+        with pytest.raises(OutputError, match=f"called as {gpu_call} is .* off its plain calls"):
+            measure([contender], LatencySettings(0, 3))
+        return
+    (row,) = measure([contender], LatencySettings(0, 3))
+    assert row.gpu_call == gpu_call and len(row.samples_ms) == 3
+    timed = f"{'graph' if 'graph' in gpu_call else 'plain'} "
+    timed += "resident" if "resident" in gpu_call else "run"
+    assert log[-4:] == [timed] * 3 + [f"{timed.split()[0]} close"]
+    assert log.count("plain close") == (1 if "graph" in gpu_call else 2)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from gmme_edge.blocks import span_of
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
 from gmme_edge.errors import PlatformError, UsageError
@@ -51,8 +52,20 @@ def test_no_repetition_is_refused(bundle: Path) -> None:
 
 
 def test_another_backend_is_refused(bundle: Path) -> None:
-    with pytest.raises(UsageError, match="tensorrt"):
-        profile_layers(Contender(Bundle.open(bundle), "tensorrt", "fp32"), LatencySettings(0, 1))
+    with pytest.raises(UsageError, match=r"Layers on ort-cuda.\nExpected: .*tensorrt"):
+        profile_layers(Contender(Bundle.open(bundle), "ort-cuda", "fp32"), LatencySettings(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [("stage1.0.conv/Conv", "stage1.0"), ("PWN(stage2.3.act/Mul)", "stage2.3"),
+     ("stage1.0.conv/Conv + stage1.0.act/PRelu", "stage1.0"),
+     ("stem.conv/Conv + stage1.0.act/PRelu", "stem … stage1.0"),
+     ("{ForeignNode[stage2.7.norm/Sub...classify/Gemm]}", "stage2.7 … head"),
+     ("__myl_Fused_0x1f", ENGINE_BLOCK)],
+)  # fmt: skip
+def test_a_fused_layer_is_named_after_all_blocks_in_it(name: str, block: str) -> None:
+    assert span_of(name, ENGINE_BLOCK) == block
 
 
 def test_a_cut_off_trace_names_the_folder_to_free(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError
 from gmme_edge.profiling import peaks
+from gmme_edge.profiling.fma import measure_fma
 from gmme_edge.profiling.latency import Contender, LatencySettings
 from gmme_edge.profiling.peaks import Peaks
 from gmme_edge.profiling.roofline import profile_roofline, work_of
@@ -69,13 +71,25 @@ def test_the_best_library_is_the_peak_and_absent_ones_are_left_out(
     assert PEAKS.gflop_per_s == 80
     told = {"numpy": 5.0, "onnxruntime": 7.0, "torch": 0.0, "memory": 3.0, "cache": 9.0}
     monkeypatch.setattr(peaks, "_measure", lambda what, threads: told[what])
+    monkeypatch.setattr(peaks, "measure_fma", lambda threads: 0.0)
     assert peaks.measure_peaks(2) == Peaks(2, {"numpy": 5.0, "onnxruntime": 7.0}, 3.0, 9.0)
+    monkeypatch.setattr(peaks, "measure_fma", lambda threads: 8.0)
+    assert peaks.measure_peaks(2).gflop_per_s == 8
     monkeypatch.undo()
     assert peaks._measure("no such library", 1) == 0
 
 
 def test_a_copy_is_measured_in_a_process_of_its_own() -> None:
     assert 0.01 < peaks._measure("cache", 1) < 1e4
+
+
+def test_multiply_adds_are_compiled_where_there_is_a_compiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = measure_fma(1)
+    assert found > 0.1 if shutil.which("cc") else found == 0
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert measure_fma(1) == 0
 
 
 def test_blocks_of_a_network(tmp_path: Path) -> None:

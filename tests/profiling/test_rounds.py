@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gmme_edge.errors import UsageError
-from gmme_edge.profiling import rounds
+from gmme_edge.profiling import calls, rounds
 from gmme_edge.profiling.rounds import LatencySettings, Samples, time_rounds
 
 CLIP = np.zeros((1, 4), np.float32)
@@ -33,7 +33,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(rounds, "time", made)
+    for module in (calls, rounds):
+        monkeypatch.setattr(module, "time", made)
     return made
 
 
@@ -87,7 +88,8 @@ def test_a_response_is_late_exactly_where_a_deadline_was_missed(
 ) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         clock = Clock()
-        monkeypatch.setattr(rounds, "time", clock)
+        for module in (calls, rounds):
+            monkeypatch.setattr(module, "time", clock)
         settings = LatencySettings(0, 10, stream="paced", hop_s=hop_ms / 1000)
         samples = take(clock, settings, session(clock, *call_ms))
     late = sum(ms > hop_ms + 1e-3 for ms in samples.ms[0])

@@ -54,6 +54,14 @@ class Browser:
         body = {"cmd": command, "params": parameters}
         return self._call("POST", f"{self._session}/goog/cdp/execute", body)
 
+    def press(self, key: str) -> None:
+        """One key, as a keyboard gives it to what has the focus: a character, Tab or Enter."""
+        known = {"Tab": ("Tab", 9, ""), "Enter": ("Enter", 13, "\r")}
+        code, number, text = known.get(key, ("", ord(key[0].upper()), key))
+        facts = {"key": key, "code": code, "windowsVirtualKeyCode": number}
+        for kind, more in (("keyDown", {"text": text} if text else {}), ("keyUp", {})):
+            self.devtools("Input.dispatchKeyEvent", type=kind, **facts, **more)
+
     def complaints(self) -> list[Any]:
         """What the console holds: errors of scripts, blocked requests."""
         return list(self._call("POST", f"{self._session}/se/log", {"type": "browser"}))

@@ -90,6 +90,8 @@ def test_the_gate_fails_after_the_result_was_written(tmp_path: Path) -> None:
      (("--threads", "99999999999"), "from 1 to 1024"), (("--threads", "²"), "--threads"),
      (("--batch", "1" + "0" * 11), "from 1 to 4096"), (("--batch", "1" + "0" * 5000), "--batch"),
      (("--precision", ""), "--precision is ''"), (("--backend", ""), "--backend is ''"),
+     (("--gpu-call", "resident"), "--gpu-call resident on ort-cpu"),
+     (("--gpu-call", "copied,warp"), "--gpu-call has 'warp'"),
      (("--precision", "fp16"), "fp32"), (("--backend", "tensorrt-rtx"), "nothing to run")],
 )  # fmt: skip
 def test_wrong_options_are_usage_errors(
@@ -128,7 +130,7 @@ def test_energy_is_in_the_result_the_table_and_a_chart(
     make_bundle(tmp_path / "b")
     found = Meters([Counter()])
     monkeypatch.setattr("gmme_edge.workflows.profiling.find_meters", lambda: found)
-    monkeypatch.setattr("gmme_edge.profiling.energy._SETTLE_S", 0.01)
+    monkeypatch.setattr("gmme_edge.profiling.windows._SETTLE_S", 0.01)
     words = ("--energy", "--energy-rounds", "2", "--energy-window-s", "0.05")
     done = _run("profile", tmp_path / "b", *QUICK, *words, "-o", tmp_path / "r.json")
     assert "Energy per clip, idle subtracted (counter)" in done.stdout

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from gmme_edge.errors import UsageError
+from gmme_edge.profiling.latency import Deadlines
 from gmme_edge.report.compare import Comparison, compare_results
 from gmme_edge.report.documents import load_result
 from gmme_edge.report.render.files import write_report
 from gmme_edge.report.render.html import render_html
 from gmme_edge.report.render.plots import Spot, draw_tradeoff, pareto_front
+from gmme_edge.report.render.stream import draw_streams
 from gmme_edge.report.render.tables import render_csv, render_latex
-from tests.report.browser import open_browser
+from tests.report.browser import Browser, open_browser
 from tests.report.factory import row, write_accuracy, write_latency
 
 GMME, EVIL = "eat-s-gmme-k32c8", "<script>alert(1)</script>&\"'"
@@ -34,7 +36,8 @@ def comparison(tmp_path: Path) -> Comparison:
         write_latency(
             tmp_path / "r.json",
             row(samples_ms=samples(9)), row(GMME, samples(10), size_bytes=6_000_000),
-            row(EVIL, samples(30), precision="int8-ort"),
+            row(EVIL, samples(30), precision="int8-ort",
+                stream="paced", deadlines=Deadlines(25.0, 60, 60)),
             command="gmme-edge profile a b",
         ),
         write_accuracy(tmp_path / "a.json", value=0.95),
@@ -49,8 +52,38 @@ def test_the_page_fetches_nothing_and_escapes_names(comparison: Comparison) -> N
     assert not re.search(r"(src|href)\s*=", page)
     assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", page)
     assert "gmme-edge profile a b\ngmme-edge compare r.json" in page
-    for word in ("Accuracy and latency", "Accuracy and size", "Distribution of latencies", "cpu"):
+    for word in ("Accuracy and latency", "Accuracy and size", "Distribution of latencies", "cpu",
+                 "Paced calls in their order"):  # fmt: skip
         assert word in page
+
+
+def test_calls_of_a_paced_stream_are_drawn_and_the_late_ones_differ() -> None:
+    late = (5.0, 6.0, 30.0, 5.0)
+    paced = row(samples_ms=late, stream="paced", deadlines=Deadlines(20.0, 4, 1))
+    plot = ElementTree.fromstring(draw_streams([row(), paced], ["a", "<b>"]))
+    svg = "{http://www.w3.org/2000/svg}"
+    drawn = {path.get("stroke"): str(path.get("d")) for path in plot.findall(f"{svg}path")}
+    assert drawn["#2b6cb0"].count("M") == 3 and drawn["#c05621"].count("M") == 1
+    texts = [text.text for text in plot.findall(f"{svg}text")]
+    assert "<b>: due every 20.00 ms, 1 of 4 deadlines missed" in texts
+    assert draw_streams([row()], ["a"]) == ""
+
+
+def test_no_late_call_hides_among_a_thousand_others() -> None:
+    samples = [1.0] * 5000
+    samples[3333] = 9.0
+    paced = row(samples_ms=samples, stream="paced", deadlines=Deadlines(5.0, 5000, 1))
+    plot = ElementTree.fromstring(draw_streams([paced], ["a"]))
+    paths = plot.findall("{http://www.w3.org/2000/svg}path")
+    assert [str(p.get("d")).count("M") for p in paths if p.get("stroke") == "#c05621"] == [1]
+
+
+def test_filters_are_of_columns_whose_values_differ(comparison: Comparison) -> None:
+    page = render_html(comparison, "x")
+    offered = re.findall(r'data-column="(\d+)"', page)
+    assert {"0", "1", "5", "6", "14"} <= set(offered)  # network, precision, calls, median, accuracy
+    assert not {"2", "3", "4"} & set(offered)  # one backend, one number of threads, one batch
+    assert '<option value="int8-ort">int8-ort</option>' in page
 
 
 def test_a_front_is_what_nothing_beats() -> None:
@@ -93,6 +126,34 @@ def test_the_ending_chooses_the_form(comparison: Comparison, tmp_path: Path) -> 
         write_report(comparison, tmp_path / "out.pdf", "x")
 
 
+def _filter_with_the_keyboard(browser: Browser, column: str) -> None:
+    """Tab, letters and the space bar alone: open the filters, choose, type a limit, clear."""
+    state = "return document.getElementById('shown').innerText"
+    browser.run("document.querySelector('[type=reset]').click()")
+    browser.run("document.querySelector('details').open = false")
+    browser.run("document.querySelector('summary').focus()")
+    browser.press(" ")
+    assert browser.run("return document.querySelector('details').open")
+    browser.press("Tab")
+    assert browser.run("return document.activeElement.tagName") == "SELECT"  # the network's
+    browser.press("Tab")
+    browser.press("i")  # any, fp32, int8-ort
+    assert browser.run(column) == [EVIL] and browser.run(state) == "1 of 3 rows"
+    browser.press("a")
+    assert len(browser.run(column)) == 3
+    browser.press("Tab")  # median ms
+    for key in "> ":
+        browser.press(key)
+    invalid = "return document.activeElement.getAttribute('aria-invalid')"
+    assert browser.run(invalid) == "true" and len(browser.run(column)) == 3
+    for key in "20":
+        browser.press(key)
+    assert browser.run(invalid) == "false" and browser.run(column) == [EVIL]
+    browser.run("document.querySelector('[type=reset]').focus()")
+    browser.press("Enter")
+    assert len(browser.run(column)) == 3
+
+
 @pytest.mark.slow
 def test_in_a_real_browser(comparison: Comparison, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
@@ -106,6 +167,8 @@ def test_in_a_real_browser(comparison: Comparison, tmp_path: Path) -> None:
             browser.open(page, width)
             assert browser.run("return document.documentElement.scrollWidth <= innerWidth"), width
             browser.screenshot(tmp_path / f"{width}.png")
+            browser.run("document.querySelector('details').open = true")
+            assert browser.run("return document.documentElement.scrollWidth <= innerWidth"), width
         assert browser.run(column) == ["eat-s-aa (base)", GMME, EVIL]
         click = (
             "[...document.querySelectorAll('th button')]"
@@ -118,6 +181,7 @@ def test_in_a_real_browser(comparison: Comparison, tmp_path: Path) -> None:
         browser.run("filter.value = 'fp32 gmme'; filter.dispatchEvent(new Event('input'))")
         assert browser.run(column) == [GMME]
         assert browser.run("return document.getElementById('shown').innerText") == "1 of 3 rows"
+        _filter_with_the_keyboard(browser, column)
         paper = "return getComputedStyle(document.body).backgroundColor"
         light = browser.run(paper)
         dark = [{"name": "prefers-color-scheme", "value": "dark"}]

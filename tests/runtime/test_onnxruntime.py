@@ -144,6 +144,63 @@ def test_a_silent_fall_back_to_the_cpu_is_an_error(
         open_session(make_bundle(tmp_path), "ort-cuda")
 
 
+def test_a_batch_that_stays_on_the_device_gives_the_same(tmp_path: Path) -> None:
+    """The device is the CPU here; ONNX Runtime's calls are those for a GPU."""
+    session = OnnxRuntimeSession(make_bundle(tmp_path), "ort-cpu", "fp32")
+    waveform = np.random.default_rng(3).normal(size=(2, TINY.n_samples)).astype(np.float32)
+    resident = session.resident(waveform)
+    resident()
+    outputs = resident.fetch()
+    for name, expected in reference(waveform).items():
+        np.testing.assert_allclose(outputs[name], expected, atol=1e-5)
+    session.close()
+    with pytest.raises(UsageError, match="closed"):
+        session.resident(waveform)
+
+
+def test_a_cuda_graph_is_asked_for_and_keeps_to_one_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No GPU here: the session is one on the CPU, made by the calls that a GPU would get."""
+    import onnxruntime
+
+    asked, real = [], onnxruntime.InferenceSession
+
+    def on_cpu(graph: object, providers: list[object], **options: object) -> object:
+        asked.append(providers)
+        session = real(graph, providers=["CPUExecutionProvider"], **options)
+        session.get_providers = lambda: ["CUDAExecutionProvider"]
+        return session
+
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr("onnxruntime.InferenceSession", on_cpu)
+    monkeypatch.setattr("gmme_edge.runtime.onnxruntime._DEVICES", {"ort-cuda": "cpu"})
+    session = open_session(make_bundle(tmp_path), "ort-cuda", cuda_graph=True)
+    assert asked == [[("CUDAExecutionProvider", {"enable_cuda_graph": "1"})]]
+    for seed in (1, 2):
+        waveform = np.random.default_rng(seed).normal(size=(2, TINY.n_samples)).astype(np.float32)
+        expected = reference(waveform)["logits"]
+        np.testing.assert_allclose(session.run(waveform)["logits"], expected, atol=1e-5)
+    with pytest.raises(UsageError, match="A batch of 1 for a CUDA graph of 2"):
+        session.run(waveform[:1])
+    open_session(make_bundle(tmp_path), "ort-cuda").close()
+    assert asked[1] == ["CUDAExecutionProvider"]
+    with pytest.raises(UsageError, match="one of ort-cuda, tensorrt"):
+        open_session(make_bundle(tmp_path), cuda_graph=True)
+
+
+def test_a_network_that_no_cuda_graph_can_hold_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("This session cannot use the graph capture feature as requested")
+
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr("onnxruntime.InferenceSession", refuse)
+    with pytest.raises(PlatformError, match="leave --gpu-call graph out"):
+        open_session(make_bundle(tmp_path), "ort-cuda", cuda_graph=True)
+
+
 def test_a_failing_run_is_a_platform_error(tmp_path: Path) -> None:
     session = OnnxRuntimeSession(make_bundle(tmp_path), "ort-cpu", "fp32")
     session._outputs = ["no such output"]

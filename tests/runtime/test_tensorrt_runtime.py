@@ -11,14 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from gmme_edge.bundle.bundle import Bundle, describe_file
+from gmme_edge.cli.app import app
 from gmme_edge.errors import (
     BundleError,
     EngineError,
     PlatformError,
     UsageError,
 )
+from gmme_edge.profiling.latency import Contender, LatencySettings
+from gmme_edge.profiling.layers import profile_layers
+from gmme_edge.report.documents import load_result
 from gmme_edge.runtime.backends import open_session
 from gmme_edge.runtime.engines.info import EngineInfo, sidecar_of
 from gmme_edge.runtime.engines.session import TensorRTSession
@@ -107,6 +112,84 @@ def test_a_batch_below_the_profiles_smallest_is_filled_up(
     outputs = TensorRTSession(bundle, "tensorrt", "fp32").run(waveforms(n_clips))
     expected = reference(waveforms(n_clips))["logits"]
     np.testing.assert_allclose(outputs["logits"], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("cuda_graph", [False, True])
+def test_a_batch_that_stays_on_the_gpu_gives_the_same(
+    library: FakeLibrary, cuda: FakeCuda, bundle: Bundle, cuda_graph: bool
+) -> None:
+    session = TensorRTSession(bundle, "tensorrt", "fp32", cuda_graph=cuda_graph)
+    resident = session.resident(waveforms(5))
+    for _ in range(3):
+        resident()
+    for name, expected in reference(waveforms(5)).items():
+        np.testing.assert_allclose(resident.fetch()[name], expected, rtol=1e-5, atol=1e-6)
+    assert cuda.launches == (3 if cuda_graph else 0)
+    with pytest.raises(UsageError, match="A batch of 9 at once on an engine for 8"):
+        session.resident(waveforms(9))
+    session.close()
+    gc.collect()
+    assert not (cuda.graphs or cuda.blocks or cuda.queues or list(library.alive))
+
+
+def test_a_cuda_graph_computes_whatever_lies_in_its_input(
+    library: FakeLibrary, cuda: FakeCuda, bundle: Bundle
+) -> None:
+    session = open_session(bundle, "tensorrt", "fp32", cuda_graph=True)
+    for seed in (1, 2):
+        batch = np.random.default_rng(seed).normal(size=(2, TINY.n_samples)).astype(np.float32)
+        expected = reference(batch)["logits"]
+        np.testing.assert_allclose(session.run(batch)["logits"], expected, rtol=1e-5, atol=1e-6)
+    assert cuda.launches == 2
+    with pytest.raises(UsageError, match="A batch of 3 for a CUDA graph of 2"):
+        session.run(waveforms(3))
+    with pytest.raises(UsageError, match="on an engine for 8"):
+        session.run(waveforms(9))
+    session.close()
+    assert not cuda.graphs
+
+
+def test_a_capture_that_fails_is_an_error_and_leaves_nothing(
+    library: FakeLibrary, cuda: FakeCuda, bundle: Bundle
+) -> None:
+    cuda.failing["cudaGraphInstantiateWithFlags"] = 1
+    session = TensorRTSession(bundle, "tensorrt", "fp32", cuda_graph=True)
+    with pytest.raises(PlatformError, match="cudaGraphInstantiateWithFlags failed"):
+        session.run(waveforms(1))
+    session.close()
+    assert not (cuda.graphs or cuda.blocks or cuda.queues)
+
+
+LAYERS = [
+    ("stem.conv/Conv + stem.act/PRelu", 2.0),
+    ("Reformatting CopyNode for Input Tensor 0", 0.25),
+    ("{ForeignNode[stage1.0.norm/Sub...classify/Gemm]}", 3.0),
+    ("Reformatting CopyNode for Input Tensor 0", 0.25),
+]
+
+
+def test_an_engines_layers_are_told_by_its_profiler_and_summed_by_block(
+    library: FakeLibrary, bundle: Bundle, tmp_path: Path
+) -> None:
+    library.layer_ms = LAYERS
+    profile = profile_layers(Contender(bundle, "tensorrt", "fp32"), LatencySettings(1, 3))
+    assert profile.backend == "tensorrt" and profile.total_ms == pytest.approx(5.5)
+    assert profile.blocks_ms() == {"stem": 2.0, "stage1.0 … head": 3.0, "engine": 0.5}
+    assert profile.operators_ms() == {"Sub + Gemm": 3.0, "Conv + PRelu": 2.0, "engine": 0.5}
+    words = ["profile", str(bundle.path), "--layers", "--backend", "tensorrt"]
+    done = CliRunner().invoke(app, [*words, "--repetitions", "2", "-o", str(tmp_path / "l.json")])
+    assert done.exit_code == 0, done.stderr
+    assert "fp32, on tensorrt, batch 1: 5.50 ms" in done.stdout
+    assert load_result(tmp_path / "l.json", ("layers",)).profiles[0].backend == "tensorrt"
+
+
+def test_an_engine_that_tells_of_no_layer_is_an_error(library: FakeLibrary, bundle: Bundle) -> None:
+    session = TensorRTSession(bundle, "tensorrt", "fp32")
+    with pytest.raises(EngineError, match="told of no layer"):
+        session.time_layers(waveforms(1))
+    session.close()
+    with pytest.raises(UsageError, match="closed"):
+        session.time_layers(waveforms(1))
 
 
 def test_the_engine_that_fits_is_chosen_among_several(

@@ -19,15 +19,21 @@ _MOST_MB = 2**63 // _MEGABYTE
 
 
 def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Remove everything.")] = False,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Remove everything.", rich_help_panel="Cache")
+    ] = False,
     limit_mb: Annotated[
         int | None,
         typer.Option(
-            min=0, max=_MOST_MB, help="Remove what was unused for longest, down to this size."
+            min=0,
+            max=_MOST_MB,
+            help="Remove what was unused for longest, down to this size.",
+            rich_help_panel="Cache",
         ),
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option("--cache", help="The folder; default: the user's.")
+        Path | None,
+        typer.Option("--cache", help="The folder; default: the user's.", rich_help_panel="Cache"),
     ] = None,
     json: JsonOption = False,
 ) -> None:

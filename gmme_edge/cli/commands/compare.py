@@ -34,7 +34,12 @@ def compare(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Report: .html, .md, .json, .csv or .tex."),
+        typer.Option(
+            "-o",
+            "--output",
+            help="Report: .html, .md, .json, .csv or .tex.",
+            rich_help_panel="Output",
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:

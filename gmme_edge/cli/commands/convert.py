@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -20,13 +21,13 @@ def convert(
     json: JsonOption = False,
 ) -> None:
     """Turn reference-implementation weights into a checkpoint of this project."""
-    from gmme_edge.cli.views.console import emit_json, stdout
+    from gmme_edge.cli.views.console import emit_json, stdout, tell_written
     from gmme_edge.workflows import converting
 
     spec = converting.convert(state_dict, output, settings)
     if json:
         emit_json({"checkpoint": str(output), "model": spec.to_dict()})
-        return
-    stdout.print(
-        f"{output}: {spec.name} for {settings.task}, {spec.n_classes} classes", soft_wrap=True
-    )
+    else:
+        said = f"{output}: {spec.name} for {settings.task}, {spec.n_classes} classes"
+        stdout.print(said, soft_wrap=True)
+    tell_written(output, shlex.join(["gmme-edge", "export", str(output), "-o", "bundle"]))

@@ -14,10 +14,19 @@ from gmme_edge.errors import require
 
 def demo(
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder for checkpoints, bundles, results.")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder for checkpoints, bundles, results.",
+            rich_help_panel="Output",
+        ),
     ] = Path("gmme-edge-demo"),
     epochs: Annotated[
-        int, typer.Option(min=1, max=10_000, help="5 take about a minute on 2 cores.")
+        int,
+        typer.Option(
+            min=1, max=10_000, help="5 take about a minute on 2 cores.", rich_help_panel="Training"
+        ),
     ] = 5,
     threads: ThreadsOption = None,
     json: JsonOption = False,

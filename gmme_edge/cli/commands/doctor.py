@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the findings as JSON.", rich_help_panel="Output")
+    ] = False,
 ) -> None:
     """Show what is installed, the machine, and why a backend does not work here."""
     from gmme_edge.cli.views.console import emit_json, stdout

@@ -23,7 +23,10 @@ def engine_info(
     engine: Annotated[Path, typer.Argument(help="A .engine file, with its sidecar beside it.")],
     layers: Annotated[
         Path | None,
-        typer.Option(help="Read this output of trtexec --exportLayerInfo instead; no GPU needed."),
+        typer.Option(
+            help="Read this output of trtexec --exportLayerInfo instead; no GPU needed.",
+            rich_help_panel="Engine",
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:

@@ -22,10 +22,14 @@ def listen(
         str, typer.Argument(help="A bundle's folder, or a shipped model's name.")
     ] = "esc10",
     backend: Annotated[
-        str, typer.Option(help=f"One of {BACKEND_NAMES}; or auto, the fastest here.")
+        str,
+        typer.Option(
+            help=f"One of {BACKEND_NAMES}; or auto, the fastest here.", rich_help_panel="Backend"
+        ),
     ] = "ort-cpu",
     precision: Annotated[
-        str | None, typer.Option(help="Default: the recommended one, else fp32.")
+        str | None,
+        typer.Option(help="Default: the recommended one, else fp32.", rich_help_panel="Backend"),
     ] = None,
     rebuild: RebuildOption = False,
     json: JsonOption = False,

@@ -14,7 +14,9 @@ def models(
     name: Annotated[
         str | None, typer.Argument(help="A shipped model: show its model card instead.")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Only this task.", rich_help_panel="List")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """List the shipped models with their accuracy, and the presets with their parameters.

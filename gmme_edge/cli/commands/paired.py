@@ -18,11 +18,13 @@ _RESULT = "A result of `evaluate -o`, or the cross-validation.json of `train --f
 def paired(
     first: Annotated[Path, typer.Argument(help=f"{_RESULT}: the baseline.")],
     second: Annotated[Path, typer.Argument(help="As FIRST, of the model to compare with it.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Result JSON.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Result JSON.", rich_help_panel="Output")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """McNemar's exact test on the clips of two results, and their difference fold by fold."""
-    from gmme_edge.cli.views.console import emit_json
+    from gmme_edge.cli.views.console import emit_json, tell_written
     from gmme_edge.files import write_json
     from gmme_edge.settings import command_line
     from gmme_edge.workflows.comparing import compare_paired
@@ -32,6 +34,7 @@ def paired(
     document = {"schema": 1, "kind": "paired", "command": command, **comparison.to_dict()}
     if output:
         write_json(output, document)
+        tell_written(output)
     if json:
         emit_json(document)
     else:

@@ -25,11 +25,19 @@ def rerun(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="Where to write; default: as recorded, or only on the screen."
+            "-o",
+            "--output",
+            help="Where to write; default: as recorded, or only on the screen.",
+            rich_help_panel="Output",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the call and whether its inputs are there.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print the call and whether its inputs are there.",
+            rich_help_panel="Output",
+        ),
     ] = False,
 ) -> None:
     """Repeat the call that made a result or a bundle, with the same options.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,10 +27,19 @@ def scan(
         list[Path] | None, typer.Argument(help="Recordings, or folders of them and below.")
     ] = None,
     bundle: Annotated[
-        str, typer.Option("-m", "--model", help="A bundle's folder, or a shipped model's name.")
+        str,
+        typer.Option(
+            "-m",
+            "--model",
+            help="A bundle's folder, or a shipped model's name.",
+            rich_help_panel="Backend",
+        ),
     ] = "esc10",
     status: Annotated[
-        bool, typer.Option("--status", help="Tell how far the scan in -o is, and end.")
+        bool,
+        typer.Option(
+            "--status", help="Tell how far the scan in -o is, and end.", rich_help_panel="Scan"
+        ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
@@ -38,6 +48,7 @@ def scan(
     Where some recordings cannot be heard, skipped.csv names them and the exit code is 9; where none
     can, it is 3.
     """
+    from gmme_edge.cli.views.console import tell_written
     from gmme_edge.cli.views.observer import watch
     from gmme_edge.workflows import scanning
 
@@ -49,6 +60,8 @@ def scan(
     with watch() as observer:
         found = scanning.scan(bundle, recordings, settings, rules, workers, observer)
     _show(found, json)
+    similar = ["gmme-edge", "similar", str(found.folder), "SOME.wav"]
+    tell_written(found.folder, shlex.join(similar) if settings.embeddings else "")
     if failed := found.counts.failed:
         kind = PartialError if failed < found.counts.total else AudioError
         raise kind(

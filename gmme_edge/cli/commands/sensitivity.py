@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -19,7 +20,7 @@ def sensitivity(
     json: JsonOption = False,
 ) -> None:
     """Quantize every part alone, and all but it: noise of the logits, and accuracy."""
-    from gmme_edge.cli.views.console import emit_json, stdout
+    from gmme_edge.cli.views.console import emit_json, stdout, tell_written
     from gmme_edge.cli.views.observer import watch
     from gmme_edge.cli.views.sensitivity import sensitivity_table
     from gmme_edge.workflows.sensitivity import measure_sensitivity
@@ -33,3 +34,6 @@ def sensitivity(
         stdout.print(
             f"{result.folder}: sensitivity.json, sensitivity.svg", soft_wrap=True, markup=False
         )
+    clips_of = ["--calib-dataset", clips.dataset, "--calib-data", str(clips.data)]
+    call = ["gmme-edge", "export", checkpoint, "-o", "bundle", "--precision", "fp32,int8"]
+    tell_written(result.folder, shlex.join([*call, *clips_of]))

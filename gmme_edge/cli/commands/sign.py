@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -13,13 +14,23 @@ from gmme_edge.errors import UsageError
 def sign(
     bundle: Annotated[Path | None, typer.Argument(help="A bundle's folder.")] = None,
     key: Annotated[
-        Path | None, typer.Option(help="Your secret key, of --new-key or of minisign -G -W.")
+        Path | None,
+        typer.Option(
+            help="Your secret key, of --new-key or of minisign -G -W.", rich_help_panel="Keys"
+        ),
     ] = None,
     new_key: Annotated[
-        Path | None, typer.Option(help="Write a new secret key here, and its public key beside it.")
+        Path | None,
+        typer.Option(
+            help="Write a new secret key here, and its public key beside it.",
+            rich_help_panel="Keys",
+        ),
     ] = None,
     comment: Annotated[
-        str, typer.Option(help="A line to be signed too; default the time and the hash.")
+        str,
+        typer.Option(
+            help="A line to be signed too; default the time and the hash.", rich_help_panel="Keys"
+        ),
     ] = "",
 ) -> None:
     """Sign a bundle, so that `verify --trust PUBLIC_KEY` knows whose it is.
@@ -28,7 +39,7 @@ def sign(
     """
     from gmme_edge.bundle.bundle import Bundle
     from gmme_edge.bundle.signing import make_key, sign_manifest
-    from gmme_edge.cli.views.console import stdout
+    from gmme_edge.cli.views.console import stdout, tell_written
 
     if new_key is not None and bundle is None and key is None and not comment:
         public = make_key(new_key)
@@ -40,6 +51,7 @@ def sign(
             highlight=False,
             soft_wrap=True,
         )
+        tell_written(new_key, shlex.join(["gmme-edge", "sign", "BUNDLE", "--key", str(new_key)]))
         return
     if bundle is None or key is None or new_key is not None:
         raise UsageError(
@@ -48,4 +60,5 @@ def sign(
     opened = Bundle.open(bundle)
     opened.check_files()  # nobody signs for what is damaged
     path = sign_manifest(opened.path, key, comment)
-    stdout.print(f"{path} written", markup=False, highlight=False, soft_wrap=True)
+    verify = ["gmme-edge", "verify", str(bundle), "--trust", f"{key}.pub"]
+    tell_written(path, shlex.join(verify))

@@ -16,11 +16,24 @@ BundleArgument = Annotated[
     str,
     typer.Argument(help="A folder that `gmme-edge export` wrote, or a shipped model's name."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-OutputOption = Annotated[Path, typer.Option("-o", "--output", help="Where to write.")]
+OUTPUT, BACKEND = "Output", "Backend"
+"""Panels of ``--help`` that most commands have."""
+
+JsonOption = Annotated[
+    bool,
+    typer.Option("--json", help="Print the result as JSON on stdout.", rich_help_panel=OUTPUT),
+]
+OutputOption = Annotated[
+    Path, typer.Option("-o", "--output", help="Where to write.", rich_help_panel=OUTPUT)
+]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option(min=1, max=MOST_THREADS, help="CPU threads; default: all cores of this machine."),
+    typer.Option(
+        min=1,
+        max=MOST_THREADS,
+        help="CPU threads; default: all cores of this machine.",
+        rich_help_panel=BACKEND,
+    ),
 ]
 
 RebuildOption = Annotated[
@@ -28,6 +41,7 @@ RebuildOption = Annotated[
     typer.Option(
         "--rebuild",
         help="Where no TensorRT engine fits this GPU, or it is damaged, build one; once.",
+        rich_help_panel=BACKEND,
     ),
 ]
 

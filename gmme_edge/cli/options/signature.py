@@ -65,7 +65,7 @@ def _make(group: type[Settings], given: dict[str, object]) -> Settings:
 def _options(group: type[Settings]) -> list[inspect.Parameter]:
     hints = get_type_hints(group)
     inner = [option for each in _inner_groups(group).values() for option in _options(each)]
-    return inner + [_option(each, hints[each.name]) for each in settings_of(group)]
+    return inner + [_option(each, hints[each.name], group.panel) for each in settings_of(group)]
 
 
 def _inner_groups(group: type[Settings]) -> dict[str, type[Settings]]:
@@ -73,7 +73,11 @@ def _inner_groups(group: type[Settings]) -> dict[str, type[Settings]]:
     return {name: hint for name, hint in get_type_hints(group).items() if _is_group(hint)}
 
 
-def _option(each: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:  # noqa: ANN401 - a type, to be annotated
+def _option(
+    each: dataclasses.Field[Any],
+    hint: Any,  # noqa: ANN401 - a type, to be annotated
+    panel: str,
+) -> inspect.Parameter:
     known = each.metadata["setting"]
     option = typer.Option(
         *known.flags,
@@ -81,7 +85,7 @@ def _option(each: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:  # no
         metavar=known.metavar or "|".join(known.choices) or None,
         min=known.least,
         max=known.most,
-        rich_help_panel=known.panel or None,
+        rich_help_panel=known.panel or panel or None,
     )
     default: Any = each.default
     if hint == tuple[str, ...]:  # typer knows lists only

@@ -7,7 +7,7 @@ from typing import Any
 
 from gmme_edge.profiling.latency import LatencyRow
 from gmme_edge.report.entries import Entry
-from gmme_edge.runtime.backends import BACKENDS
+from gmme_edge.runtime.backends import BACKENDS, COPIED
 from gmme_edge.statistics import Interval
 
 NONE = "–"
@@ -117,8 +117,20 @@ def describe_setting(row: LatencyRow) -> str:
     """``ort-cpu, 1 thread, batch 8``."""
     on_cpu = row.backend in BACKENDS and BACKENDS[row.backend].on_cpu
     threads = {None: "engine's threads", 1: "1 thread"}.get(row.threads, f"{row.threads} threads")
-    parts = [row.backend, threads if on_cpu else "", f"batch {row.batch}"]
+    parts = [row.backend, threads if on_cpu else "", f"batch {row.batch}", _call(row)]
     return ", ".join(part for part in parts if part)
+
+
+def name_row(row: LatencyRow) -> str:
+    """What tells a row from the others of its result."""
+    threads = "" if row.threads is None else f", threads {row.threads}"
+    call = f", {_call(row)}" if _call(row) else ""
+    return f"{row.bundle} {row.precision} on {row.backend}{threads}, batch {row.batch}{call}"
+
+
+def _call(row: LatencyRow) -> str:
+    """How the GPU was called, where it is not as usual."""
+    return "" if row.gpu_call == COPIED else row.gpu_call
 
 
 def format_value(value: object) -> str:

@@ -61,7 +61,8 @@ def _node_table(profile: LayerProfile, top: int) -> Table:
 
 def _title(profile: LayerProfile) -> str:
     threads = "auto" if profile.threads is None else profile.threads
-    return f"{profile.bundle} {profile.precision}, threads {threads}, batch {profile.batch}"
+    where = f"threads {threads}" if profile.backend == "ort-cpu" else f"on {profile.backend}"
+    return f"{profile.bundle} {profile.precision}, {where}, batch {profile.batch}"
 
 
 def draw_layer_chart(profiles: Sequence[LayerProfile]) -> str:

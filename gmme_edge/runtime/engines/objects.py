@@ -29,6 +29,8 @@ class CudaEngine(Protocol):
 class ExecutionContext(Protocol):
     """``tensorrt.IExecutionContext``; each call tells whether it succeeded."""
 
+    profiler: object
+
     def set_tensor_address(self, name: str, pointer: int) -> bool: ...
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool: ...

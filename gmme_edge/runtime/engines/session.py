@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from gmme_edge.bundle.bundle import INPUT, OUTPUTS, Bundle
+from gmme_edge.bundle.bundle import INPUT, Bundle
 from gmme_edge.device.cuda import Cudart, Device, open_cudart
-from gmme_edge.errors import EngineError
+from gmme_edge.errors import EngineError, UsageError
 from gmme_edge.runtime.engines.cache import Rebuild, open_engine
 from gmme_edge.runtime.engines.info import Engine, Machine, rebuild_command
+from gmme_edge.runtime.engines.launch import Launcher, ResidentEngine
+from gmme_edge.runtime.engines.layer_times import LayerMs, LayerTimer, make_layer_timer
 from gmme_edge.runtime.engines.library import (
     captured_log,
     check_sm,
     create_object,
     load_library,
 )
+from gmme_edge.runtime.engines.tensors import check_tensors
 from gmme_edge.runtime.fork import ForkGuard
 from gmme_edge.runtime.session import Outputs, check_batch, check_outputs
 
@@ -35,7 +38,9 @@ if TYPE_CHECKING:
 
 def open_session(request: Request) -> TensorRTSession:
     """`backends.Opener`'s part."""
-    return TensorRTSession(request.bundle, request.backend, request.precision, request.rebuild)
+    return TensorRTSession(
+        request.bundle, request.backend, request.precision, request.rebuild, request.cuda_graph
+    )
 
 
 def check(backend: str) -> None:
@@ -75,6 +80,7 @@ class TensorRTSession:
 
     Args:
         rebuild: leave to build an engine here, once, where the bundle's don't fit or are damaged.
+        cuda_graph: launch the network as one CUDA graph, for one batch size within the engine's.
 
     Raises:
         UsageError: the bundle lacks this precision.
@@ -85,7 +91,12 @@ class TensorRTSession:
     """
 
     def __init__(
-        self, bundle: Bundle, backend: str, precision: str, rebuild: Rebuild | None = None
+        self,
+        bundle: Bundle,
+        backend: str,
+        precision: str,
+        rebuild: Rebuild | None = None,
+        cuda_graph: bool = False,
     ) -> None:
         self.backend, self.precision = backend, precision
         self._spec = bundle.manifest.model
@@ -97,11 +108,13 @@ class TensorRTSession:
         self._guard = ForkGuard()  # of runtime, engine, context: each needs those before it
         self._buffers: dict[str, int] = {}
         self._row_shapes: dict[str, tuple[int, ...]] = {}
+        self._launcher: Launcher | None = None
+        self._timer: LayerTimer | None = None
         with ExitStack() as resources:
             # Freed last to first; what was acquired is freed too when a later step fails.
             engine = self._deserialize(chosen)
             resources.callback(self._guard.release)
-            self._row_shapes = _check_tensors(
+            self._row_shapes = check_tensors(
                 self._library, engine, self.n_samples, self._info.max_batch, chosen.path
             )
             self._stream = self._cuda.create_stream()
@@ -110,8 +123,9 @@ class TensorRTSession:
                 size_bytes = 4 * self._info.max_batch * int(np.prod(shape))
                 self._buffers[name] = self._cuda.malloc(size_bytes)
                 resources.callback(self._cuda.free, self._buffers[name])
-            self._context: ExecutionContext | None = self._create_context(engine)
-            self._guard.add(self._context)
+            context = self._create_context(engine)
+            self._guard.add(context)
+            self._launcher = Launcher(self._cuda, context, self._stream, cuda_graph)
             resources.callback(self._drop_context)
             self._resources = resources.pop_all()
 
@@ -150,6 +164,8 @@ class TensorRTSession:
         """
         self._guard.check()
         batch = check_batch(waveform, self.n_samples)
+        if self._launcher and self._launcher.is_graph:
+            self._check_single_part(batch)
         outputs = {
             name: np.empty((len(batch), *shape), np.float32)
             for name, shape in self._row_shapes.items()
@@ -164,23 +180,90 @@ class TensorRTSession:
 
     def _run_part(self, batch: NDArray[np.float32], parts: Outputs) -> None:
         """Run at most `max_batch` clips; `parts` receive the rows of each output."""
-        # Below the profile's smallest batch the spare rows hold whatever the buffer held: rows
-        # don't influence each other, and only the asked-for ones are copied back.
-        n_rows = max(len(batch), self._info.min_batch)
         with captured_log(self._library) as log:
             try:
                 self._cuda.copy_to_device(self._buffers[INPUT], batch, self._stream)
-                context = self._context
-                assert context is not None  # the guard was asked
-                done = context.set_input_shape(INPUT, (n_rows, self.n_samples))
-                done = done and context.execute_async_v3(self._stream)
+                done = self._enqueue(len(batch))
                 for name, rows in parts.items():
                     self._cuda.copy_to_host(rows, self._buffers[name], self._stream)
             finally:
                 # The arrays must not be freed while a queued copy still uses them.
                 self._cuda.synchronize(self._stream)
         if not done:
-            raise EngineError(f"{self.backend} failed on {n_rows} clips: {log.reason()}")
+            raise EngineError(f"{self.backend} failed on {len(batch)} clips: {log.reason()}")
+
+    def _enqueue(self, n_clips: int) -> bool:
+        """Queue the network for clips that the input's buffer holds; whether that succeeded."""
+        assert self._launcher is not None  # the guard was asked
+        # Below the profile's smallest batch the spare rows hold whatever the buffer held: rows
+        # don't influence each other, and only the asked-for ones are copied back.
+        n_rows = max(n_clips, self._info.min_batch)
+        return self._launcher.enqueue(n_clips, (n_rows, self.n_samples))
+
+    def _check_single_part(self, batch: NDArray[np.float32]) -> None:
+        """Raise unless one run of the engine, or of its graph, does the whole batch."""
+        if len(batch) > self._info.max_batch:
+            raise UsageError(
+                f"A batch of {len(batch)} at once on an engine for {self._info.max_batch}.",
+                "a batch within the engine's.",
+                "build it again with a larger --max-batch, or copy (--gpu-call copied).",
+            )
+        if self._launcher:
+            self._launcher.check(len(batch))
+
+    def resident(self, waveform: NDArray[np.float32]) -> ResidentEngine:
+        """`session.GpuSession`'s part.
+
+        Raises:
+            UsageError: as `run`, or a batch that the engine does in several parts.
+            PlatformError: the GPU failed.
+        """
+        self._guard.check()
+        batch = check_batch(waveform, self.n_samples)
+        self._check_single_part(batch)
+        self._cuda.copy_to_device(self._buffers[INPUT], batch, self._stream)
+        self._cuda.synchronize(self._stream)
+        return ResidentEngine(self, len(batch))
+
+    def run_resident(self, n_clips: int) -> None:
+        """Run on what the input's buffer holds, and wait; nothing is copied."""
+        self._guard.check()
+        with captured_log(self._library) as log:
+            done = self._enqueue(n_clips)
+            self._cuda.synchronize(self._stream)
+        if not done:
+            raise EngineError(f"{self.backend} failed on {n_clips} clips: {log.reason()}")
+
+    def time_layers(self, waveform: NDArray[np.float32]) -> LayerMs:
+        """One run, layer by layer, as ``IProfiler`` tells it; later runs are slower, too.
+
+        Raises:
+            EngineError: the library told of no layer.
+            GmmeEdgeError: as `resident`.
+        """
+        resident = self.resident(waveform)
+        if self._timer is None and self._launcher:
+            self._timer = make_layer_timer(self._library)
+            self._launcher.profile(self._timer)
+        assert self._timer is not None  # the guard was asked
+        self._timer.reported = []
+        resident()
+        if not self._timer.reported:
+            raise EngineError(f"{self.backend} {self._library.__version__} told of no layer.")
+        return self._timer.reported
+
+    def fetch(self, n_clips: int) -> Outputs:
+        """Copy what the outputs' buffers hold to the host."""
+        self._guard.check()
+        outputs = {
+            name: np.empty((n_clips, *shape), np.float32)
+            for name, shape in self._row_shapes.items()
+            if name != INPUT
+        }
+        for name, rows in outputs.items():
+            self._cuda.copy_to_host(rows, self._buffers[name], self._stream)
+        self._cuda.synchronize(self._stream)
+        return check_outputs(outputs, n_clips, self._spec, f"{self.precision} on {self.backend}")
 
     def close(self) -> None:
         """Free the context, the GPU memory and the stream; calling it twice does no harm."""
@@ -189,39 +272,7 @@ class TensorRTSession:
         self._resources.close()
 
     def _drop_context(self) -> None:
-        self._context = None
+        if self._launcher:
+            self._launcher.close()
+        self._launcher = self._timer = None
         self._guard.drop_last()
-
-
-def _check_tensors(
-    library: ModuleType,
-    engine: CudaEngine,
-    n_samples: int,
-    max_batch: int,
-    name: str,
-) -> dict[str, tuple[int, ...]]:
-    """The shape of one row of the input and of each output, found to be the bundle's.
-
-    Raises:
-        EngineError: other names, shapes or types than `gmme-edge export` gives them.
-    """
-    found = {}
-    for index in range(engine.num_io_tensors):
-        tensor = engine.get_tensor_name(index)
-        shape = tuple(engine.get_tensor_shape(tensor))
-        # A profile of one batch size only may leave that size in place of the dynamic -1.
-        batch_fits = shape[:1] in ((-1,), (max_batch,))
-        if engine.get_tensor_dtype(tensor) == library.float32 and batch_fits:
-            found[tensor] = shape[1:]
-    if (
-        len(found) != engine.num_io_tensors
-        or found.get(INPUT) != (n_samples,)
-        or OUTPUTS[0] not in found
-        or not set(found) <= {INPUT, *OUTPUTS}
-    ):
-        raise EngineError(
-            f"{name} has the float32 tensors {found} per clip, of {engine.num_io_tensors} in all.",
-            f"{INPUT!r} of {n_samples} samples, {' and '.join(OUTPUTS)}, all float32.",
-            "export the bundle again.",
-        )
-    return found

@@ -26,7 +26,10 @@ from gmme_edge.workflows.remote.job import SCRIPT, Job, run_job
 from gmme_edge.workflows.settings.profiling import ProfileSettings
 from gmme_edge.workflows.settings.remote import RemoteSettings
 
-_FORWARDED = ("precision", "warmup", "repetitions", "threads", "batch")
+_FORWARDED = (
+    "precision", "warmup", "repetitions", "threads", "batch", "stream", "hop_ms", "energy",
+    "energy_rounds", "energy_window_s",
+)  # fmt: skip
 _BACKENDS = ("tensorrt", "ort-cpu")
 _MOST_MANIFEST_BYTES = 16 << 20
 
@@ -146,6 +149,7 @@ def _run_all(
         except queue.Empty:
             observer.progress("machines", len(done), total)
 
+    observer.stage(f"other machines: {total} runs")
     with ThreadPoolExecutor(max_workers=len(machines)) as pool:
         futures: list[Future[None]] = [pool.submit(work, own) for own in machines.values()]
         try:
@@ -172,11 +176,11 @@ def _arguments(settings: ProfileSettings) -> list[str]:
         raise UsageError(f"{flags} with --remote.", "options that the script for boards has.")
     words = []
     for name in _FORWARDED:
-        value = str(getattr(settings, name))
+        flag, value = "--" + name.replace("_", "-"), str(getattr(settings, name))
         if name != "precision" and "," in value:
-            raise UsageError(f"--{name} {value} with --remote.", "one value.")
+            raise UsageError(f"{flag} {value} with --remote.", "one value.")
         if (name in names or name == "threads") and (name, value) != ("threads", "auto"):
-            words += [f"--{name}", value]
+            words += [flag] if name == "energy" else [flag, value]
     return words
 
 

@@ -15,6 +15,8 @@ _SIZE = 128
 class CalibrationSettings(Settings):
     """Recordings that the exported graphs are checked on and that calibrate INT8."""
 
+    panel = "Calibration"
+
     calib_dataset: str | None = setting(
         None, "Data set whose training clips calibrate INT8; unlabelled for any recordings."
     )
@@ -27,7 +29,7 @@ class CalibrationSettings(Settings):
         needs="calib_data",
     )
     calib_seed: int | None = setting(
-        None, "[default: 0]", least=0, most=2**63 - 1, needs="calib_data"
+        None, "Of the choice of clips.  [default: 0]", least=0, most=2**63 - 1, needs="calib_data"
     )
     calib_method: str = setting(
         "mean+std", "Ranges: mean+std, mean, minmax, percentile[:P], entropy or mse."

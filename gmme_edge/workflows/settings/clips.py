@@ -12,6 +12,8 @@ from gmme_edge.settings import Settings, setting
 class ClipSettings(Settings):
     """How recordings are decoded."""
 
+    panel = "Data"
+
     cache: Path | None = setting(None, "Where decoded audio is kept; default ~/.cache/gmme-edge.")
     skip_bad: bool = setting(False, "Leave out recordings that cannot be decoded.", "--skip-bad")
 

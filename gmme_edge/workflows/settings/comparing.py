@@ -14,6 +14,8 @@ from gmme_edge.settings import Settings, setting
 class CompareSettings(Settings):
     """How results are related."""
 
+    panel = "Comparison"
+
     baseline: str | None = setting(
         None,
         "The model or bundle that the others are related to, as profile prints it; default: "

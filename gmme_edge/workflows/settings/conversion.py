@@ -12,8 +12,10 @@ from gmme_edge.settings import Settings, setting
 class ConversionSettings(Settings):
     """The network that the weights are of."""
 
+    panel = "Network"
+
     task: str = setting(MISSING, "esc50, urbansound8k or speech-commands.")
     model: str = setting(MISSING, "A preset, such as eat-s-aa.")
     classes: int | None = setting(None, "If not the task's own number.", least=1, most=1_000_000)
     labels: Path | None = setting(None, "A text file, one class name per line, in logit order.")
-    force: bool = setting(False, "Replace a checkpoint that -o holds.", "--force")
+    force: bool = setting(False, "Replace a checkpoint that -o holds.", "--force", panel="Output")

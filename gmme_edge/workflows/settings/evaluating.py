@@ -29,6 +29,8 @@ class EvaluationClips(LabelledClips):
 class EvaluationSettings(Settings):
     """What runs, and where the results go."""
 
+    panel = "Backend"
+
     precision: str | None = setting(
         None, "Of a bundle; default fp32. After the first of fp32,int8 come label flips."
     )
@@ -41,12 +43,18 @@ class EvaluationSettings(Settings):
         None, "CPU threads; default: all cores of this machine.", least=1, most=MOST_THREADS
     )
     against: Path | None = setting(
-        None, "A result on the same clips, to count label flips against instead."
+        None, "A result on the same clips, to count label flips against instead.", panel="Output"
     )
     output: Path | None = setting(
-        None, "Result JSON; of several precisions each has a file of its own.", "-o", "--output"
+        None,
+        "Result JSON; of several precisions each has a file of its own.",
+        "-o",
+        "--output",
+        panel="Output",
     )
-    record: bool = setting(False, "Also note the accuracy in the bundle's manifest.", "--record")
+    record: bool = setting(
+        False, "Also note the accuracy in the bundle's manifest.", "--record", panel="Output"
+    )
 
     def check(self) -> None:
         if self.threads is not None and self.backend is not None:
@@ -56,6 +64,8 @@ class EvaluationSettings(Settings):
 @dataclass(frozen=True, kw_only=True)
 class AccuracyGate(Settings):
     """A limit that makes a command fail."""
+
+    panel = "Gate"
 
     min_accuracy: float | None = setting(
         None, "Fail (exit 6) where an accuracy, 0 to 1, is below.", least=0, most=1

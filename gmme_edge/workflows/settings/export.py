@@ -22,6 +22,8 @@ _OPSETS = 13, 22
 class BundleSettings(Settings):
     """The bundle, and the network that it is made of."""
 
+    panel = "Bundle"
+
     output: Path = setting(MISSING, "Where to write.", "-o", "--output")
     precision: str | None = setting(
         None,
@@ -48,8 +50,8 @@ class BundleSettings(Settings):
     untrained: bool = setting(
         False, "Random weights of a preset, for latency studies.", "--untrained"
     )
-    task: str | None = setting(None, "With --untrained.")
-    classes: int | None = setting(None, "With --untrained.", least=1, most=1_000_000)
+    task: str | None = setting(None, "With --untrained: whose audio format to use.")
+    classes: int | None = setting(None, "With --untrained: how many.", least=1, most=1_000_000)
     force: bool = setting(
         False,
         "Replace another model's bundle. Files that are no bundle's stay in any case.",
@@ -72,6 +74,8 @@ class BundleSettings(Settings):
 @dataclass(frozen=True, kw_only=True)
 class LoweringSettings(Settings):
     """What the network is rewritten into."""
+
+    panel = "Lowering"
 
     target: str | None = setting(
         None,
@@ -99,6 +103,8 @@ class LoweringSettings(Settings):
 @dataclass(frozen=True, kw_only=True)
 class WebSettings(Settings):
     """The bundle as a page."""
+
+    panel = "Web page"
 
     web: Path | None = setting(None, "Also write a page that runs the bundle in a browser.")
     ort_web: Path | None = setting(

@@ -108,17 +108,21 @@ class EventSettings(Settings):
 class ListenSettings(Settings):
     """Where the sound comes from, and where events go."""
 
+    panel = "Sound"
+
     file: Path | None = setting(None, "Listen to this recording instead of a microphone.")
     device: str | None = setting(
         None, "The microphone: its number or part of its name, as --list-devices shows it."
     )
     rate_hz: int | None = setting(
-        None, "The microphone's rate.  [default: its own]", least=100, most=10_000_000
+        None, "The microphone's rate in Hz.  [default: its own]", least=100, most=10_000_000
     )
-    events: Path | None = setting(None, "Append every event to this file, one JSON line each.")
+    events: Path | None = setting(
+        None, "Append every event to this file, one JSON line each.", panel="Output"
+    )
     backlog_s: float = setting(
         10.0,
-        "Sound that may wait when the machine is too slow; the oldest is then dropped.",
+        "Seconds of sound that may wait when the machine is too slow; the oldest is then dropped.",
         least=0.1,
         most=3600,
     )

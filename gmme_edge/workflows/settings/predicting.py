@@ -12,5 +12,7 @@ from gmme_edge.workflows.settings.running import BackendSettings
 class PredictionSettings(BackendSettings):
     """What runs, and how much is told."""
 
-    recursive: bool = setting(False, "Also listen to what is in folders of folders.", "--recursive")
-    top: int = setting(3, "Classes to show per recording.", least=1, most=1_000_000)
+    recursive: bool = setting(
+        False, "Also listen to what is in folders of folders.", "--recursive", panel="Recordings"
+    )
+    top: int = setting(3, "Classes to show per recording.", least=1, most=1_000_000, panel="Output")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gmme_edge.errors import UsageError
-from gmme_edge.runtime.backends import BACKEND_NAMES
+from gmme_edge.runtime.backends import BACKEND_NAMES, COPIED, GPU_CALLS
 from gmme_edge.settings import Settings, is_given, setting
 from gmme_edge.workflows.settings.running import MOST_THREADS, refuse_threads_on_gpus
 
@@ -16,18 +16,32 @@ MOST_CLIPS, MOST_CALLS, MOST_MS = 4096, 1_000_000, 1e9
 class ProfileSettings(Settings):
     """Lists are separated by commas; every combination is timed."""
 
+    panel = "Calls"
+
     backend: str | None = setting(
         None,
         f"One or more of {BACKEND_NAMES}. Default: ort-cpu, and on other machines TensorRT where "
         "there is one.",
+        panel="What is timed",
     )
     precision: str | None = setting(
-        None, "For example fp32,int8; default: all that the backend runs."
+        None, "For example fp32,int8; default: all that the backend runs.", panel="What is timed"
     )
-    threads: str = setting("1", "CPU threads, for example 1,2 or auto (the engine chooses).")
-    batch: str = setting("1", "Clips per call, for example 1,8.")
+    threads: str = setting(
+        "1", "CPU threads, for example 1,2 or auto (the engine chooses).", panel="What is timed"
+    )
+    batch: str = setting("1", "Clips per call, for example 1,8.", panel="What is timed")
+    gpu_call: str = setting(
+        COPIED,
+        f"How a GPU is called, some of {', '.join(GPU_CALLS)}: with copies from and to the host or "
+        "without, launched as a CUDA graph.",
+        panel="What is timed",
+    )
     all: bool = setting(
-        False, "Every backend and precision that works here; what does not is noted.", "--all"
+        False,
+        "Every backend and precision that works here; what does not is noted.",
+        "--all",
+        panel="What is timed",
     )
     warmup: int | None = setting(
         None,
@@ -50,7 +64,7 @@ class ProfileSettings(Settings):
     )
     hop_ms: float | None = setting(
         None,
-        "Of a paced stream: how often a call is due; default: half a clip.",
+        "Of a paced stream: milliseconds between two calls; default: half a clip.",
         least=0.1,
         most=3_600_000,
         needs="stream",
@@ -62,13 +76,16 @@ class ProfileSettings(Settings):
 
     layers: bool = setting(
         False,
-        "Time per block and node instead (ort-cpu); -o adds a chart (.svg).",
+        "Time per block and layer instead (ort-cpu, tensorrt, tensorrt-rtx); -o adds a chart "
+        "(.svg).",
         "--layers",
+        panel="Instead of latencies",
     )
     roofline: bool = setting(
         False,
         "Each block's GFLOP/s and GB/s beside what this machine can do (ort-cpu, fp32).",
         "--roofline",
+        panel="Instead of latencies",
     )
     energy: bool = setting(
         False, "Also measure energy per clip, idle subtracted.", "--energy", panel="Energy"
@@ -86,7 +103,13 @@ class ProfileSettings(Settings):
     )
 
     def check(self) -> None:
-        for _ in (self.backends, self.precisions, self.thread_counts, self.batches):
+        for _ in (
+            self.backends,
+            self.precisions,
+            self.thread_counts,
+            self.batches,
+            self.gpu_calls,
+        ):
             pass
         if is_given(self, "threads"):
             refuse_threads_on_gpus(self.backends)
@@ -122,13 +145,22 @@ class ProfileSettings(Settings):
         words = _split("--batch", self.batch)
         return tuple(_integer("--batch", word, MOST_CLIPS) for word in words)
 
+    @property
+    def gpu_calls(self) -> tuple[str, ...]:
+        words = _split("--gpu-call", self.gpu_call)
+        if unknown := [word for word in words if word not in GPU_CALLS]:
+            raise UsageError(f"--gpu-call has {unknown[0]!r:.40}.", f"of {', '.join(GPU_CALLS)}.")
+        return words
+
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyGate(Settings):
     """A limit that makes a command fail."""
 
+    panel = "Gate"
+
     max_latency_p90_ms: float | None = setting(
-        None, "Fail (exit 8) where a 90th percentile is above.", least=0, most=MOST_MS
+        None, "Fail (exit 8) where a 90th percentile is above so many ms.", least=0, most=MOST_MS
     )
 
 

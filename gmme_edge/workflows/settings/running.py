@@ -16,6 +16,8 @@ MOST_THREADS = 1024
 class BackendSettings(Settings):
     """The engine, the precision, and the CPU threads."""
 
+    panel = "Backend"
+
     backend: str = setting(
         "ort-cpu", f"One of {BACKEND_NAMES}; to predict and serve also auto, the fastest here."
     )

@@ -20,19 +20,27 @@ _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)")
 class ScanSettings(Settings):
     """Where the results go, and how recordings are dated. What changes them is noted with them."""
 
-    output: Path = setting(MISSING, "Folder for the journal and the results.", "-o", "--output")
-    backend: str = setting("ort-cpu", f"One of {BACKEND_NAMES}.")
-    precision: str | None = setting(None, "Default: the recommended one, else fp32.")
-    formats: str = setting("csv", f"Of {', '.join(FORMATS)}, comma-separated.")
+    panel = "Scan"
+
+    output: Path = setting(
+        MISSING, "Folder for the journal and the results.", "-o", "--output", panel="Output"
+    )
+    backend: str = setting("ort-cpu", f"One of {BACKEND_NAMES}.", panel="Backend")
+    precision: str | None = setting(
+        None, "Default: the recommended one, else fp32.", panel="Backend"
+    )
+    formats: str = setting("csv", f"Of {', '.join(FORMATS)}, comma-separated.", panel="Output")
     embeddings: str | None = setting(
         None,
         f"Also keep each computed window's embedding, as {' or '.join(EMBEDDINGS)}, "
         "comma-separated; `similar` searches them.",
+        panel="Output",
     )
     overview: bool = setting(
         False,
         "Also write overview.html: when which label was heard, and how it sounds.",
         "--overview",
+        panel="Output",
     )
     join: bool = setting(
         False, "Hear recordings as one where each begins when the one before ends.", "--join"
@@ -70,6 +78,8 @@ class ScanSettings(Settings):
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings(Settings):
     """Who does the work; the results do not depend on it."""
+
+    panel = "Workers"
 
     workers: int | None = setting(
         None,

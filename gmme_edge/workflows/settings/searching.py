@@ -12,9 +12,13 @@ from gmme_edge.settings import Settings, setting
 class SearchSettings(Settings):
     """The part of the query that counts, and the number of answers."""
 
-    start_s: float = setting(0.0, "Where the sound begins in the query.", least=0, most=1e9)
+    panel = "Search"
+
+    start_s: float = setting(
+        0.0, "Where the sound begins in the query, in seconds.", least=0, most=1e9
+    )
     end_s: float | None = setting(
-        None, "Where it ends.  [default: with the recording]", least=0, most=1e9
+        None, "Where it ends, in seconds.  [default: with the recording]", least=0, most=1e9
     )
     top: int = setting(10, "Windows to show.", "-n", "--top", least=1, most=100_000)
     model: str | None = setting(

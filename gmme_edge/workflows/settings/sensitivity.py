@@ -21,7 +21,9 @@ class SensitivityClips(LabelledClips):
 class SensitivitySettings(Settings):
     """How the network is quantized, and what is measured of its parts."""
 
-    output: Path = setting(MISSING, "Where to write.", "-o", "--output")
+    panel = "Quantization"
+
+    output: Path = setting(MISSING, "Where to write.", "-o", "--output", panel="Output")
     precision: str = setting(
         "int8-ort", "int8-ort or int8-tensorrt.", choices=("int8-ort", "int8-tensorrt")
     )

@@ -20,6 +20,8 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,512}")
 class ServeSettings(Settings):
     """Where the service listens, and to whom."""
 
+    panel = "Server"
+
     host: str = setting("127.0.0.1", "Address to listen on; 0.0.0.0 is every network.")
     port: int = setting(8000, "Port to listen on; 0 takes a free one.", least=0, most=65_535)
     token_file: Path | None = setting(
@@ -30,7 +32,7 @@ class ServeSettings(Settings):
     )
     grace_s: float = setting(
         30.0,
-        "How long running requests may take to end when the service is stopped.",
+        "Seconds that running requests may take to end when the service is stopped.",
         least=0,
         most=3600,
     )

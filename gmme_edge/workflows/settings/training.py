@@ -50,6 +50,8 @@ class LearningData(LabelledClips):
 class RunSettings(Settings):
     """Where a run's files go."""
 
+    panel = "Output"
+
     output: Path = setting(MISSING, "Where to write.", "-o", "--output")
     restart: bool = setting(
         False, "Ignore the run in -o, finished or not, and replace it.", "--restart"
@@ -60,15 +62,17 @@ class RunSettings(Settings):
 class NetworkSettings(Settings):
     """Which network, and what it hears; None where the task or ``--init`` decides."""
 
+    panel = "Network"
+
     model: str | None = setting(None, "A preset; see `gmme-edge models`. Default: that of --init.")
     task: str | None = setting(
         None, "Whose audio format to use; needed for folder and csv without --init."
     )
     sample_rate: int | None = setting(
-        None, "In Hz, instead of the task's.", least=1, most=1_000_000
+        None, "Sample rate in Hz, instead of the task's.", least=1, most=1_000_000
     )
     samples: int | None = setting(
-        None, "Clip length, instead of the task's.", least=1, most=1 << 24
+        None, "Clip length in samples, instead of the task's.", least=1, most=1 << 24
     )
     factors: str | None = setting(None, "Strides of stage 1, such as 4,4,4, instead of the task's.")
 
@@ -92,16 +96,22 @@ class RecipeSettings(Settings):
     recipe: str | None = setting(
         None, "esc50, urbansound8k or speech-commands; default: the task's.", panel=_RECIPE
     )
-    epochs: int | None = setting(None, "", panel=_RECIPE, least=1)
-    batch_size: int | None = setting(None, "", panel=_RECIPE, least=1)
-    lr: float | None = setting(None, "OneCycle's maximum.", panel=_RECIPE)
-    label_smoothing: float | None = setting(None, "", panel=_RECIPE)
-    ema_decay: float | None = setting(None, "", panel=_RECIPE)
+    epochs: int | None = setting(None, "Passes over the training clips.", panel=_RECIPE, least=1)
+    batch_size: int | None = setting(None, "Clips per step.", panel=_RECIPE, least=1)
+    lr: float | None = setting(None, "Learning rate: OneCycle's maximum.", panel=_RECIPE)
+    label_smoothing: float | None = setting(
+        None, "Share of a label that goes to all classes, 0 to 1.", panel=_RECIPE
+    )
+    ema_decay: float | None = setting(
+        None, "Of the mean of the weights that is kept, 0 to 1.", panel=_RECIPE
+    )
     ema_unit: str | None = setting(
         None, "step or epoch; default: epoch from 300 epochs on, else step.", panel=_RECIPE
     )
-    augment: bool | None = setting(None, "", "--augment/--no-augment", panel=_RECIPE)
-    seed: int | None = setting(None, "", panel=_RECIPE)
+    augment: bool | None = setting(
+        None, "Change every clip a little, anew each time.", "--augment/--no-augment", panel=_RECIPE
+    )
+    seed: int | None = setting(None, "Of weights, order and augmentation.", panel=_RECIPE)
     assign: tuple[str, ...] = setting(
         (),
         "Any number of the recipe, such as mixing=false; repeatable.",
@@ -109,9 +119,9 @@ class RecipeSettings(Settings):
         metavar="NAME=VALUE",
         panel=_RECIPE,
     )
-    precision: str | None = setting(None, "32, bf16 or 16.", panel=_MACHINE)
+    precision: str | None = setting(None, "Arithmetic: 32, bf16 or 16 bits.", panel=_MACHINE)
     compile_network: bool | None = setting(
-        None, "torch.compile.", "--compile/--no-compile", panel=_MACHINE
+        None, "Compile the network (torch.compile).", "--compile/--no-compile", panel=_MACHINE
     )
 
     def changes(self) -> dict[str, Any]:
@@ -199,7 +209,7 @@ class MachineSettings(Settings):
     devices: int = setting(
         1, "Processes on this machine that share each batch.", least=1, most=1024, panel=_MACHINE
     )
-    nodes: int = setting(1, "Machines.", least=1, most=1024, panel=_MACHINE)
+    nodes: int = setting(1, "Machines that train together.", least=1, most=1024, panel=_MACHINE)
     micro_batch: int | None = setting(
         None,
         "Clips that one pass holds, whose gradients add up to the batch's; default: the "
@@ -209,7 +219,11 @@ class MachineSettings(Settings):
         panel=_MACHINE,
     )
     threads: int | None = setting(
-        None, "CPU threads; default: all cores of this machine.", least=1, most=MOST_THREADS
+        None,
+        "CPU threads; default: all cores of this machine.",
+        least=1,
+        most=MOST_THREADS,
+        panel=_MACHINE,
     )
     tensorboard: bool | None = setting(
         None,

@@ -14,6 +14,8 @@ class VerifySettings(BackendSettings):
 
     precision: str | None = setting(None, "Default: all that the backend runs.")
     trust: str | None = setting(
-        None, "A public key, or its file: the bundle must be signed with it (`sign`)."
+        None,
+        "A public key, or its file: the bundle must be signed with it (`sign`).",
+        panel="Trust",
     )
-    sha256: str | None = setting(None, "What the SHA-256 of manifest.json must be.")
+    sha256: str | None = setting(None, "What the SHA-256 of manifest.json must be.", panel="Trust")

@@ -10,8 +10,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from gmme_edge.report.documents import load_result
 from gmme_edge.workflows.remote.hosts import Host
 from gmme_edge.workflows.remote.job import Job
 from tests.bundles import make_bundle
+from tests.device import trees
 from tests.report.test_schemas import check
 
 SSH = """#!/bin/sh
@@ -63,6 +66,50 @@ def make(folder: Path) -> Path:
     return bundle.path
 
 
+@contextmanager
+def living_board(folder: Path) -> Iterator[Path]:
+    """A Python that takes the machine for an Orin Nano, whose current changes all the time."""
+    tree = trees.write(folder / "orin", trees.ORIN_NANO)
+    python = folder / "python"
+    python.write_text(
+        f'#!/bin/sh\nsed -i \'s|^ROOT = Path(.*|ROOT = Path("{tree}")|\' "$2"\nexec {PYTHON} "$@"\n'
+    )
+    python.chmod(0o755)
+    current, stop = tree / "sys/class/hwmon/hwmon1/curr1_input", threading.Event()
+
+    def change() -> None:
+        ma = 800
+        while not stop.wait(0.001):
+            ma = 1640 - ma
+            (folder / "next").write_text(f"{ma}\n")
+            (folder / "next").replace(current)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        yield python
+    finally:
+        stop.set()
+        thread.join()
+
+
+PACED = ("--stream", "paced", "--hop-ms", "20", "--energy", "--energy-rounds", "2",
+         "--energy-window-s", "0.05")  # fmt: skip
+
+
+def check_paced_with_energy(path: Path) -> None:
+    """What `PACED` measures on a `living_board`."""
+    result = load_result(path)
+    row = result.rows[0]
+    assert (row.stream, len(row.samples_ms)) == ("paced", 10)
+    assert (row.deadlines.hop_ms, row.deadlines.calls) == (20.0, 10)
+    assert row.energy.meter == "rails: VDD_IN" and row.energy.idle_w == pytest.approx(4.1, rel=0.1)
+    assert [window.row for window in result.power[0].windows] == [None, 0, None, 0, None]
+    assert result.state["after"]["temperatures_c"]["cpu-thermal"] == 48.5
+    assert "background_cores" in result.noise
+    assert "<polyline" in path.with_suffix(".power.svg").read_text()
+
+
 def run(*words: object) -> object:
     return CliRunner().invoke(app, ["profile", *map(str, words)])
 
@@ -88,6 +135,21 @@ def test_results_come_back_and_nothing_stays(tmp_path: Path, place: Path) -> Non
     assert "one: timing fp32: 1 + 3 calls each" in done.stderr
     assert list(place.iterdir()) == []
     assert not (tmp_path / "home").exists()
+
+
+def test_a_board_measures_paced_calls_and_the_energy_of_its_rails(
+    tmp_path: Path, place: Path
+) -> None:
+    bundle = make(tmp_path / "net")
+    with living_board(tmp_path) as python:
+        words = (bundle, *QUICK[:-1], python, "--backend", "ort-cpu", "--remote", "orin")
+        done = run(*words, *PACED, "-o", tmp_path / "r.json")
+    assert done.exit_code == 0, done.stderr
+    check_paced_with_energy(tmp_path / "r.json")
+    assert "Deadlines, one call per 20 ms" in done.stdout
+    assert "Energy per clip, idle subtracted (rails: VDD_IN)" in done.stdout
+    assert "next: gmme-edge compare" in done.stderr
+    assert list(place.iterdir()) == []
 
 
 def test_one_host_that_fails_leaves_the_others_results(tmp_path: Path, place: Path) -> None:
@@ -165,7 +227,7 @@ def test_a_power_mode_is_set_and_put_back(tmp_path: Path, place: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(("--all",), "--all with --remote"), (("--stream", "paced"), "--stream with --remote"),
+    [(("--all",), "--all with --remote"), (("--duration", "5"), "--duration with --remote"),
      (("--threads", "1,2"), "one value"), (("--backend", "tensorrt-rtx"), "tensorrt or ort-cpu"),
      (("--layers",), "with --remote"), (("--fleet", "x.toml"), "--remote with --fleet")],
 )  # fmt: skip

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from gmme_edge.cli.app import app
 from gmme_edge.report.documents import load_result
-from tests.workflows.remote.test_job import make
+from tests.workflows.remote.test_job import PACED, check_paced_with_energy, living_board, make
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 pytestmark = [
@@ -112,6 +112,22 @@ def test_two_hosts_through_a_real_server(tmp_path: Path, server: Server) -> None
     assert [run["host"] for run in runs] == ["loopback-a", "loopback-b"]
     for name in ("loopback-a-net.json", "loopback-b-net.json"):
         assert len(load_result(out / name).rows[0].samples_ms) == 3
+    assert list(server.there.iterdir()) == []
+
+
+def test_paced_calls_and_energy_through_a_real_server(tmp_path: Path, server: Server) -> None:
+    words = [
+        *words_of(server, make(tmp_path / "net")),
+        "--repetitions",
+        "3",
+        "--remote",
+        "loopback",
+    ]
+    with living_board(tmp_path) as python:
+        words[words.index("--remote-python") + 1] = str(python)
+        done = CliRunner().invoke(app, [*words, *PACED, "-o", str(tmp_path / "r.json")])
+    assert done.exit_code == 0, done.stderr
+    check_paced_with_energy(tmp_path / "r.json")
     assert list(server.there.iterdir()) == []
 
 

@@ -4,12 +4,12 @@ import ctypes
 import os
 import platform
 import re
-import subprocess
 from pathlib import Path
-from typing import Any, Dict, List, Union
+from typing import Any, Dict, List
 
 import numpy as np
 
+from gmme_edge.device.system import output_of, read
 from gmme_exporters.board.script.folder import Failure
 
 CUDART = ("libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0", "libcudart.so")
@@ -74,7 +74,7 @@ def describe_device(libraries: Dict[str, str], gpus: List[Dict[str, str]]) -> Di
     model = re.search(r"(?m)^(?:model name|Model)\s*:\s*(.+)$", read("/proc/cpuinfo"))
     frequency = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
     jetson = {
-        "model": read("/proc/device-tree/model").rstrip("\0\n"),
+        "model": read("/proc/device-tree/model"),
         "l4t": f"{l4t.group(1)}.{l4t.group(2)}" if l4t else "",
         "power_mode": mode.group(1) if mode else "",
     }
@@ -89,7 +89,7 @@ def describe_device(libraries: Dict[str, str], gpus: List[Dict[str, str]]) -> Di
         "kernel": platform.release(),
         "python": platform.python_version(),
         "libraries": {"numpy": np.__version__, **libraries},
-        "cpu_governor": read(frequency).strip(),
+        "cpu_governor": read(frequency),
         "load_average": list(os.getloadavg()),
         "temperature_c": temperature_c(),
     }
@@ -99,26 +99,10 @@ def describe_device(libraries: Dict[str, str], gpus: List[Dict[str, str]]) -> Di
 def temperature_c() -> float:
     """The hottest of the board's sensors."""
     zones = [read(path) for path in Path("/sys/class/thermal").glob("thermal_zone*/temp")]
-    return max([int(zone) / 1000 for zone in zones if zone.strip().isdigit()] or [0.0])
+    return max([int(zone) / 1000 for zone in zones if zone.isdigit()] or [0.0])
 
 
 def peak_rss_bytes() -> int:
     """This process's peak resident set so far; 1 where the kernel does not tell."""
     match = re.search(r"VmHWM:\s*(\d+) kB", read("/proc/self/status"))
     return int(match.group(1)) * 1024 if match else 1
-
-
-def read(path: Union[str, Path]) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def output_of(*command: str) -> str:
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    try:
-        done = subprocess.run(command, timeout=10, check=False, **pipes)  # type: ignore[call-overload]
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return str(done.stdout.decode("utf-8", errors="replace"))

@@ -26,6 +26,13 @@ class Failure(Exception):  # noqa: N818 - not all of them are errors of this scr
         self.code = code
 
 
+class PlatformError(Failure):
+    """What the package's modules raise, which are part of this script."""
+
+    def __init__(self, got: str, expected: str = "", fix: str = "") -> None:
+        super().__init__(7, got + (f"\nExpected: {expected}" if expected else ""), fix)
+
+
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 

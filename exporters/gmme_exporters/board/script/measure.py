@@ -3,31 +3,32 @@
 import argparse
 import hashlib
 import json
-import platform
-import shlex
+import math
 import subprocess
 import sys
 import time
-from datetime import datetime, timezone
-from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple, Union
+from dataclasses import asdict
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 
+from gmme_edge.device.energy.meter import Meter, Meters
+from gmme_edge.device.energy.rails import find_rails
+from gmme_edge.device.energy.rapl import find_rapl
+from gmme_edge.profiling.calls import PACED_HOPS, take
+from gmme_edge.profiling.windows import EnergySettings, measure_runs
 from gmme_exporters.board.script.cpu import Cpu, CpuNetwork
-from gmme_exporters.board.script.device import describe_device, peak_rss_bytes, temperature_c
+from gmme_exporters.board.script.device import peak_rss_bytes
 from gmme_exporters.board.script.engines import Board, Network, engine_path
 from gmme_exporters.board.script.folder import (
     AGAIN,
-    FOLDER,
     Failure,
     Manifest,
     golden,
     read_manifest,
     say,
-    sources,
-    write_atomically,
 )
+from gmme_exporters.board.script.nvml import find_nvml
 
 Failures = Dict[str, Failure]
 Engine = Union[Board, Cpu]
@@ -66,35 +67,79 @@ def check_outputs(network: AnyNetwork, manifest: Manifest, precision: str) -> Di
     return {"relative": relative, "limit": limit, "top1_agreement": agreement}
 
 
-def time_networks(
-    networks: Dict[str, AnyNetwork], clips: Any, warmup: int, repetitions: int
-) -> Tuple[Dict[str, List[float]], Failures]:
-    """Milliseconds of every call; the networks take turns, in a new random order each time.
+class Timed:
+    """Milliseconds and missed deadlines of the networks; what failed is left out of both."""
 
-    One that fails is left out from there on, and told in the second value.
+    def __init__(self, names: List[str]) -> None:
+        self.ms: Dict[str, List[float]] = {name: [] for name in names}
+        self.misses = dict.fromkeys(names, 0)
+        self.failures: Failures = {}
+
+
+def call_of(network: AnyNetwork, clips: Any) -> Callable[[], Any]:
+    inputs = clips[np.arange(network.batch) % len(clips)]
+    return lambda: network.run(inputs)
+
+
+def time_networks(
+    networks: Dict[str, AnyNetwork], clips: Any, options: argparse.Namespace
+) -> Timed:
+    """Every call; the networks take turns, in a new random order each time.
+
+    One that fails is left out from there on.
     """
     rng = np.random.RandomState(0)
-    samples: Dict[str, List[float]] = {name: [] for name in networks}
-    failures: Failures = {}
-    for index in range(warmup + repetitions):
-        for name in rng.permutation(sorted(samples)):
-            batch = networks[name].batch
-            inputs = clips[np.arange(batch) % len(clips)]
-            start_ns = time.perf_counter_ns()
+    timed = Timed(list(networks))
+    calls = {name: call_of(network, clips) for name, network in networks.items()}
+    per_round = PACED_HOPS if options.stream == "paced" else 1
+    for index in range(options.warmup + math.ceil(options.repetitions / per_round)):
+        for name in rng.permutation(sorted(timed.ms)):
             try:
-                networks[name].run(inputs)
+                if index < options.warmup:
+                    calls[name]()
+                    continue
+                ms, misses = take(calls[name], options.stream, options.hop_s)
             except Failure as error:
-                failures[name] = error
-                del samples[name]
+                timed.failures[name] = error
+                del timed.ms[name]
                 continue
-            elapsed_ns = time.perf_counter_ns() - start_ns
-            if index >= warmup:
-                samples[name].append(elapsed_ns / 1e6)
-    return samples, failures
+            timed.ms[name] += ms
+            timed.misses[name] += misses
+    return timed
 
 
-def measure_memory(engine: Engine, precision: str, batch: int) -> Dict[str, int]:
-    """Peak and baseline of a fresh process that runs this precision three times."""
+def choose_meter(engine: Engine) -> Meter:
+    """What measures the energy of this device."""
+    found = [find_rails(), find_nvml(), find_rapl()]
+    meters = Meters(
+        [meter for each in found for meter in each.readable],
+        [problem for each in found for problem in each.unreadable],
+    )
+    meter = meters.choose(on_gpu=isinstance(engine, Board))
+    if meter is None:
+        told = " ".join(map(str, meters.unreadable)) or "This device shows no source."
+        raise Failure(
+            7,
+            f"The energy of {engine.backend} cannot be measured here. {told}",
+            "see above, or leave --energy out: nothing is estimated.",
+        )
+    return meter
+
+
+def measure_energy(
+    networks: List[AnyNetwork], clips: Any, meter: Meter, options: argparse.Namespace
+) -> Tuple[List[Dict[str, Any]], Dict[str, Any]]:
+    """What a clip takes, by network; and the meter's trace."""
+    settings = EnergySettings(options.energy_rounds, options.energy_window_s)
+    say(f"energy by {meter.name}: {settings.rounds} windows each")
+    runs = {row: call_of(network, clips) for row, network in enumerate(networks)}
+    batches = dict.fromkeys(runs, options.batch)
+    energies, trace = measure_runs(runs, batches, meter, settings, lambda: None)
+    return [asdict(energies[row]) for row in runs], asdict(trace)
+
+
+def measure_memory(engine: Engine, precision: str, batch: int) -> Dict[str, float]:
+    """Of a fresh process that runs this precision three times: memory, and times of the start."""
     words = ["--backend", engine.backend, "--batch", str(batch), "--memory-of", precision]
     if isinstance(engine, Board):
         plan = hashlib.sha256(engine_path(precision, batch).read_bytes()).hexdigest()
@@ -118,7 +163,7 @@ def run_once(options: argparse.Namespace) -> None:
     precision, batch = options.memory_of, options.batch
     manifest = read_manifest()
     clips = golden(manifest)[0]
-    baseline = peak_rss_bytes()
+    baseline, start_s = peak_rss_bytes(), time.perf_counter()
     network: AnyNetwork
     if options.backend == "ort-cpu":
         network = Cpu(options.threads).open(manifest, precision, batch)
@@ -127,156 +172,15 @@ def run_once(options: argparse.Namespace) -> None:
         if hashlib.sha256(plan).hexdigest() != options.plan_sha256:
             raise Failure(3, f"{engine_path(precision, batch)} was changed meanwhile.", AGAIN)
         network = Network(Board(), plan, batch)
-    for _ in range(3):
-        network.run(clips[np.arange(batch) % len(clips)])
-    print(json.dumps({"peak_memory_bytes": peak_rss_bytes(), "baseline_memory_bytes": baseline}))
-
-
-def describe_row(
-    manifest: Manifest,
-    engine: Engine,
-    precision: str,
-    batch: int,
-    memory: Dict[str, int],
-    ms: List[float],
-) -> Dict[str, Any]:
-    """One row of a latency result; its statistics follow from the samples."""
-    audio, complexity = manifest["audio"], manifest["complexity"]
-    clip_s = audio["n_samples"] / audio["sample_rate_hz"]
-    median = float(np.median(ms))
-    return {
-        "model": manifest["model"]["name"],
-        "bundle": FOLDER.name,
-        "d_params": complexity["d_params"],
-        "t_params": complexity["t_params"],
-        "gflops": complexity["flops"] / 1e9,
-        "n_classes": len(manifest["labels"]),
-        "clip_s": clip_s,
-        "backend": engine.backend,
-        "precision": precision,
-        "threads": engine.threads if isinstance(engine, Cpu) else None,
-        "batch": batch,
-        "size_bytes": sum(file["size_bytes"] for file in sources(manifest, precision)),
-        **memory,
-        "min_ms": min(ms),
-        "median_ms": median,
-        "p90_ms": float(np.percentile(ms, 90)),
-        "p99_ms": float(np.percentile(ms, 99)),
-        "throughput_clips_per_s": batch * 1000 / median,
-        "real_time_factor": batch * 1000 / median * clip_s,
-        "samples_ms": ms,
+    call, open_s = call_of(network, clips), time.perf_counter()
+    call()
+    first_s = time.perf_counter()
+    for _ in range(2):
+        call()
+    told = {
+        "peak_memory_bytes": peak_rss_bytes(),
+        "baseline_memory_bytes": baseline,
+        "open_ms": 1000 * (open_s - start_s),
+        "first_call_ms": 1000 * (first_s - open_s),
     }
-
-
-def run_all(options: argparse.Namespace) -> int:
-    """Everything for all precisions; what fails is told, and the rest goes on."""
-    manifest = read_manifest()
-    chosen = [name.strip() for name in (options.precision or "").split(",") if name.strip()]
-    for precision in chosen:
-        sources(manifest, precision)
-    engine = open_engine(options.backend, options.threads)
-    present = [f["precision"] for f in manifest["files"] if f["role"] == "model"]
-    wanted = chosen or [name for name in engine.precisions if name in present]
-    device = describe_device(engine.libraries, engine.gpus)
-    networks, parity, failures = open_networks(engine, manifest, wanted, options.batch)
-    if networks:
-        counts = options.warmup, options.repetitions
-        say(f"timing {', '.join(networks)}: {counts[0]} + {counts[1]} calls each")
-        samples, failed = time_networks(networks, golden(manifest)[0], *counts)
-        failures.update(failed)
-        if "temperature_c" in device:
-            device["temperature_after_c"] = temperature_c()
-        rows = []
-        for precision, ms in samples.items():
-            memory = {"peak_memory_bytes": 1, "baseline_memory_bytes": 1}  # not known
-            try:
-                memory = measure_memory(engine, precision, options.batch)
-            except Failure as error:
-                failures[f"memory of {precision}"] = error
-            rows.append(describe_row(manifest, engine, precision, options.batch, memory, ms))
-        if rows:
-            write_result(options, {"device": device, "rows": rows, "parity": parity}, failures)
-    for what, failure in failures.items():
-        say(f"{what}: {failure}")
-    return next((failure.code for failure in failures.values()), 0)
-
-
-def open_networks(
-    engine: Engine, manifest: Manifest, wanted: List[str], batch: int
-) -> Tuple[Dict[str, AnyNetwork], Dict[str, Dict[str, float]], Failures]:
-    """The networks whose outputs agree, how well they do, and what failed."""
-    networks: Dict[str, AnyNetwork] = {}
-    parity: Dict[str, Dict[str, float]] = {}
-    failures: Failures = {}
-    for precision in wanted:
-        try:
-            network = engine.open(manifest, precision, batch)
-            parity[precision] = check_outputs(network, manifest, precision)
-            networks[precision] = network
-        except Failure as error:
-            failures[precision] = error
-            say(f"{precision} is left out")
-    return networks, parity, failures
-
-
-def write_result(options: argparse.Namespace, measured: Dict[str, Any], failures: Failures) -> None:
-    """Write the result file; on standard output instead where it cannot be written."""
-    document = {
-        "schema": 1,
-        "kind": "latency",
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": " ".join(shlex.quote(word) for word in ["python3", *sys.argv]),
-        "settings": {"warmup": options.warmup, "repetitions": options.repetitions, "seed": 0},
-        **measured,
-        "failures": {what: str(failure) for what, failure in failures.items()},
-    }
-    text = json.dumps(document, indent=2)
-    for row in measured["rows"]:
-        say(f"{row['precision']}: median {row['median_ms']:.2f} ms, p90 {row['p90_ms']:.2f} ms")
-    try:
-        write_atomically(options.output, text.encode())
-        say(f"wrote {options.output}")
-    except OSError as error:
-        print(text)
-        fix = "free some space, or name another file with -o; the result is on standard output."
-        failures["result"] = Failure(3, f"{options.output} cannot be written: {error}", fix)
-
-
-def count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1 << 20:
-        raise argparse.ArgumentTypeError("a whole number from 1 to 1048576")
-    return int(text)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--precision", help="such as fp32,fp16; default: all that the engine runs")
-    backends = ("tensorrt", "ort-cpu", "auto")
-    parser.add_argument("--backend", choices=backends, default="tensorrt", help="(tensorrt)")
-    parser.add_argument("--threads", type=count, help="of ort-cpu; default: it chooses")
-    parser.add_argument("--batch", type=count, default=1, help="clips per call (1)")
-    parser.add_argument("--warmup", type=count, default=50, help="untimed calls first (50)")
-    parser.add_argument("--repetitions", type=count, default=300, help="timed calls (300)")
-    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
-    parser.add_argument("--plan-sha256", default="", help=argparse.SUPPRESS)
-    default = FOLDER / "results" / f"latency-{platform.node() or 'device'}.json"
-    parser.add_argument("-o", "--output", type=Path, default=default, help="result file")
-    options = parser.parse_args()
-    try:
-        if options.memory_of:
-            run_once(options)
-            return 0
-        return run_all(options)
-    except Failure as error:
-        say(str(error))
-        return error.code
-    except OSError as error:
-        say(f"{error}\nFix: free some space, and run as a user who may write here.")
-        return 3
-    except KeyboardInterrupt:
-        say("interrupted; engines that were complete are kept")
-        return 130
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    print(json.dumps(told))
