@@ -75,14 +75,18 @@ class ScanCounts(TypedDict):
     duration_s: NotNegative
 
 
-class Scanned(TypedDict):
-    """`gmme-edge scan --json` and ``scan.json``, kind ``scan``."""
-
+class _Scanned(TypedDict):
     kind: Text
     schema: int
     counts: ScanCounts
     parameters: dict[str, Any]
     files: dict[str, str]
+
+
+class Scanned(_Scanned, total=False):
+    """`gmme-edge scan --json` and ``scan.json``, kind ``scan``; why, where ``auto`` chose."""
+
+    backend_reason: str
 
 
 class SimilarWindow(TypedDict):

@@ -36,11 +36,12 @@ class Embedded(_Sound):
 
 
 class Health(TypedDict):
-    """Whether the service answers, and with which network."""
+    """Whether the service answers, and with what; the reason is empty where nobody chose."""
 
     status: Text
     model: Text
     backend: Text
+    backend_reason: str
     precision: Text
     sample_rate_hz: Count
     window_samples: Count

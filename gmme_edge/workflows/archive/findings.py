@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.workflows.archive.embeddings import record_type
-from gmme_edge.workflows.archive.hearing import Row
+from gmme_edge.workflows.archive.heard import Row
 
 _HEARD = "WHERE wanted AND state = 'heard'"
 

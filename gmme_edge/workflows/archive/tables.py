@@ -15,7 +15,7 @@ from typing import Any
 from gmme_edge.errors import require
 from gmme_edge.files import replacing, replacing_folder
 from gmme_edge.workflows.archive.findings import Findings, absolute
-from gmme_edge.workflows.archive.hearing import Row
+from gmme_edge.workflows.archive.heard import Row
 
 _BATCH = 10_000
 _COLUMNS = ("path", *(each.name for each in fields(Row)), "model_sha256")

@@ -21,7 +21,9 @@ class ScanSettings(Settings):
     """Where the results go, and how recordings are dated. What changes them is noted with them."""
 
     output: Path = setting(MISSING, "Folder for the journal and the results.", "-o", "--output")
-    backend: str = setting("ort-cpu", f"One of {BACKEND_NAMES}.")
+    backend: str = setting(
+        "ort-cpu", f"One of {BACKEND_NAMES}; or auto, the fastest on this machine."
+    )
     precision: str | None = setting(None, "Default: the recommended one, else fp32.")
     formats: str = setting("csv", f"Of {', '.join(FORMATS)}, comma-separated.")
     embeddings: str | None = setting(
