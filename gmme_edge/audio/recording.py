@@ -135,7 +135,7 @@ class Recording:
                 decoded = 0
                 for part in parts:
                     source = handle if part is None else PartReader(data, part)
-                    with _sequential(soundfile)(source, closefd=False) as file:
+                    with sequential(soundfile)(source, closefd=False) as file:
                         announced, rate_hz = file.frames, check_rate(int(file.samplerate))
                         refuse_unknown_length(announced, self.path, self.name)
                         found = 0
@@ -265,7 +265,7 @@ def _may_be_mpeg(data: mmap.mmap) -> bool:
     return bool(tagged or (data[0] == 0xFF and data[1:2] and data[1] & 0xE0 == 0xE0))
 
 
-def _sequential(soundfile: ModuleType) -> Callable[..., SoundFile]:
+def sequential(soundfile: ModuleType) -> Callable[..., SoundFile]:
     """libsndfile's reader without the seek after each block, which guessed lengths mislead."""
 
     class Sequential(soundfile.SoundFile):  # type: ignore[misc, name-defined]

@@ -8,13 +8,14 @@ start.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from gmme_edge.audio import resampling
 from gmme_edge.audio.reader import SoundFile
-from gmme_edge.audio.recording import blocks_of, decoder_reason, one_channel
+from gmme_edge.audio.recording import blocks_of, decoder_reason, one_channel, sequential
 from gmme_edge.audio.resampling import StretchResampler
 from gmme_edge.audio.samples import Waveform
 from gmme_edge.errors import AudioError, require
@@ -26,10 +27,10 @@ _SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 def can_seek(path: Path) -> bool:
     """Whether `read_part` works for this recording."""
     try:
-        found = require("soundfile", "decode audio files").info(path)
+        with _opened(path) as file:
+            return file.format in _FORMATS and file.subtype.startswith(_SUBTYPES)
     except (OSError, RuntimeError):
         return False
-    return found.format in _FORMATS and found.subtype.startswith(_SUBTYPES)
 
 
 def read_part(
@@ -43,13 +44,12 @@ def read_part(
     Raises:
         AudioError: it cannot be decoded as far as that.
     """
-    soundfile = require("soundfile", "decode audio files")
     number = start // (resampling.STRETCH_S * sample_rate_hz)
     position = number * resampling.STRETCH_S * sample_rate_hz
     try:
-        with soundfile.SoundFile(path) as file:
+        with _opened(path) as file:
             resampler = StretchResampler(int(file.samplerate), sample_rate_hz, number)
-            file.seek(resampler.begins)
+            file.seek(min(resampler.begins, file.frames))
             for made in _resampled(file, resampler, channel):
                 yield made[max(0, start - position) : max(0, stop - position)]
                 position += len(made)
@@ -61,6 +61,14 @@ def read_part(
         f"{path} has changed: it ends {stop - position} samples too early.",
         "a recording that stays as it is while it is heard.",
     )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[SoundFile]:
+    """By its descriptor, so that any name will do."""
+    reader = sequential(require("soundfile", "decode audio files"))
+    with path.open("rb") as handle, reader(handle.fileno(), closefd=False) as file:
+        yield file
 
 
 def _resampled(

@@ -21,6 +21,7 @@ from gmme_edge.workflows.archive import dividing, working
 from gmme_edge.workflows.archive.dividing import conclude, divide, hear_segment_with
 from gmme_edge.workflows.archive.heard import Division, Job, Segment
 from gmme_edge.workflows.archive.hearing import hear_with
+from gmme_edge.workflows.archive.journal import Journal
 from gmme_edge.workflows.settings.listening import EventSettings
 from gmme_edge.workflows.settings.scanning import ScanSettings, WorkerSettings
 from tests.runtime.streaming.fakes import LevelClassifier
@@ -117,14 +118,14 @@ def test_a_divided_scan_goes_on_where_it_was_stopped(
     recording: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        before = count_segments(patch, stop_after=4)
+        before = stop_after(patch, 3)
         with pytest.raises(KeyboardInterrupt):
             run(recording, tmp_path / "out", timezone="UTC")
     told = scanning.status(tmp_path / "out").counts
     assert (told.heard, told.left, told.events) == (0, 1, 0)
     after = count_segments(monkeypatch)
     run(recording, tmp_path / "out", timezone="UTC")
-    assert 0 < len(set(before) & set(after)) <= 3 < len(after) < len({*before, *after})
+    assert len(before) == 3 and sorted(before + after) == list(range(len(before + after)))
     assert {name: (tmp_path / "out" / name).read_bytes() for name in TABLES} == whole
 
 
@@ -132,7 +133,7 @@ def test_a_recording_that_changed_is_divided_anew(
     recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        count_segments(patch, stop_after=4)
+        stop_after(patch, 3)
         with pytest.raises(KeyboardInterrupt):
             run(recording, tmp_path / "out")
     soundfile.write(recording, noise(13, 3), 8000)
@@ -161,14 +162,27 @@ def test_a_segment_that_cannot_be_heard_costs_its_recording_only(
     assert "has changed" in (tmp_path / "out/skipped.csv").read_text()
 
 
-def count_segments(patch: pytest.MonkeyPatch, stop_after: int = 10**9) -> list[int]:
+def stop_after(patch: pytest.MonkeyPatch, count: int) -> list[int]:
+    """Ctrl-C when so many segments are noted; their numbers."""
+    noted: list[int] = []
+    note = Journal.note_segment
+
+    def stop(journal: Journal, path: bytes, number: int, found: Segment) -> None:
+        if len(noted) == count:
+            raise KeyboardInterrupt
+        noted.append(number)
+        note(journal, path, number, found)
+
+    patch.setattr(Journal, "note_segment", stop)
+    return noted
+
+
+def count_segments(patch: pytest.MonkeyPatch) -> list[int]:
     """The numbers of the segments that are heard from now on."""
     heard: list[int] = []
     hear_segment = working.hear_segment
 
     def count(job: Job, path: bytes, division: Division, number: int) -> Segment:
-        if len(heard) == stop_after:
-            raise KeyboardInterrupt
         heard.append(number)
         return hear_segment(job, path, division, number)
 

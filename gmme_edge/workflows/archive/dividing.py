@@ -140,7 +140,7 @@ class _Asked:
         number: of the window that it would be asked for next.
     """
 
-    labels = ("",)
+    labels: tuple[str, ...] = ("",)
 
     def __init__(self, grid: WindowGrid, n_windows: int) -> None:
         self.sample_rate_hz, self.window_samples = grid.sample_rate_hz, grid.window_samples

@@ -6,7 +6,6 @@ segments    the probabilities of a segment's windows
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,12 +28,8 @@ _FACTS = "SELECT size_bytes, changed_ns FROM {} WHERE path = ?"
 class Divisions(Findings):
     """The part of a `Journal` that knows of segments and embeddings."""
 
+    _spool: Path
     _width: int
-
-    @property
-    @abstractmethod
-    def spool(self) -> Path:
-        """Where workers put embeddings until they are noted; there while they are wanted."""
 
     def division(self, path: bytes) -> Division | None:
         """How the recording was divided; None where it was not, or has changed since."""
@@ -80,7 +75,7 @@ class Divisions(Findings):
     def _note_embeddings(self, path: bytes, spooled: str, first: int) -> None:
         """Take what a worker put into the file `spooled`, as blocks from number `first` on."""
         if spooled:
-            blocks = blocks_of(self.spool / spooled, self._width)
+            blocks = blocks_of(self._spool / spooled, self._width)
             self._base.executemany(
                 "INSERT INTO embeddings VALUES (?, ?, ?)",
                 ((path, number, block) for number, block in enumerate(blocks, first)),

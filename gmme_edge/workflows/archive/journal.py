@@ -68,7 +68,7 @@ class Journal(Divisions):
     """
 
     def __init__(self, folder: Path, create: bool = False) -> None:
-        self.path = folder / NAME
+        self.path, self._spool = folder / NAME, folder / ".embeddings"
         if not create and not self.path.is_file():
             raise InputError(f"{folder} holds no journal of a scan.", "the -o folder of one.")
         folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ class Journal(Divisions):
     @property
     def spool(self) -> Path:
         """Where workers put embeddings until they are noted; there while they are wanted."""
-        return self.path.parent / ".embeddings"
+        return self._spool
 
     def close(self) -> None:
         if self._base.in_transaction:
