@@ -66,13 +66,15 @@ class HeardGap(_Dated):
 
 
 class ScanCounts(TypedDict):
-    """Recordings by state, and what was found in them."""
+    """Recordings by state, and what was found in them; segments of long ones in work."""
 
     heard: int
     failed: int
     left: int
     events: int
     duration_s: NotNegative
+    segments_heard: int
+    segments_left: int
 
 
 class _Scanned(TypedDict):

@@ -14,8 +14,10 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from gmme_edge.audio import Recording, resampling
+from gmme_edge.cli.app import app
 from gmme_edge.workflows import scanning
 from gmme_edge.workflows.archive import dividing, working
 from gmme_edge.workflows.archive.dividing import conclude, divide, hear_segment_with
@@ -122,7 +124,9 @@ def test_a_divided_scan_goes_on_where_it_was_stopped(
         with pytest.raises(KeyboardInterrupt):
             run(recording, tmp_path / "out", timezone="UTC")
     told = scanning.status(tmp_path / "out").counts
-    assert (told.heard, told.left, told.events) == (0, 1, 0)
+    assert (told.heard, told.left, told.events, told.segments_heard) == (0, 1, 0, 3)
+    shown = CliRunner().invoke(app, ["scan", "--status", "-o", str(tmp_path / "out")]).stdout
+    assert f"3 of {3 + told.segments_left} segments" in shown and told.segments_left > 3
     after = count_segments(monkeypatch)
     run(recording, tmp_path / "out", timezone="UTC")
     assert len(before) == 3 and sorted(before + after) == list(range(len(before + after)))

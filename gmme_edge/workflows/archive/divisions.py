@@ -17,7 +17,8 @@ from gmme_edge.workflows.archive.heard import Division, Segment
 
 TABLES = (
     "CREATE TABLE IF NOT EXISTS divisions (path BLOB PRIMARY KEY, size_bytes INTEGER NOT NULL, "
-    "changed_ns INTEGER NOT NULL, division BLOB NOT NULL) WITHOUT ROWID",
+    "changed_ns INTEGER NOT NULL, n_segments INTEGER NOT NULL, division BLOB NOT NULL) "
+    "WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS segments (path BLOB NOT NULL, number INTEGER NOT NULL, "
     "probabilities BLOB NOT NULL, PRIMARY KEY (path, number))",
 )
@@ -62,8 +63,8 @@ class Divisions(Findings):
         self._forget_embeddings(path)
         facts = self._base.execute(_FACTS.format("recordings"), (path,)).fetchone()
         self._base.execute(
-            "INSERT INTO divisions VALUES (?, ?, ?, ?)",
-            (path, *facts, msgspec.json.encode(division)),
+            "INSERT INTO divisions VALUES (?, ?, ?, ?, ?)",
+            (path, *facts, division.n_segments, msgspec.json.encode(division)),
         )
 
     def _note_segment(self, path: bytes, number: int, found: Segment) -> None:
