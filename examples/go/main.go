@@ -3,6 +3,7 @@
 //	gmme-edge-go verify BUNDLE
 //	gmme-edge-go classify BUNDLE FILE.wav…
 //	gmme-edge-go listen BUNDLE RATE_HZ [RULES.json]    16-bit mono PCM on stdin to events
+//	gmme-edge-go time BUNDLE                           a run for each line on stdin, in ms
 //	gmme-edge-go vectors FILE|--stream
 package main
 
@@ -13,8 +14,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
+	"time"
 )
 
 func main() {
@@ -26,7 +29,7 @@ func main() {
 
 func run(words []string) error {
 	if len(words) < 2 {
-		return fmt.Errorf("usage: gmme-edge-go verify|classify|listen|vectors WHAT …")
+		return fmt.Errorf("usage: gmme-edge-go verify|classify|listen|time|vectors WHAT …")
 	}
 	if words[0] == "vectors" {
 		if words[1] == "--stream" {
@@ -45,6 +48,8 @@ func run(words []string) error {
 		return classify(classifier, words[2:])
 	case "listen":
 		return listen(classifier, words[2:])
+	case "time":
+		return timeRuns(classifier)
 	}
 	return fmt.Errorf("unknown command %q", words[0])
 }
@@ -64,6 +69,22 @@ func classify(classifier *Classifier, files []string) error {
 		if err := tell(map[string]any{"file": file, "predictions": found}); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// timeRuns runs a window for each line on stdin, and tells the milliseconds.
+func timeRuns(classifier *Classifier) error {
+	window := make([]float32, classifier.Window)
+	for i := range window {
+		window[i] = float32(math.Sin(0.3 * float64(i)))
+	}
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		begun := time.Now()
+		if _, err := classifier.logits(window); err != nil {
+			return err
+		}
+		fmt.Println(float64(time.Since(begun).Microseconds()) / 1000)
 	}
 	return nil
 }
