@@ -1,8 +1,8 @@
-"""One window in C++, Node and a browser against Python, interleaved; and cold starts.
+"""One window in C++, Go, Node and a browser against Python, interleaved; and cold starts.
 
-    python benchmarks/apps.py esc10 --app build/gmme-edge-app --rounds 15
+    python benchmarks/apps.py esc10 --app build/gmme-edge-app --go gmme-edge-go --rounds 15
 
-Needs the examples built (docs/guides/cpp.md, docs/guides/web.md) and Chromium for the browser.
+Needs the examples built (docs/guides/cpp.md, go.md and web.md) and Chromium for the browser.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -86,35 +87,44 @@ def cold_start(words: list[str]) -> float:
     return min(times)
 
 
+def browser_in(stack: ExitStack, bundle: Bundle, cold: dict[str, float]) -> Callable[[], float]:
+    """A page of the bundle in Chromium; its cold start, and what times a window."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    browser = stack.enter_context(open_browser())
+    write_site(bundle, folder, find_runtime(PACKAGES / "onnxruntime-web"))
+    url = stack.enter_context(served(folder))
+    start = time.perf_counter()
+    browser.open(url)
+    error = wait_for(browser, "document.body.dataset.golden")
+    cold["Browser"] = time.perf_counter() - start
+    print(f"the browser's golden error: {error}")
+    return browser_timer(browser, bundle)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle")
-    parser.add_argument("--app", type=Path, required=True)
+    parser.add_argument("--app", type=Path, help="the C++ program")
+    parser.add_argument("--go", type=Path, help="the Go program")
+    parser.add_argument("--no-web", action="store_true", help="leave Node and the browser out")
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     bundle = Bundle.open(options.bundle)
     path, node = str(bundle.path), EXAMPLES / "node"
-    cli = [str(Path(sys.executable).with_name("gmme-edge")), "verify", path]
     cold = {
-        "Python": cold_start(cli),
-        "C++": cold_start([str(options.app), "verify", path]),
-        "Node": cold_start(["node", str(node / "classify.js"), path]),
+        "Python": cold_start([str(Path(sys.executable).with_name("gmme-edge")), "verify", path])
     }
-    with tempfile.TemporaryDirectory() as folder, open_browser() as browser:
-        write_site(bundle, Path(folder), find_runtime(PACKAGES / "onnxruntime-web"))
-        with served(Path(folder)) as url:
-            start = time.perf_counter()
-            browser.open(url)
-            error = wait_for(browser, "document.body.dataset.golden")
-            cold["Browser"] = time.perf_counter() - start
-            runs = {
-                "Python": python_timer(bundle),
-                "C++": process_timer([str(options.app), "time", path]),
-                "Node": process_timer(["node", str(node / "time.js"), path]),
-                "Browser": browser_timer(browser, bundle),
-            }
-            rounds = [{name: run() for name, run in runs.items()} for _ in range(options.rounds)]
-    print(f"the browser's golden error: {error}")
+    runs = {"Python": python_timer(bundle)}
+    with ExitStack() as stack:
+        for name, program in (("C++", options.app), ("Go", options.go)):
+            if program is not None:
+                cold[name] = cold_start([str(program), "verify", path])
+                runs[name] = process_timer([str(program), "time", path])
+        if not options.no_web:
+            cold["Node"] = cold_start(["node", str(node / "classify.js"), path])
+            runs["Node"] = process_timer(["node", str(node / "time.js"), path])
+            runs["Browser"] = browser_in(stack, bundle, cold)
+        rounds = [{name: run() for name, run in runs.items()} for _ in range(options.rounds)]
     for name in runs:
         times = [each[name] for each in rounds[2:]]
         ratio = statistics.median(each[name] / each["Python"] for each in rounds[2:])

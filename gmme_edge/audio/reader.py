@@ -13,10 +13,14 @@ class SoundFile(Protocol):
     """An open recording; `frames` is what its header announces."""
 
     channels: int
+    format: str
     frames: int
     samplerate: int
+    subtype: str
 
     def read(self, frames: int, *, dtype: str, always_2d: bool) -> NDArray[np.float32]: ...
+
+    def seek(self, frames: int) -> int: ...
 
     def __enter__(self) -> SoundFile: ...
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from gmme_edge.audio import mpeg, ogg
 from gmme_edge.audio.parts import Part, PartReader
 from gmme_edge.audio.reader import SoundFile
-from gmme_edge.audio.resampling import Resampler, check_rate, resampled_length
+from gmme_edge.audio.resampling import StretchResampler, check_rate, resampled_length
 from gmme_edge.audio.samples import (
     AudioWarning,
     Waveform,
@@ -56,6 +56,8 @@ class Recording:
 
     Attributes:
         n_samples: its length at `sample_rate_hz`.
+        n_given: how many samples `blocks` gives; a resampler may round differently.
+        channel: the only one that is heard; None: the mean of all.
         notes: what its user should know, such as channels that cancel each other.
 
     Raises:
@@ -76,8 +78,9 @@ class Recording:
         self.notes: list[str] = []
         self._longest_s = longest_s
         self._most_kept = math.inf if keep_all else _KEPT_SAMPLES
-        self._channel: int | None = None  # None: their mean
+        self.channel: int | None = None
         self._kept: list[Waveform] | None = None
+        self.n_given = 0
         self.n_samples = self._survey()
 
     def blocks(self) -> Iterator[Waveform]:
@@ -89,6 +92,7 @@ class Recording:
         check = _Check(self.name)
         self._kept = []
         for block in self._resampled(check):
+            self.n_given += len(block)
             if self._kept is not None:
                 self._kept.append(block)
                 if sum(map(len, self._kept)) > self._most_kept:
@@ -96,7 +100,7 @@ class Recording:
         check.finish()
         if (loudest := check.loudest_if_cancelled()) is not None:
             self.notes.append(cancelled(loudest))
-            self._channel = loudest
+            self.channel = loudest
             self._kept = None if self._kept is None else list(self._resampled())
         return check.length
 
@@ -106,8 +110,8 @@ class Recording:
             if resampler is None or found_hz != rate_hz:  # joined files may differ
                 if resampler is not None:
                     yield resampler.push(np.zeros(0, np.float32), last=True)
-                resampler, rate_hz = Resampler(found_hz, self.sample_rate_hz), found_hz
-            mono = self._mono(samples)
+                resampler, rate_hz = StretchResampler(found_hz, self.sample_rate_hz), found_hz
+            mono = one_channel(samples, self.channel)
             if check is not None:
                 check.add(samples, mono, found_hz, self.sample_rate_hz)
                 if check.length > self._longest_s * self.sample_rate_hz:
@@ -120,15 +124,6 @@ class Recording:
         if resampler is not None:
             yield resampler.push(np.zeros(0, np.float32), last=True)
 
-    def _mono(self, samples: NDArray[np.float32]) -> Waveform:
-        if samples.shape[1] == 1 or (self._channel or 0) >= samples.shape[1]:
-            mono = samples[:, 0]
-        elif self._channel is None:
-            mono = samples.mean(axis=1, dtype=np.float64)
-        else:
-            mono = samples[:, self._channel]
-        return np.ascontiguousarray(mono, dtype=np.float32)
-
     def _decoded(self, survey: bool) -> Iterator[tuple[NDArray[np.float32], int]]:
         """Blocks ``(frames, channels)``, each with its rate; a `survey` notes what is unknown."""
         soundfile = require("soundfile", "decode audio files")
@@ -140,11 +135,11 @@ class Recording:
                 decoded = 0
                 for part in parts:
                     source = handle if part is None else PartReader(data, part)
-                    with _sequential(soundfile)(source, closefd=False) as file:
+                    with sequential(soundfile)(source, closefd=False) as file:
                         announced, rate_hz = file.frames, check_rate(int(file.samplerate))
                         refuse_unknown_length(announced, self.path, self.name)
                         found = 0
-                        for block in _blocks_of(file):
+                        for block in blocks_of(file):
                             found += len(block)
                             yield block, rate_hz
                     decoded += found
@@ -153,7 +148,7 @@ class Recording:
             raise
         except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
             raise AudioError(
-                f"{self.name} cannot be decoded: {_reason(error)}",
+                f"{self.name} cannot be decoded: {decoder_reason(error)}",
                 "a format that libsndfile reads (WAV, FLAC, Ogg, MP3, …).",
             ) from error
         if cut:
@@ -194,6 +189,17 @@ class _Check:
         if len(self._powers) and cancels(self._mean_power, self._powers):
             return int(self._powers.argmax())
         return None
+
+
+def one_channel(samples: NDArray[np.float32], channel: int | None) -> Waveform:
+    """``(n, channels)`` to one of them, or to their mean."""
+    if samples.shape[1] == 1 or (channel or 0) >= samples.shape[1]:
+        mono = samples[:, 0]
+    elif channel is None:
+        mono = samples.mean(axis=1, dtype=np.float64)
+    else:
+        mono = samples[:, channel]
+    return np.ascontiguousarray(mono, dtype=np.float32)
 
 
 def read_audio(path: Path, sample_rate_hz: int) -> Waveform:
@@ -259,7 +265,7 @@ def _may_be_mpeg(data: mmap.mmap) -> bool:
     return bool(tagged or (data[0] == 0xFF and data[1:2] and data[1] & 0xE0 == 0xE0))
 
 
-def _sequential(soundfile: ModuleType) -> Callable[..., SoundFile]:
+def sequential(soundfile: ModuleType) -> Callable[..., SoundFile]:
     """libsndfile's reader without the seek after each block, which guessed lengths mislead."""
 
     class Sequential(soundfile.SoundFile):  # type: ignore[misc, name-defined]
@@ -269,13 +275,13 @@ def _sequential(soundfile: ModuleType) -> Callable[..., SoundFile]:
     return Sequential
 
 
-def _blocks_of(file: SoundFile) -> Iterator[NDArray[np.float32]]:
+def blocks_of(file: SoundFile) -> Iterator[NDArray[np.float32]]:
     frames = max(1, _BLOCK_SAMPLES // file.channels)
     while len(block := file.read(frames, dtype="float32", always_2d=True)):
         yield block
 
 
-def _reason(error: BaseException) -> str:
+def decoder_reason(error: BaseException) -> str:
     """What libsndfile says, without the file name that it repeats as bytes."""
     text = getattr(error, "error_string", "") or str(error)
     return text if isinstance(text, str) else str(error)

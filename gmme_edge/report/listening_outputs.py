@@ -66,23 +66,29 @@ class HeardGap(_Dated):
 
 
 class ScanCounts(TypedDict):
-    """Recordings by state, and what was found in them."""
+    """Recordings by state, and what was found in them; segments of long ones in work."""
 
     heard: int
     failed: int
     left: int
     events: int
     duration_s: NotNegative
+    segments_heard: int
+    segments_left: int
 
 
-class Scanned(TypedDict):
-    """`gmme-edge scan --json` and ``scan.json``, kind ``scan``."""
-
+class _Scanned(TypedDict):
     kind: Text
     schema: int
     counts: ScanCounts
     parameters: dict[str, Any]
     files: dict[str, str]
+
+
+class Scanned(_Scanned, total=False):
+    """`gmme-edge scan --json` and ``scan.json``, kind ``scan``; why, where ``auto`` chose."""
+
+    backend_reason: str
 
 
 class SimilarWindow(TypedDict):

@@ -53,6 +53,7 @@ def make_app(listener: Listener, token: str = "", page: bool = True) -> Starlett
             Route("/v1/classify", service.classify, methods=["POST"]),
             Route("/v1/embed", service.embed, methods=["POST"]),
             WebSocketRoute("/v1/stream", stream),
+            Route("/v1/stream", _ask_to_upgrade),
             Route("/health", service.health),
             Route("/metrics", service.metrics),
             Route("/openapi.json", service.openapi),
@@ -149,6 +150,13 @@ def _show(file: Any, media_type: str) -> _Endpoint:  # noqa: ANN401 - a file wit
         return Response(content, media_type=media_type)
 
     return show
+
+
+async def _ask_to_upgrade(request: Request) -> Response:
+    """A stream that was asked for as a page."""
+    answer = reply(UsageError("A request for a stream over HTTP.", "a WebSocket."), 426)
+    answer.headers.update({"connection": "upgrade", "upgrade": "websocket"})
+    return answer
 
 
 async def _explain(request: Request, error: HTTPException) -> Response:

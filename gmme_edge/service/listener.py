@@ -34,10 +34,11 @@ class Listener:
     Args:
         bundle: an opened bundle.
         session: one of its precisions, which the listener closes.
+        backend_reason: why that backend, where ``auto`` chose it.
 
     Attributes:
         classifier: what hears; its calls of several threads share the network's runs.
-        facts: which network that is, as `/health` tells it.
+        facts: which network that is and what runs it, as `/health` tells it.
         requests, streams: the places for them.
         stopping: set when the service ends; streams then end too.
     """
@@ -48,6 +49,7 @@ class Listener:
         session: Session,
         batches: BatchSettings | None = None,
         limits: LimitSettings | None = None,
+        backend_reason: str = "",
     ) -> None:
         batches, self.limits = batches or BatchSettings(), limits or LimitSettings()
         self.metrics = Metrics()
@@ -70,6 +72,7 @@ class Listener:
         self.facts = {
             "model": bundle.manifest.model.name,
             "backend": session.backend,
+            "backend_reason": backend_reason,
             "precision": session.precision,
             "sample_rate_hz": self.classifier.sample_rate_hz,
             "window_samples": self.classifier.window_samples,
@@ -117,9 +120,9 @@ def open_listener(
         BundleError, MissingDependencyError, PlatformError: as `gmme_edge.load` does.
     """
     opened, network = Bundle.open(bundle), network or BackendSettings()
-    backend = network.backend
+    backend, why = network.backend, ""
     if backend == AUTO:
-        backend = choose_backend(opened, network.precision, network.threads, rebuild).backend
+        backend, why, _ = choose_backend(opened, network.precision, network.threads, rebuild)
     chosen = network.precision or opened.recommended_precision(backend)
     session = open_session(opened, backend, chosen, network.threads, rebuild)
-    return Listener(opened, session, batches, limits)
+    return Listener(opened, session, batches, limits, why)

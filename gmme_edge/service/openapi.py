@@ -36,11 +36,12 @@ class Embedded(_Sound):
 
 
 class Health(TypedDict):
-    """Whether the service answers, and with which network."""
+    """Whether the service answers, and with what; the reason is empty where nobody chose."""
 
     status: Text
     model: Text
     backend: Text
+    backend_reason: str
     precision: Text
     sample_rate_hz: Count
     window_samples: Count
@@ -70,6 +71,7 @@ _REFUSALS = {
     "413": "The recording is too large or too long.",
     "422": "The recording cannot be heard.",
     "429": "Too many requests, at once or in a second.",
+    "501": "A library that it needs is not installed.",
     "503": "The machine cannot run it now.",
 }
 _STREAM = (
@@ -98,11 +100,34 @@ def describe_service(needs_token: bool) -> dict[str, Any]:
                     "summary": "Events in a sound that goes on",
                     "description": _STREAM,
                     "parameters": describe_query(StreamQuery),
-                    "responses": {"101": {"description": "The socket is open."}, **_refusals()},
+                    "responses": {
+                        "101": {"description": "The socket is open."},
+                        "426": _failure("The request does not ask for a WebSocket."),
+                        **_refusals(),
+                    },
                 }
             },
-            "/health": _get("Whether it answers", "application/json", schemas["Health"]),
-            "/metrics": _get("Counts for Prometheus", "text/plain", {"type": "string"}),
+            "/health": {
+                "get": {
+                    "summary": "Whether it answers",
+                    "responses": {
+                        "200": _content("application/json", schemas["Health"]),
+                        "503": {
+                            **_content("application/json", schemas["Health"]),
+                            "description": "It is being stopped.",
+                        },
+                    },
+                }
+            },
+            "/metrics": {
+                "get": {
+                    "summary": "Counts for Prometheus",
+                    "responses": {
+                        "200": _content("text/plain", {"type": "string"}),
+                        "401": _failure(_REFUSALS["401"]),
+                    },
+                }
+            },
         },
         "components": {"schemas": components},
     }
@@ -131,16 +156,13 @@ def _post(summary: str, group: type[Settings], schema: dict[str, Any]) -> dict[s
     }
 
 
-def _get(summary: str, media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"get": {"summary": summary, "responses": {"200": _content(media_type, schema)}}}
-
-
 def _refusals() -> dict[str, Any]:
+    return {status: _failure(told) for status, told in _REFUSALS.items()}
+
+
+def _failure(told: str) -> dict[str, Any]:
     schema = {"$ref": "#/components/schemas/Failure"}
-    return {
-        status: {**_content("application/json", schema), "description": told}
-        for status, told in _REFUSALS.items()
-    }
+    return {**_content("application/json", schema), "description": told}
 
 
 def _content(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:

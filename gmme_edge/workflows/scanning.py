@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +17,26 @@ from gmme_edge.files import write_json
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.public import public
 from gmme_edge.report.render.page import require_templates
-from gmme_edge.runtime.backends import resolve_precision
+from gmme_edge.runtime.backends import AUTO, BACKENDS, resolve_precision
+from gmme_edge.runtime.choosing import choose_backend
 from gmme_edge.runtime.streaming.grid import make_grid
 from gmme_edge.workflows.archive.embeddings import write_embeddings
-from gmme_edge.workflows.archive.executors import is_lost, open_executor
-from gmme_edge.workflows.archive.findings import Counts, absolute
-from gmme_edge.workflows.archive.hearing import Heard, Job, hear, hear_joined
+from gmme_edge.workflows.archive.executors import open_executor
+from gmme_edge.workflows.archive.findings import Counts
+from gmme_edge.workflows.archive.heard import Job
 from gmme_edge.workflows.archive.joining import find_pieces
+from gmme_edge.workflows.archive.journal import NAME as JOURNAL
 from gmme_edge.workflows.archive.journal import Journal
+from gmme_edge.workflows.archive.network import THREADS
 from gmme_edge.workflows.archive.overview import write_overview
 from gmme_edge.workflows.archive.tables import write_failed, write_tables
+from gmme_edge.workflows.archive.working import Work
 from gmme_edge.workflows.clips import tell_foreign
 from gmme_edge.workflows.listening import identify
 from gmme_edge.workflows.settings.listening import EventSettings
 from gmme_edge.workflows.settings.scanning import ScanSettings, WorkerSettings
 
 SCHEMA = 1
-_TRIES = 2
-_NAMED = 10  # recordings whose faults are told at once; a table names them all
-Found = Heard | tuple[Heard, ...]  # of a recording, or of joined ones
 SIDECAR, SKIPPED = "scan.json", "skipped.csv"
 
 
@@ -85,9 +86,13 @@ def scan(
     """
     rules = rules or EventSettings()
     opened = Bundle.open(bundle)
+    settings, why = _settle_backend(opened, settings)
+    if why:
+        observer.note(f"note: {why}")
     chosen = settings.precision or opened.recommended_precision(settings.backend)
     precision = resolve_precision(chosen, settings.backend)
     head = _describe(opened, bundle, precision, settings, rules)
+    head |= {"backend_reason": why} if why else {}
     _require_writers(settings)
     with Journal(settings.output, create=True) as journal:
         journal.claim(head["parameters"], settings.restart)
@@ -109,7 +114,7 @@ def scan(
                 else nullcontext((executor, 2 * (os.cpu_count() or 1)))
             )
             with given as (used, at_once):
-                _hear_all(used, at_once, job, journal, observer)
+                Work(used, at_once, job, opened.manifest.labels, journal, observer).run()
         journal.commit()
         return _write(settings, journal, head, observer)
 
@@ -123,6 +128,22 @@ def status(folder: Path) -> Scan:
     """
     with Journal(folder) as journal:
         return Scan(folder, journal.counts(), {"parameters": journal.parameters}, {})
+
+
+def _settle_backend(opened: Bundle, settings: ScanSettings) -> tuple[ScanSettings, str]:
+    """The settings with a backend where they say ``auto``, and why it is that one.
+
+    A scan goes on with what it was begun with: another backend rounds differently.
+    """
+    if settings.backend != AUTO:
+        return settings, ""
+    if not settings.restart and (settings.output / JOURNAL).is_file():
+        with Journal(settings.output) as journal:
+            before = journal.parameters.get("backend")
+        if before in BACKENDS:
+            return replace(settings, backend=before), f"{before}, as this scan was begun with it"
+    choice = choose_backend(opened, settings.precision, THREADS)
+    return replace(settings, backend=choice.backend), choice.reason
 
 
 def _describe(
@@ -202,57 +223,6 @@ def _list(recordings: Sequence[Path], foreign: list[Path]) -> Iterator[bytes]:
                     yield os.fsencode(Path(folder, name))
                 elif not name.startswith(".") and suffix in FOREIGN_SUFFIXES:
                     foreign.append(Path(folder, name))
-
-
-def _hear_all(
-    executor: Executor, at_once: int, job: Job, journal: Journal, observer: Observer
-) -> None:
-    """Keep `at_once` recordings, or joined ones, in work until none is left."""
-    counts = journal.counts()
-    done, failed = counts.heard + counts.failed, 0
-    left = journal.left()
-    working: dict[Future[Found], tuple[tuple[bytes, ...], int]] = {}
-
-    def submit(paths: tuple[bytes, ...], tries: int) -> None:
-        given = tuple(map(absolute, paths))
-        future: Future[Found] = (
-            executor.submit(hear, job, given[0])
-            if len(given) == 1
-            else executor.submit(hear_joined, job, given)
-        )
-        working[future] = paths, tries
-
-    while True:
-        while len(working) < at_once and (paths := next(left, None)) is not None:
-            submit(paths, 1)
-        if not working:
-            return
-        observer.progress("recordings", done, counts.total)
-        for future in wait(working, return_when=FIRST_COMPLETED).done:
-            paths, tries = working.pop(future)
-            found = _result(future, tries)
-            if found is None:
-                submit(paths, tries + 1)
-                continue
-            heard = found if isinstance(found, tuple) else (found,) * len(paths)
-            journal.note(dict(zip(paths, heard, strict=True)))
-            for error in (one.error for one in heard if one.error):
-                failed += 1
-                if failed <= _NAMED:
-                    observer.note(error)
-            done += len(paths)
-
-
-def _result(future: Future[Found], tries: int) -> Found | None:
-    """What was heard; None where the worker died and its task deserves another."""
-    try:
-        return future.result()
-    except Exception as error:
-        if not is_lost(error):
-            raise
-        if tries < _TRIES:
-            return None
-        return Heard(error=f"its worker was killed {tries} times; the memory may be too small")
 
 
 def _write(

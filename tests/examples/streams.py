@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,12 @@ _RULES = (
 )
 
 
-def case(seed: int, input_hz: int = _RATE_HZ) -> dict[str, Any]:
-    """Chunks and gaps as JSON holds them, and what must come out."""
+def case(seed: int, input_hz: int = _RATE_HZ, sizes: Sequence[int] = ()) -> dict[str, Any]:
+    """Chunks and gaps as JSON holds them, and what must come out.
+
+    Args:
+        sizes: of the chunks, without gaps; default: 12 random ones.
+    """
     random = np.random.default_rng(seed)
     hop_ms = float(random.choice([37.0, 64.0, 100.0, 256.0]))
     rules, channels = _RULES[seed % len(_RULES)], 1 + seed % 2
@@ -30,13 +35,13 @@ def case(seed: int, input_hz: int = _RATE_HZ) -> dict[str, Any]:
     stream = Stream(LevelClassifier(_RATE_HZ, _WINDOW), hop_ms, rules, gate)
     steps: list[Any] = []
     events = []
-    for _ in range(12):
-        if steps and random.random() < 0.15:
+    for size in sizes or [None] * 12:
+        if size is None and steps and random.random() < 0.15:
             lost = int(random.integers(1, 5000))
             steps.append(lost)
             events += stream.skip(lost, input_hz)
             continue
-        count = int(random.integers(0, 6000))
+        count = int(random.integers(0, 6000)) if size is None else size
         level = float(random.choice([0.0, 1e-3, 0.05, 0.4, 0.8]))
         tone = np.sin(np.arange(count)[:, None] * random.uniform(0.02, 0.5) + [0.0, 0.4][:channels])
         chunk = level * tone + 1e-3 * random.normal(size=(count, channels))

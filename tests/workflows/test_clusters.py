@@ -19,7 +19,7 @@ import soundfile
 
 from gmme_edge.errors import PlatformError, UsageError
 from gmme_edge.workflows import scanning
-from gmme_edge.workflows.archive import clusters
+from gmme_edge.workflows.archive import clusters, working
 from gmme_edge.workflows.settings.scanning import ScanSettings, WorkerSettings
 from tests.workflows import fatal
 from tests.workflows.test_scanning import MODEL, RULES, noise, rows
@@ -103,7 +103,7 @@ def test_a_worker_that_is_killed_costs_its_task_only(
     with ThreadPoolExecutor(1) as pool:
         here = ScanSettings(output=tmp_path / "here", embeddings="npy")
         scanning.scan(MODEL, [archive], here, RULES, executor=pool)
-    monkeypatch.setattr(scanning, "hear", fatal.hear_or_die)
+    monkeypatch.setattr(working, "hear", fatal.hear_or_die)
     chosen = ScanSettings(output=tmp_path / "there", embeddings="npy")
     workers = WorkerSettings(executor=address)
     found = scanning.scan(MODEL, [archive], chosen, RULES, workers)

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from gmme_edge.errors import UsageError
 from gmme_edge.workflows import scanning
-from gmme_edge.workflows.archive.hearing import Job, hear_joined_with, hear_with
+from gmme_edge.workflows.archive import working
+from gmme_edge.workflows.archive.heard import Job
+from gmme_edge.workflows.archive.hearing import hear_joined_with, hear_with
 from gmme_edge.workflows.archive.joining import find_pieces
 from gmme_edge.workflows.settings.listening import EventSettings
 from gmme_edge.workflows.settings.scanning import ScanSettings
@@ -122,10 +124,10 @@ def test_an_archive_is_joined_on_request(tmp_path: Path) -> None:
 
 def test_a_piece_that_grew_is_heard_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[int] = []
-    both = scanning.hear, scanning.hear_joined
-    monkeypatch.setattr(scanning, "hear", lambda *a: (heard.append(1), both[0](*a))[1])
+    both = working.hear, working.hear_joined
+    monkeypatch.setattr(working, "hear", lambda *a: (heard.append(1), both[0](*a))[1])
     monkeypatch.setattr(
-        scanning,
+        working,
         "hear_joined",
         lambda job, paths: (heard.append(len(paths)), both[1](job, paths))[1],
     )

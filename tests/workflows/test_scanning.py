@@ -28,8 +28,10 @@ from gmme_edge.cli.app import app
 from gmme_edge.errors import InputError, UsageError
 from gmme_edge.runtime.streaming.stream import Stream
 from gmme_edge.workflows import scanning
+from gmme_edge.workflows.archive import working
 from gmme_edge.workflows.archive.executors import usable_cpus
-from gmme_edge.workflows.archive.hearing import Job, hear_with
+from gmme_edge.workflows.archive.heard import Job
+from gmme_edge.workflows.archive.hearing import hear_with
 from gmme_edge.workflows.archive.journal import Journal
 from gmme_edge.workflows.settings.listening import EventSettings
 from gmme_edge.workflows.settings.scanning import ScanSettings, WorkerSettings
@@ -173,13 +175,13 @@ def test_what_was_heard_is_not_heard_again(
     copy = tmp_path / "archive"
     shutil.copytree(archive, copy)
     heard: list[str] = []
-    hear = scanning.hear
+    hear = working.hear
 
     def count(job: Job, path: bytes) -> Any:  # noqa: ANN401
         heard.append(Path(os.fsdecode(path)).name)
         return hear(job, path)
 
-    monkeypatch.setattr(scanning, "hear", count)
+    monkeypatch.setattr(working, "hear", count)
     run(copy, tmp_path / "out")
     assert len(heard) == 6
     before = (tmp_path / "out/events.csv").read_bytes()
@@ -237,10 +239,10 @@ def test_a_fault_of_ours_costs_one_recording(
 
     original = hearing.hear_with
 
-    def fail(classifier: Any, job: Job, path: Path) -> Any:  # noqa: ANN401
+    def fail(classifier: Any, job: Job, path: Path, recording: Any) -> Any:  # noqa: ANN401
         if path.name == "z.wav":
             raise ZeroDivisionError("surprise")
-        return original(classifier, job, path)
+        return original(classifier, job, path, recording)
 
     monkeypatch.setattr(hearing, "hear_with", fail)
     found = run(archive, tmp_path)
@@ -319,7 +321,7 @@ def children(pid: int) -> list[int]:
 def test_a_killed_worker_costs_one_recording_and_is_tried_again(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scanning, "hear", fatal.hear_or_die)
+    monkeypatch.setattr(working, "hear", fatal.hear_or_die)
     for name in ("dies.wav", "once.wav", "fine.wav"):
         (tmp_path / "in").mkdir(exist_ok=True)
         shutil.copy(archive / "z.wav", tmp_path / "in" / name)

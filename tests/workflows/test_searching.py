@@ -23,7 +23,7 @@ from gmme_edge.cli.app import app
 from gmme_edge.errors import AudioError, InputError, UsageError
 from gmme_edge.runtime.streaming.grid import make_grid
 from gmme_edge.workflows import scanning, searching
-from gmme_edge.workflows.archive import embeddings
+from gmme_edge.workflows.archive import embeddings, working
 from gmme_edge.workflows.settings.listening import EventSettings
 from gmme_edge.workflows.settings.scanning import ScanSettings
 from gmme_edge.workflows.settings.searching import SearchSettings
@@ -104,7 +104,7 @@ def test_every_window_has_its_embedding_in_both_formats(archive: Path, tmp_path:
 def test_embeddings_are_kept_across_a_stop_and_need_their_own_journal(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, heard = scanning.hear, []
+    original, heard = working.hear, []
 
     def stop(job: Any, path: bytes) -> Any:  # noqa: ANN401
         heard.append(path)
@@ -113,7 +113,7 @@ def test_embeddings_are_kept_across_a_stop_and_need_their_own_journal(
         return original(job, path)
 
     run(archive, tmp_path / "whole", embeddings="npy")
-    monkeypatch.setattr(scanning, "hear", stop)
+    monkeypatch.setattr(working, "hear", stop)
     with ThreadPoolExecutor(1) as pool, pytest.raises(KeyboardInterrupt):
         chosen = ScanSettings(output=tmp_path / "out", embeddings="npy")
         scanning.scan(MODEL, [archive], chosen, RULES, executor=pool)

@@ -31,6 +31,7 @@ class Resampler {
   std::vector<float> push(const float* block, std::size_t count) {
     held_.insert(held_.end(), block, block + count);
     taken_ += static_cast<std::int64_t>(count);
+    if (taken_ <= reach_) return {};  // division rounds towards zero
     return make((taken_ - reach_ - 1) * phases_ / step_ + 1);
   }
 

@@ -50,7 +50,10 @@ def listen(
             stderr.print(f"note: {classifier.backend_reason}", soft_wrap=True)
         stop = _stop_on_signals()
         with watch_stream(json) as view, audio_warnings_as_notes(stderr.print):
-            network = listening.identify(bundle, classifier.precision)
+            network = listening.identify(bundle, classifier.precision) | {
+                "backend": classifier.backend,
+                "backend_reason": classifier.backend_reason,
+            }
             stream = listening.listen(classifier, rules, settings, view.show, stop, network)
         view.sum_up(stream)
     if stop() and settings.file is not None:

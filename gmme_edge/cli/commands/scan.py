@@ -81,5 +81,8 @@ def _show(found: Scan, json: bool) -> None:
         f"{counts.heard} of {counts.total} recordings heard ({counts.duration_s / 3600:.2f} h), "
         f"{counts.failed} skipped, {counts.left} left; {counts.events} events"
     )
+    if counts.segments_left:
+        total = counts.segments_heard + counts.segments_left
+        stdout.print(f"{counts.segments_heard} of {total} segments of long recordings heard")
     for path in found.files.values():
         stdout.print(str(path), soft_wrap=True)

@@ -33,6 +33,8 @@ def serve(
         stderr.print(f"note: anyone who reaches {settings.host} may use it; see --token-file")
     allowed = make_rebuild(rebuild, network.backend)
     listener = open_listener(bundle, network, batches, limits, allowed)
+    if listener.facts["backend_reason"]:
+        stderr.print(f"note: {listener.facts['backend_reason']}", soft_wrap=True)
     try:
         server.serve(listener, settings, lambda address: print(address, flush=True))
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -226,10 +226,23 @@ def find_events(
         raise UsageError(
             f"Probabilities of shape {probabilities.shape}.", f"(windows, labels) = {expected}."
         )
+    rows = (None if np.isnan(row).any() else row for row in np.asarray(probabilities, np.float64))
+    return follow_windows(rows, total_samples, labels, grid, rules, stream_start)
+
+
+def follow_windows(
+    rows: Iterable[NDArray[np.float64] | None],
+    total_samples: int,
+    labels: Sequence[str],
+    grid: WindowGrid,
+    rules: EventRules | None = None,
+    stream_start: datetime | None = None,
+) -> list[Event]:
+    """As `find_events`, window by window: probabilities, or None where the gate spared one."""
     tracker = EventTracker(labels, grid, rules or EventRules(), stream_start)
+    whole = grid.whole_windows(total_samples)
     events: list[Event] = []
-    for window, row in enumerate(np.asarray(probabilities, np.float64)):
+    for window, row in enumerate(rows):
         start, end = grid.cell(window)
-        cell = (start, end if window < whole else total_samples)
-        events += tracker.hear(cell, None if np.isnan(row).any() else row, window)
+        events += tracker.hear((start, end if window < whole else total_samples), row, window)
     return events + tracker.finish(total_samples)

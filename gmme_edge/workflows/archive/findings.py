@@ -14,20 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.workflows.archive.embeddings import record_type
-from gmme_edge.workflows.archive.hearing import Row
+from gmme_edge.workflows.archive.heard import Row
 
 _HEARD = "WHERE wanted AND state = 'heard'"
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Recordings of the latest call, by state, and the events in those that were heard."""
+    """Recordings of the latest call, by state, and the events in those that were heard.
+
+    Attributes:
+        segments_heard, segments_left: of divided recordings that are still in work.
+    """
 
     heard: int
     failed: int
     left: int
     events: int
     duration_s: float
+    segments_heard: int = 0
+    segments_left: int = 0
 
     @property
     def total(self) -> int:
@@ -48,13 +54,27 @@ class Findings:
             "SELECT COUNT(*) FROM events JOIN recordings USING (path) "
             "WHERE wanted AND state = 'heard'"
         ).fetchone()[0]
+        done, segments = self._segments()
         return Counts(
+            segments_heard=done,
+            segments_left=segments - done,
             heard=states.get("heard", 0),
             failed=states.get("failed", 0),
             left=states.get("left", 0),
             events=events,
             duration_s=sum(seconds for state, _, seconds in rows if state == "heard"),
         )
+
+    def _segments(self) -> tuple[int, int]:
+        """How many segments are heard, and of how many; journals of older versions know none."""
+        work = "JOIN recordings USING (path) WHERE wanted AND state = 'left'"
+        try:
+            done = f"SELECT COUNT(*) FROM segments JOIN divisions USING (path) {work}"
+            total = f"SELECT COALESCE(SUM(n_segments), 0) FROM divisions {work}"
+            found = [self._base.execute(query).fetchone()[0] for query in (done, total)]
+        except sqlite3.OperationalError:
+            return 0, 0
+        return found[0], found[1]
 
     def events(self) -> Iterator[tuple[bytes, float, Row]]:
         """Path, seconds of all recordings before it, and event; by path, then start."""

@@ -4,93 +4,39 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.audio import Recording
 from gmme_edge.audio.dating import recording_start
-from gmme_edge.bundle.bundle import Bundle
-from gmme_edge.errors import AudioError, BundleError, GmmeEdgeError
-from gmme_edge.runtime.classifier import Classifier, load
-from gmme_edge.runtime.streaming.events import Event, Stretch
+from gmme_edge.errors import AudioError, GmmeEdgeError
+from gmme_edge.runtime.streaming.events import Event
 from gmme_edge.runtime.streaming.stream import Stream, WindowClassifier
+from gmme_edge.workflows.archive.dividing import divide
 from gmme_edge.workflows.archive.embeddings import Spool
-from gmme_edge.workflows.settings.listening import EventSettings
-from gmme_edge.workflows.settings.scanning import parse_zone
-
-_THREADS = 1
+from gmme_edge.workflows.archive.heard import Division, Heard, Job, Row, in_order, row_of, stamp
+from gmme_edge.workflows.archive.network import Tap, isolate, open_network
 
 
-@dataclass(frozen=True)
-class Job:
-    """What every recording of a scan is heard with; small, and the same for all.
-
-    Attributes:
-        model_sha256: of the graph; a worker whose bundle holds another one refuses.
-        spool: the folder for embeddings on their way; empty where none are wanted.
-    """
-
-    bundle: str
-    backend: str
-    precision: str
-    model_sha256: str
-    rules: EventSettings
-    timezone: str | None = None
-    spool: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """An event as the results hold it; `confidence` is the peak probability."""
-
-    start_s: float
-    end_s: float
-    start_utc: str
-    end_utc: str
-    label: str
-    confidence: float
-    mean: float
-
-
-@dataclass(frozen=True)
-class Heard:
-    """A recording's events in the order of their starts, or why it could not be heard.
-
-    Attributes:
-        start_utc: of its first sample; empty where that is not known.
-        spooled: the file in `Job.spool` with its embeddings; empty where it has none.
-    """
-
-    rows: tuple[Row, ...] = ()
-    duration_s: float = 0.0
-    notes: tuple[str, ...] = ()
-    error: str = ""
-    start_utc: str = ""
-    spooled: str = ""
-
-
-def hear(job: Job, path: bytes) -> Heard:
-    """Listen to one recording. Whatever is wrong with it concerns no other.
+def hear(job: Job, path: bytes) -> Heard | Division:
+    """Listen to one recording, or divide a long one. What is wrong with it concerns no other.
 
     Raises:
         GmmeEdgeError: the bundle, or a library that is missing here: no recording can be heard.
     """
-    classifier = _open(job)
-    try:
-        return hear_with(classifier, job, Path(os.fsdecode(path)))
-    except AudioError as error:
-        return Heard(error=str(error))
-    except GmmeEdgeError:
-        raise
-    except Exception as error:  # a fault of ours must not cost the other recordings
-        return Heard(error=f"{type(error).__name__}: {error}")
+    classifier, given = open_network(job), Path(os.fsdecode(path))
+
+    def work() -> Heard | Division:
+        recording = Recording(given, classifier.sample_rate_hz)
+        division = divide(classifier, job, given, recording)
+        return division or hear_with(classifier, job, given, recording)
+
+    return isolate(work, lambda reason: Heard(error=reason))
 
 
 def hear_joined(job: Job, paths: tuple[bytes, ...]) -> tuple[Heard, ...]:
@@ -101,7 +47,7 @@ def hear_joined(job: Job, paths: tuple[bytes, ...]) -> tuple[Heard, ...]:
     Raises:
         GmmeEdgeError: as `hear`.
     """
-    classifier = _open(job)
+    classifier = open_network(job)
     try:
         return hear_joined_with(classifier, job, [Path(os.fsdecode(path)) for path in paths])
     except GmmeEdgeError as error:
@@ -109,17 +55,25 @@ def hear_joined(job: Job, paths: tuple[bytes, ...]) -> tuple[Heard, ...]:
             raise
     except Exception:
         pass
-    return tuple(hear(job, path) for path in paths)
+    return tuple(
+        isolate(
+            partial(hear_with, classifier, job, Path(os.fsdecode(path))),
+            lambda reason: Heard(error=reason),
+        )
+        for path in paths
+    )
 
 
-def hear_with(classifier: WindowClassifier, job: Job, path: Path) -> Heard:
+def hear_with(
+    classifier: WindowClassifier, job: Job, path: Path, recording: Recording | None = None
+) -> Heard:
     """The recording in blocks through the stream; memory does not grow with its length.
 
     Raises:
         AudioError: it cannot be decoded to its end.
     """
     piece = _Piece(classifier, job)
-    piece.hear(path, Recording(path, classifier.sample_rate_hz))
+    piece.hear(path, recording or Recording(path, classifier.sample_rate_hz))
     return piece.end()[0]
 
 
@@ -158,15 +112,14 @@ class _Piece:
     def __init__(self, classifier: WindowClassifier, job: Job) -> None:
         self._job, self._parts = job, list[_Part]()
         self._rate_hz, self._window = classifier.sample_rate_hz, classifier.window_samples
-        listener = _Tap(classifier, self._keep) if job.spool else classifier
+        listener = Tap(classifier, self._keep) if job.spool else classifier
         rules = job.rules
         self._stream = Stream(listener, rules.hop_ms, rules.rules(), rules.gate_rules())
         self._events: list[Event] = []
 
     def hear(self, path: Path, recording: Recording) -> None:
-        zone = None if self._job.timezone is None else parse_zone(self._job.timezone)
         spool = Spool(Path(self._job.spool)) if self._job.spool else None
-        start = recording_start(path, zone)
+        start = recording_start(path, self._job.zone())
         self._parts.append(_Part(self._position, start, tuple(recording.notes), spool))
         for block in recording.blocks():
             self._events += self._stream.push(block, self._rate_hz)
@@ -177,7 +130,7 @@ class _Piece:
         rows: list[list[Row]] = [[] for _ in self._parts]
         for event in self._events:
             index = self._index(event.start_sample)
-            rows[index].append(_row(event, self._parts[index]))
+            rows[index].append(row_of(event, self._parts[index].first, self._parts[index].start))
         ends = [*(part.first for part in self._parts[1:]), self._position]
         return [
             self._heard(part, end, found)
@@ -187,12 +140,11 @@ class _Piece:
     def _heard(self, part: _Part, end: int, rows: list[Row]) -> Heard:
         if part.spool is not None:
             part.spool.write()
-        rows.sort(key=lambda row: (row.start_s, row.label, row.end_s))
         return Heard(
-            rows=tuple(rows),
+            rows=in_order(rows),
             duration_s=(end - part.first) / self._rate_hz,
             notes=part.notes,
-            start_utc="" if part.start is None else part.start.isoformat(timespec="microseconds"),
+            start_utc=stamp(part.start),
             spooled="" if part.spool is None else part.spool.name,
         )
 
@@ -210,48 +162,3 @@ class _Piece:
     @property
     def _position(self) -> int:
         return round(self._stream.position_s * self._rate_hz)
-
-
-class _Tap:
-    """A classifier whose embeddings are passed on while it is asked for probabilities."""
-
-    def __init__(self, classifier: Any, keep: Callable[[NDArray[np.float32]], None]) -> None:  # noqa: ANN401 - what `analyze` has
-        self._classifier, self._keep = classifier, keep
-        self.labels, self.sample_rate_hz = classifier.labels, classifier.sample_rate_hz
-        self.window_samples = classifier.window_samples
-
-    def probabilities(self, waveform: Any, sample_rate_hz: int) -> NDArray[np.float64]:  # noqa: ANN401 - as the protocol
-        found = self._classifier.analyze(waveform, sample_rate_hz)
-        self._keep(found.embedding)
-        return np.asarray(found.probabilities, np.float64)
-
-
-def _row(event: Event, part: _Part) -> Row:
-    within = Stretch(
-        start_sample=event.start_sample - part.first,
-        end_sample=event.end_sample - part.first,
-        sample_rate_hz=event.sample_rate_hz,
-        stream_start=part.start,
-    ).to_dict()
-    return Row(
-        start_s=within["start_s"],
-        end_s=within["end_s"],
-        start_utc=within.get("start_utc", ""),
-        end_utc=within.get("end_utc", ""),
-        label=event.label,
-        confidence=round(event.peak, 6),
-        mean=round(event.mean, 6),
-    )
-
-
-@lru_cache(maxsize=1)
-def _open(job: Job) -> Classifier:
-    """The network, opened once in each worker."""
-    found = Bundle.open(job.bundle).find("model", job.precision).sha256
-    if found != job.model_sha256:
-        raise BundleError(
-            f"{job.bundle} holds another {job.precision} network here.",
-            f"SHA-256 {job.model_sha256[:16]}…, as where the scan was started.",
-            "give every worker the same files.",
-        )
-    return load(job.bundle, job.backend, job.precision, _THREADS)

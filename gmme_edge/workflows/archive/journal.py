@@ -5,6 +5,7 @@ recordings  path (bytes, so that any file name fits), size and time of change, s
 events      one row each, by recording
 details     by recording: when it began, and which others it was heard with
 embeddings  some thousand windows a row, by recording, as `Spool` writes them
+and of long recordings in work: see `divisions`
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from hashlib import sha256
 from itertools import groupby
@@ -22,9 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from gmme_edge.errors import InputError, UsageError
-from gmme_edge.workflows.archive.embeddings import blocks_of
-from gmme_edge.workflows.archive.findings import Findings
-from gmme_edge.workflows.archive.hearing import Heard
+from gmme_edge.workflows.archive.divisions import TABLES, Divisions
+from gmme_edge.workflows.archive.heard import Division, Heard, Segment
 
 NAME = "journal.sqlite"
 _SCHEMA = 1
@@ -47,7 +47,9 @@ _LATER_TABLES = (  # journals of older versions lack them
     "start_utc TEXT NOT NULL DEFAULT '', joined TEXT NOT NULL DEFAULT '') WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS embeddings (path BLOB NOT NULL, block INTEGER NOT NULL, "
     "records BLOB NOT NULL, PRIMARY KEY (path, block))",
+    *TABLES,
 )
+_EMPTIED = ("events", "recordings", "details", "embeddings", "divisions", "segments")
 _LISTED = """
 INSERT INTO recordings (path, size_bytes, changed_ns, wanted, state) VALUES (?, ?, ?, ?, 'left')
 ON CONFLICT (path) DO UPDATE SET wanted = excluded.wanted,
@@ -57,7 +59,7 @@ ON CONFLICT (path) DO UPDATE SET wanted = excluded.wanted,
 """
 
 
-class Journal(Findings):
+class Journal(Divisions):
     """One scan's memory. One process writes at a time; others may read.
 
     Raises:
@@ -66,7 +68,7 @@ class Journal(Findings):
     """
 
     def __init__(self, folder: Path, create: bool = False) -> None:
-        self.path = folder / NAME
+        self.path, self._spool = folder / NAME, folder / ".embeddings"
         if not create and not self.path.is_file():
             raise InputError(f"{folder} holds no journal of a scan.", "the -o folder of one.")
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +91,7 @@ class Journal(Findings):
     @property
     def spool(self) -> Path:
         """Where workers put embeddings until they are noted; there while they are wanted."""
-        return self.path.parent / ".embeddings"
+        return self._spool
 
     def close(self) -> None:
         if self._base.in_transaction:
@@ -119,7 +121,7 @@ class Journal(Findings):
         for statement in _LATER_TABLES:
             self._base.execute(statement)
         if restart:
-            for table in ("events", "recordings", "details", "embeddings"):
+            for table in _EMPTIED:
                 self._base.execute(f"DELETE FROM {table}")
         before = None if restart else self._meta("parameters")
         if before is not None and before != json.loads(json.dumps(parameters)):
@@ -205,13 +207,35 @@ class Journal(Findings):
     def note(self, found: Mapping[bytes, Heard]) -> None:
         """Keep what was found in recordings that were heard together: all of it or nothing."""
         for path, heard in found.items():
+            self._forget_segments(path)
+            self._forget_embeddings(path)
+            self._note_embeddings(path, heard.spooled, 0)
             self._note_one(path, heard)
-        spooled = [self.spool / heard.spooled for heard in found.values() if heard.spooled]
+        self.settle([heard.spooled for heard in found.values() if heard.spooled])
+
+    def note_division(self, path: bytes, division: Division) -> None:
+        """Remember how a recording is divided."""
+        self._note_division(path, division)
+        self.settle()
+
+    def note_segment(self, path: bytes, number: int, found: Segment) -> None:
+        """Keep what was found in a segment; a scan that is stopped does not hear it again."""
+        self._note_segment(path, number, found)
+        self.settle([found.spooled] if found.spooled else ())
+
+    def note_divided(self, path: bytes, heard: Heard) -> None:
+        """Keep what all segments of a recording make together."""
+        self._forget_segments(path)
+        self._note_one(path, heard)
+        self.settle()
+
+    def settle(self, spooled: Sequence[str] = ()) -> None:
+        """Put notes on the disk, about once a second, and remove the files that they replace."""
         # Many bytes at once may lock others out until they are on the disk.
         if spooled or time.monotonic() - self._committed_s > _COMMIT_EVERY_S:
             self._commit()
-        for file in spooled:
-            file.unlink()
+        for name in spooled:
+            (self.spool / name).unlink()
 
     def _note_one(self, path: bytes, heard: Heard) -> None:
         run = self._base.execute
@@ -225,13 +249,6 @@ class Journal(Findings):
             "ON CONFLICT (path) DO UPDATE SET start_utc = excluded.start_utc",
             (path, heard.start_utc),
         )
-        run("DELETE FROM embeddings WHERE path = ?", (path,))
-        if heard.spooled:
-            blocks = blocks_of(self.spool / heard.spooled, self._width)
-            self._base.executemany(
-                "INSERT INTO embeddings VALUES (?, ?, ?)",
-                ((path, number, block) for number, block in enumerate(blocks)),
-            )
         run(
             "UPDATE recordings SET state = ?, duration_s = ?, reason = ?, notes = ? WHERE path = ?",
             (

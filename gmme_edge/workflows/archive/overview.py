@@ -15,7 +15,7 @@ from gmme_edge.files import write_text
 from gmme_edge.report.render.overview import Clip, Overview, Timeline, render_overview
 from gmme_edge.workflows.archive.excerpts import cut_clip
 from gmme_edge.workflows.archive.findings import Findings
-from gmme_edge.workflows.archive.hearing import Row
+from gmme_edge.workflows.archive.heard import Row
 from gmme_edge.workflows.archive.tables import name_of
 
 PAGE = "overview.html"

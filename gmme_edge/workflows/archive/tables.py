@@ -16,7 +16,7 @@ from typing import Any
 from gmme_edge.errors import require
 from gmme_edge.files import replacing, replacing_folder
 from gmme_edge.workflows.archive.findings import Findings, absolute
-from gmme_edge.workflows.archive.hearing import Row
+from gmme_edge.workflows.archive.heard import Row
 
 _BATCH = 10_000
 _LONGEST_NAME = 255  # bytes, on the file systems of today

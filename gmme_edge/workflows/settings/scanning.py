@@ -25,7 +25,11 @@ class ScanSettings(Settings):
     output: Path = setting(
         MISSING, "Folder for the journal and the results.", "-o", "--output", panel="Output"
     )
-    backend: str = setting("ort-cpu", f"One of {BACKEND_NAMES}.", panel="Backend")
+    backend: str = setting(
+        "ort-cpu",
+        f"One of {BACKEND_NAMES}; or auto, the fastest on this machine.",
+        panel="Backend",
+    )
     precision: str | None = setting(
         None, "Default: the recommended one, else fp32.", panel="Backend"
     )

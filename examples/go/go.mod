@@ -1,0 +1,3 @@
+module gmme_edge
+
+go 1.19

@@ -1,0 +1,55 @@
+"""What the service does with requests that were made from its own OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gmme_edge.service.app import make_app
+from gmme_edge.service.listener import open_listener
+from gmme_edge.workflows.settings.running import BackendSettings
+from gmme_edge.workflows.settings.serving import LimitSettings
+from tests.bundles import make_bundle
+
+schemathesis = pytest.importorskip("schemathesis")
+TOKEN = "a-token-of-the-tests"
+
+
+@pytest.fixture(scope="module", params=["", TOKEN], ids=["open", "token"])
+def operations(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Any]]:
+    """Every operation of the document, over the application in this process: no socket."""
+    bundle = make_bundle(tmp_path_factory.mktemp("bundle"))
+    listener = open_listener(
+        bundle.path, BackendSettings(threads=1), limits=LimitSettings(max_rate=0)
+    )
+    schema = schemathesis.openapi.from_asgi("/openapi.json", make_app(listener, request.param))
+    yield [found.ok() for found in schema.get_all_operations()]
+    listener.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("index", range(5))
+@pytest.mark.parametrize("mode", ["positive", "negative"])
+def test_every_request_is_answered_as_the_document_says(
+    operations: list[Any], index: int, mode: str
+) -> None:
+    """Statuses, media types, bodies, and that nothing is taken which the document excludes."""
+    assert len(operations) == 5
+    operation, kind = operations[index], schemathesis.GenerationMode(mode)
+
+    @settings(
+        max_examples=60, deadline=None, derandomize=True, database=None,
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(operation.as_strategy(generation_mode=kind), st.booleans())
+    def ask(case: Any, known: bool) -> None:  # noqa: ANN401 - no stubs
+        headers = {"authorization": f"Bearer {TOKEN}"} if known else {}
+        case.call_and_validate(headers=headers)
+
+    ask()
