@@ -110,7 +110,7 @@ def record(meter: Meter, step_s: float) -> Iterator[Recording]:
         except OSError as error:
             recording.error = error
 
-    thread = threading.Thread(contender=run, name="gmme-edge-power", daemon=True)
+    thread = threading.Thread(target=run, name="gmme-edge-power", daemon=True)
     thread.start()
     try:
         yield recording

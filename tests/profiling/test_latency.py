@@ -178,7 +178,7 @@ def test_another_way_to_call_is_timed_once_it_computes_the_same(
     monkeypatch.setattr(latency, "measure_memory", lambda *_: Memory(2_000_000, 1_500_000))
     contender = Contender(make_bundle(tmp_path), "ort-cuda", "fp32", gpu_call=gpu_call)
     if off:
-        with pytest.raises(OutputError, match=f"called as {gpu_call} is .* off its plain calls"):
+        with pytest.raises(OutputError, match=f"called as {gpu_call} is .* off plain"):
             measure([contender], LatencySettings(0, 3))
         return
     (row,) = measure([contender], LatencySettings(0, 3))
