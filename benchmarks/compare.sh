@@ -32,7 +32,7 @@ make() { # TASK MODELS DATA-SET FOLDER OPTIONS…: bundles, accuracies and laten
     done
     measure "$task-ort" --backend ort-cpu --precision fp32,fp16,int8-ort --threads 1,2
     if python3 -c 'import openvino' 2>/dev/null; then
-        measure "$task-openvino" --backend openvino --precision fp32,bf16,int8-ort --threads 1
+        measure "$task-openvino" --backend openvino --precision fp32,int8-ort --threads 1
     fi
     measure "$task-layers" --layers --precision fp32
 }
