@@ -80,7 +80,7 @@ class Settings:
     panel: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        for name, kinds in _kinds_of(type(self)).items():
+        for name, kinds in _kinds_of(type(self)).items():  # type: ignore[arg-type] # classes are hashable
             value = getattr(self, name)
             fitting = _fit(value, kinds)
             if not _is_of(fitting, kinds):

@@ -84,7 +84,7 @@ def open_unfinished(
 
 
 def _words_of(contender: Contender) -> list[object]:
-    what = [
+    what: list[object] = [
         contender.bundle_sha256,
         contender.backend,
         contender.precision,

@@ -6,6 +6,7 @@ import math
 import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from typing import cast
 
 from gmme_edge.errors import UsageError
 
@@ -16,7 +17,8 @@ def check_number(name: str, value: object, optional: bool = False) -> None:
     """Raise `UsageError` for what is no number that a float can hold."""
     if optional and value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or abs(value) > _LARGEST:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or abs(cast(float, value)) > _LARGEST:
         raise UsageError(
             f"{name} is {value!r:.60}.", "a number or None." if optional else "a number."
         )
