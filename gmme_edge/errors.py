@@ -143,6 +143,14 @@ def translate(error: BaseException) -> GmmeEdgeError | None:
     return None
 
 
+def shorten(value: object, most: int = 60) -> str:
+    """`value` for a message, whatever its class does when it is asked for a text."""
+    try:
+        return repr(value)[:most]
+    except Exception:  # a number of thousands of digits, or a fault of the class
+        return f"of type {type(value).__name__}"
+
+
 def _is_out_of_memory(error: BaseException) -> bool:
     """Also torch's and ONNX Runtime's, which are plain `RuntimeError`s on a CPU."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Callable, TypeVar, cast, get_args  # noqa: UP035
 
-from gmme_edge.errors import UsageError, translate
+from gmme_edge.errors import UsageError, shorten, translate
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _BUILTIN: dict[str, type] = {
@@ -97,4 +97,6 @@ def _kinds(hint: str, names: dict[str, Any]) -> tuple[type, ...]:
 
 
 def _wrong(value: object, what: str, expected: str) -> UsageError:
-    return UsageError(f"{what} is {value!r:.60}, of type {type(value).__name__}.", f"{expected}.")
+    return UsageError(
+        f"{what} is {shorten(value)}, of type {type(value).__name__}.", f"{expected}."
+    )

@@ -25,7 +25,7 @@ from dataclasses import MISSING, dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
-from gmme_edge.errors import UsageError
+from gmme_edge.errors import UsageError, shorten
 
 _WORDS = {
     bool: "True or False", int: "a whole number", float: "a number", str: "a text",
@@ -138,7 +138,7 @@ def _wrong_type(group: type, name: str, value: object, kinds: tuple[type, ...]) 
     flags = {each.name: flag_of(each) for each in settings_of(group)}
     known = [kind for kind in kinds if not (kind is int and float in kinds)]
     expected = " or ".join(_WORDS.get(kind, kind.__name__) for kind in known)
-    got = f"{flags.get(name, name)} is {value!r:.60}, of type {type(value).__name__}."
+    got = f"{flags.get(name, name)} is {shorten(value)}, of type {type(value).__name__}."
     return UsageError(got, f"{expected}.")
 
 
@@ -193,7 +193,7 @@ def _check_value(flag: str, value: object, known: Setting) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise UsageError(f"{flag} is {value}.", "a number within ±2^63.")
+        raise UsageError(f"{flag} is {shorten(value)}.", "a number within ±2^63.")
     low, high = known.least, known.most
     bad = not math.isfinite(value) or (low is not None and value < low)
     if bad or (high is not None and value > high):

@@ -9,7 +9,7 @@ from typing import Any, List, NamedTuple  # noqa: UP035
 import numpy as np
 from numpy.typing import NDArray
 
-from gmme_edge.errors import UsageError
+from gmme_edge.errors import UsageError, shorten
 from gmme_edge.pooling import pool_windows, voting
 
 
@@ -86,13 +86,13 @@ class Analysis:
         """The same for window `i` alone."""
         n = len(self.starts_s)
         if isinstance(i, bool) or not isinstance(i, (int, np.integer)) or not 0 <= i < n:
-            raise UsageError(f"There is no window {i!r:.60}.", f"0 to {n - 1}.")
+            raise UsageError(f"There is no window {shorten(i)}.", f"0 to {n - 1}.")
         alone = slice(i, i + 1)
         return self._rank(pool_windows(self.logits[alone]), top_k, not self.sound_share[i])
 
     def _rank(self, probabilities: NDArray[np.float64], top_k: int, silent: bool) -> Ranking:
         if isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or top_k < 1:
-            raise UsageError(f"top_k is {top_k!r}.", "a whole number, at least 1.")
+            raise UsageError(f"top_k is {shorten(top_k)}.", "a whole number, at least 1.")
         best = np.argsort(-probabilities, kind="stable")[:top_k]
         found = (Prediction(self.labels[i], float(probabilities[i])) for i in best)
         return Ranking(found, silent)

@@ -26,7 +26,7 @@ from gmme_edge.audio import (
 )
 from gmme_edge.audio.windows import tame
 from gmme_edge.bundle.bundle import Bundle
-from gmme_edge.errors import UsageError
+from gmme_edge.errors import UsageError, shorten
 from gmme_edge.public import own_errors, public
 from gmme_edge.runtime.analysis import Analysis, Prediction, Ranking
 from gmme_edge.runtime.backends import AUTO, BACKENDS, open_session
@@ -125,7 +125,7 @@ class Classifier:
         from gmme_edge.audio import Recording
 
         if not isinstance(path, (str, Path)):
-            raise UsageError(f"The recording is {path!r:.60}.", "the path of a file.")
+            raise UsageError(f"The recording is {shorten(path)}.", "the path of a file.")
         with own_errors():
             return self.analyze_recording(Recording(Path(path), self.sample_rate_hz))
 
@@ -155,7 +155,7 @@ class Classifier:
     def _analyze_each(self, waveforms: Sequence[object], sample_rate_hz: int) -> list[Analysis]:
         rate_hz = check_rate(sample_rate_hz)
         if isinstance(waveforms, (str, bytes)) or not isinstance(waveforms, Iterable):
-            raise UsageError(f"The waveforms are {waveforms!r:.60}.", "several, such as a list.")
+            raise UsageError(f"The waveforms are {shorten(waveforms)}.", "several, such as a list.")
         mono = [resample(to_mono(to_samples(w)), rate_hz, self.sample_rate_hz) for w in waveforms]
         if not mono:
             raise UsageError("There are no waveforms.", "at least one.")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import cast
 
-from gmme_edge.errors import UsageError
+from gmme_edge.errors import UsageError, shorten
 
 _LARGEST = 1e300
 
@@ -20,7 +20,7 @@ def check_number(name: str, value: object, optional: bool = False) -> None:
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number or abs(cast(float, value)) > _LARGEST:
         raise UsageError(
-            f"{name} is {value!r:.60}.", "a number or None." if optional else "a number."
+            f"{name} is {shorten(value)}.", "a number or None." if optional else "a number."
         )
 
 
@@ -91,10 +91,10 @@ class EventRules(Rule):
         for name in ("allow", "deny"):
             labels = getattr(self, name)
             if not isinstance(labels, (tuple, list)) or not all(isinstance(x, str) for x in labels):
-                raise UsageError(f"{name} is {labels!r:.60}.", "a tuple of labels.")
+                raise UsageError(f"{name} is {shorten(labels)}.", "a tuple of labels.")
         own = self.per_label
         if not isinstance(own, Mapping) or not all(isinstance(r, Rule) for r in own.values()):
-            raise UsageError(f"per_label is {own!r:.60}.", "a mapping of labels to rules.")
+            raise UsageError(f"per_label is {shorten(own)}.", "a mapping of labels to rules.")
 
     def of(self, label: str) -> Rule:
         """The rule of one label."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gmme_edge.errors import UsageError
+from gmme_edge.errors import UsageError, shorten
 from gmme_edge.public import own_errors
 from gmme_edge.runtime.streaming.chunks import Intake, LastSamples
 from gmme_edge.runtime.streaming.events import Event, EventTracker, Gap
@@ -65,10 +65,9 @@ class Stream:
         gate: GateRules | None = GateRules(),  # noqa: B008 - frozen
         start: datetime | None = None,
     ) -> None:
-        for name, value, kind in (("rules", rules, EventRules), ("gate", gate, GateRules),
-                                  ("start", start, datetime)):  # fmt: skip
-            if value is not None and not isinstance(value, kind):
-                raise UsageError(f"{name} is {value!r:.60}.", f"{kind.__name__}, or None.")
+        _check_kind("rules", rules, EventRules)
+        _check_kind("gate", gate, GateRules)
+        _check_kind("start", start, datetime)
         if start is not None and start.tzinfo is None:
             raise UsageError(
                 f"The stream's start {start} has no time zone.",
@@ -199,6 +198,11 @@ class Stream:
         events = self._tracker.hear(shifted, found, self.windows)
         self.windows += 1
         return events
+
+
+def _check_kind(name: str, value: object, kind: type) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise UsageError(f"{name} is {shorten(value)}.", f"{kind.__name__}, or None.")
 
 
 def _in_utc(start: datetime) -> datetime:

@@ -23,9 +23,24 @@ SEED = 2609
 RATE_HZ = 8000
 PER_FIELD = 6
 
+
+class Hostile:
+    """Raises whatever is asked of it."""
+
+    def __array__(self, *_: object, **__: object) -> np.ndarray:
+        raise RuntimeError("no array")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+    def __len__(self) -> int:
+        raise RuntimeError("no length")
+
+
 WRONG: dict[str, Callable[[], object]] = {
     "None": lambda: None, "True": lambda: True, "0": lambda: 0, "-1": lambda: -1,
-    "2^63": lambda: 2**63, "10^400": lambda: 10**400, "NaN": lambda: float("nan"),
+    "2^63": lambda: 2**63, "10^400": lambda: 10**400,
+    "10^5000": lambda: 10**5000, "no text of its own": Hostile, "NaN": lambda: float("nan"),
     "infinity": lambda: float("inf"), "1e300": lambda: 1e300, "1e-300": lambda: 1e-300,
     "half": lambda: 0.5, "a fraction": lambda: Fraction(1, 3), "complex": lambda: 1j,
     "no text": lambda: "", "text": lambda: "nonsense", "a number as text": lambda: "3",
@@ -38,16 +53,6 @@ WRONG: dict[str, Callable[[], object]] = {
     "an exception": lambda: ValueError("x"), "a date": lambda: datetime(2026, 1, 1),
     "the first date": lambda: datetime.min.replace(tzinfo=timezone(timedelta(hours=9))),
 }  # fmt: skip
-
-
-class Hostile:
-    """Raises whatever is asked of it."""
-
-    def __array__(self, *_: object, **__: object) -> np.ndarray:
-        raise RuntimeError("no array")
-
-    def __len__(self) -> int:
-        raise RuntimeError("no length")
 
 
 def _tone(n: int = 8192) -> np.ndarray:
