@@ -96,7 +96,8 @@ def _gpu_value(name: str, word: str) -> Any:  # noqa: ANN401 - a JSON value
 def _gpus() -> list[dict[str, Any]]:
     for word in ("event", "throttle"):
         query = "--query-gpu=" + _GPU_FIELDS.format(word)
-        if csv := output_of("nvidia-smi", query, "--format=csv,noheader,nounits"):
+        csv = output_of("nvidia-smi", query, "--format=csv,noheader,nounits")
+        if csv:
             return parse_gpu_states(csv)
     return []
 

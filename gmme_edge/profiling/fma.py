@@ -10,7 +10,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-_MARCH = ("-march=native", "-mcpu=native")
+# An older compiler does not know a newer processor's widest vectors; without them it just fails.
+_FLAGS = (("-march=native", "-mavx512f"), ("-march=native",), ("-mcpu=native",))
 _PATIENCE_S = 60.0
 _SOURCE = r"""
 #include <pthread.h>
@@ -32,7 +33,7 @@ typedef float vector __attribute__((vector_size(BYTES)));
 static void *work(void *out) {
   vector sums[SUMS], factor, offset;
   for (int k = 0; k < BYTES / 4; k++) factor[k] = 0.999f, offset[k] = 0.001f;
-  for (int i = 0; i < SUMS; i++) sums[i] = offset * i;
+  for (int i = 0; i < SUMS; i++) sums[i] = offset * (float)i;
   for (long n = 0; n < LOOPS; n++)
     for (int i = 0; i < SUMS; i++) sums[i] = sums[i] * factor + offset;
   for (int i = 1; i < SUMS; i++) sums[0] += sums[i];
@@ -73,12 +74,12 @@ def measure_fma(threads: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         source, program = Path(folder) / "fma.c", Path(folder) / "fma"
         source.write_text(_SOURCE, encoding="ascii")
-        for march in _MARCH:
-            flags = ["-O3", march, "-ffp-contract=fast", "-pthread", "-o", str(program)]
-            if _run([compiler, *flags, str(source)]) is not None:
-                told = _run([str(program), str(threads)])
-                return float(told) if told else 0.0
-    return 0.0
+        found = [0.0]
+        for flags in _FLAGS:
+            words = ["-O3", *flags, "-ffp-contract=fast", "-pthread", "-o", str(program)]
+            if _run([compiler, *words, str(source)]) is not None:
+                found.append(float(_run([str(program), str(threads)]) or 0))
+    return max(found)
 
 
 def _run(command: list[str]) -> str | None:

@@ -85,7 +85,8 @@ def judge_noise(rows: Sequence[LatencyRow], before: Moment, after: Moment) -> di
         reasons.append(f"other work kept {background:.1f} cores busy")
     if after.frequency_mhz and abs(clock - 1) > MOST_CHANGE:
         reasons.append(f"the clock went to {clock:.0%} of what it was")
-    if slowed := throttled(before.state, after.state):
+    slowed = throttled(before.state, after.state)
+    if slowed:
         reasons.append(f"the machine throttled: {', '.join(slowed)}")
     rankable = not reasons and steal <= MOST_STEAL_SHARE_TO_RANK
     if steal > MOST_STEAL_SHARE:

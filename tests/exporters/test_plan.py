@@ -102,6 +102,7 @@ def device(python: Path, tmp_path: Path) -> Device:
 
 def test_the_script_is_python_3_8_and_needs_nothing_of_this_package() -> None:
     source = device_script()
+    ast.parse(source, feature_version=(3, 6))  # which can then say that it is too old
     tree = ast.parse(source, feature_version=(3, 8))
     for node in ast.walk(tree):  # `X | None` parses there, and fails when it is evaluated
         annotation = getattr(node, "annotation", None) or getattr(node, "returns", None)

@@ -92,7 +92,7 @@ def test_command_writes_a_document_and_a_chart(bundle: Path, tmp_path: Path) -> 
     result = CliRunner().invoke(app, [str(a) for a in (*arguments, "-o", out)])
     assert result.exit_code == 0, result.output
     assert "stage2.7" in result.output and "slowest nodes" in result.output
-    assert max(map(len, result.output.splitlines())) <= 80
+    assert max(map(len, result.stdout.splitlines())) <= 80
     (profile,) = json.loads(out.read_text())["profiles"]
     assert profile["precision"] == "fp32" and profile["total_ms"] > 0
     bars = ET.parse(out.with_suffix(".svg")).findall(".//{http://www.w3.org/2000/svg}rect")
