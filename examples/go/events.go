@@ -148,12 +148,12 @@ func (e *Event) count(probability *float64, window int) {
 
 // track is one label's way from probabilities to events; all times in samples.
 type track struct {
-	label                                        string
-	rateHz                                       int
-	on, off, weight, smooth                      float64
-	least, merge, most, refractory, quietUntil   int // most: 0 where there is none
-	open                                         *Event
-	sounding                                     bool
+	label                                      string
+	rateHz                                     int
+	on, off, weight, smooth                    float64
+	least, merge, most, refractory, quietUntil int // most: 0 where there is none
+	open                                       *Event
+	sounding                                   bool
 }
 
 func newTrack(label string, rule Rule, grid Grid) *track {
