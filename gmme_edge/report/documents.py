@@ -268,13 +268,10 @@ def accuracy_document(
     weights_sha256: str = "",
 ) -> dict[str, Any]:
     """What an accuracy file holds; `where` names dataset, split and fold."""
-    complexity = count(spec)
     return {
         **describe_result("accuracy"),
         "model": spec.name,
-        "d_params": complexity.d_params,
-        "t_params": complexity.t_params,
-        "gflops": complexity.gflops,
+        **{name: getattr(count(spec), name) for name in ("d_params", "t_params", "gflops")},
         **where,
         "backend": backend,
         "precision": precision,

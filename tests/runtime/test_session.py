@@ -70,7 +70,8 @@ def test_a_session_of_each_backend_is_looked_for(
         ("openvino", "OpenVinoSession"),
     ):
         monkeypatch.setattr(
-            f"gmme_edge.runtime.{name}.{kind}", lambda *a, name=name: opened.append((name, *a))
+            f"gmme_edge.runtime.{name}.{kind}",
+            lambda *a, name=name, **_: opened.append((name, *a)),
         )
     made = Bundle.open(bundle)
     open_session(made, backend, "int8", threads=3)
@@ -78,7 +79,7 @@ def test_a_session_of_each_backend_is_looked_for(
         module = "onnxruntime" if backend.startswith("ort") else "openvino"
         assert opened == [(module, made, backend, "int8-ort", 3)]
     else:
-        assert opened == [("engines.session", made, backend, "int8-tensorrt", None)]
+        assert opened == [("engines.session", made, backend, "int8-tensorrt", None, False)]
 
 
 def test_an_unknown_backend(bundle: Path) -> None:

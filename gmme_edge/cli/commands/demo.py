@@ -69,10 +69,16 @@ def demo(
         emit_json(comparison.to_dict())
     else:
         stdout.print(comparison_tables(comparison))
+    _suggest(output, bundles[-1].path, time.monotonic() - start)
+
+
+def _suggest(output: Path, bundle: Path, took_s: float) -> None:
+    from gmme_edge.cli.views.console import stderr
+
     stderr.print("A minute of training shows the chain, not what the networks can do.")
-    stderr.print(f"Done in {time.monotonic() - start:.0f} s; everything is in {output}. Try:")
-    stderr.print(f"  gmme-edge verify {bundles[1].path}", soft_wrap=True)
-    stderr.print(f"  gmme-edge predict {bundles[1].path} SOME.wav", soft_wrap=True)
+    stderr.print(f"Done in {took_s:.0f} s; everything is in {output}. Try:")
+    stderr.print(f"  gmme-edge verify {bundle}", soft_wrap=True)
+    stderr.print(f"  gmme-edge predict {bundle} SOME.wav", soft_wrap=True)
 
 
 def _listen(threads: int | None) -> None:
