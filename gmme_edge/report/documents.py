@@ -51,6 +51,11 @@ class Result:
     device: dict[str, Any] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The file's content, as JSON values."""
+        values = {name: value for name, value in vars(self).items() if name != "source"}
+        return dict(to_builtins(values))
+
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyResult(Result):
@@ -116,9 +121,7 @@ class LayersResult(Result):
     profiles: Annotated[tuple[LayerProfile, ...], Meta(min_length=1)]
 
     def to_dict(self) -> dict[str, Any]:
-        """The file's content, as JSON values."""
-        values = {name: value for name, value in vars(self).items() if name != "source"}
-        return {**values, "profiles": [profile.to_dict() for profile in self.profiles]}
+        return {**super().to_dict(), "profiles": [profile.to_dict() for profile in self.profiles]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +130,6 @@ class RooflineResult(Result):
 
     kind: Literal["roofline"] = "roofline"
     profiles: Annotated[tuple[Roofline, ...], Meta(min_length=1)]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The file's content, as JSON values."""
-        values = {name: value for name, value in vars(self).items() if name != "source"}
-        return {**values, "profiles": to_builtins(self.profiles)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,9 +218,8 @@ class CalibrationResult(Result):
     edges_dbfs: tuple[Number, ...] = ()
 
 
-LoadedResult = (
-    LatencyResult | AccuracyResult | LayersResult | RooflineResult | CrossValidationResult
-)
+Nodes = LayersResult | RooflineResult
+LoadedResult = LatencyResult | AccuracyResult | CrossValidationResult | Nodes
 KINDS: dict[str, type[Result]] = {
     "latency": LatencyResult,
     "accuracy": AccuracyResult,

@@ -11,6 +11,13 @@ import typer
 from gmme_edge.cli.options.common import JsonOption, ThreadsOption
 from gmme_edge.errors import require
 
+_Epochs = Annotated[
+    int,
+    typer.Option(
+        min=1, max=10_000, help="5 take about a minute on 2 cores.", rich_help_panel="Training"
+    ),
+]
+
 
 def demo(
     output: Annotated[
@@ -22,12 +29,7 @@ def demo(
             rich_help_panel="Output",
         ),
     ] = Path("gmme-edge-demo"),
-    epochs: Annotated[
-        int,
-        typer.Option(
-            min=1, max=10_000, help="5 take about a minute on 2 cores.", rich_help_panel="Training"
-        ),
-    ] = 5,
+    epochs: _Epochs = 5,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
