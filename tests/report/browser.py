@@ -55,8 +55,8 @@ class Browser:
         return self._call("POST", f"{self._session}/goog/cdp/execute", body)
 
     def press(self, key: str) -> None:
-        """One key, as a keyboard gives it to what has the focus: a character, Tab or Enter."""
-        known = {"Tab": ("Tab", 9, ""), "Enter": ("Enter", 13, "\r")}
+        """One key, as a keyboard gives it to what has the focus: a character, or one of these."""
+        known = {"Tab": ("Tab", 9, ""), "Enter": ("Enter", 13, "\r"), "ArrowUp": ("", 38, "")}
         code, number, text = known.get(key, ("", ord(key[0].upper()), key))
         facts = {"key": key, "code": code, "windowsVirtualKeyCode": number}
         for kind, more in (("keyDown", {"text": text} if text else {}), ("keyUp", {})):

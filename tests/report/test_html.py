@@ -139,9 +139,11 @@ def _filter_with_the_keyboard(browser: Browser, column: str) -> None:
     browser.press("Tab")
     browser.press("i")  # any, fp32, int8-ort
     assert browser.run(column) == [EVIL] and browser.run(state) == "1 of 3 rows"
-    browser.press("a")
+    for _ in range(2):
+        browser.press("ArrowUp")
     assert len(browser.run(column)) == 3
-    browser.press("Tab")  # median ms
+    for _ in range(2):
+        browser.press("Tab")  # over the calls to median ms
     for key in "> ":
         browser.press(key)
     invalid = "return document.activeElement.getAttribute('aria-invalid')"
