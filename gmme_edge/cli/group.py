@@ -54,6 +54,8 @@ def _build(name: str, example: str) -> Any:  # noqa: ANN401 - click's or typer's
     shown = f"Example: gmme-edge {example}"
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     explained = inspect.getdoc(command) or shown  # `python -OO` drops docstrings
+    # A paragraph is one line here: the terminal's width wraps it, not the docstring's.
+    explained = "\n\n".join(" ".join(part.split()) for part in explained.split("\n\n"))
     alone.command(name, cls=OneCommand, help=explained, epilog=shown)(guarded(command))
     return typer.main.get_command(alone)
 

@@ -8,7 +8,7 @@ from gmme_edge.profiling.latency import LatencyRow
 from gmme_edge.report.render.cells import format_ms
 from gmme_edge.report.render.svg import BLUE, GREY, ORANGE, WIDTH, svg_document, svg_text
 
-_LEFT, _RIGHT, _TITLE, _HEIGHT, _FOOT = 64, 20, 34, 90, 30
+_LEFT, _RIGHT, _TITLE, _HEIGHT, _FOOT, _TEXT = 88, 20, 34, 90, 30, 14
 _MOST_LINES = 600
 _IN_SIGHT = 3
 """The deadline is drawn where it is at most so many times the longest call."""
@@ -50,7 +50,9 @@ def _draw_row(row: LatencyRow, name: str, top: int) -> list[str]:
         if marks:
             stroke = f"stroke-width='{max(1.0, 0.7 * step):.1f}'"
             lines.append(f"<path d='{marks}' stroke='{color}' {stroke}/>")
-    levels = [longest_ms, *([hop_ms] if in_sight else [])]
+    levels = [hop_ms] if in_sight else [longest_ms]
+    if in_sight and _HEIGHT * abs(hop_ms - longest_ms) / most_ms > _TEXT:
+        levels.append(longest_ms)
     if in_sight:
         y = base - _HEIGHT * hop_ms / most_ms
         lines.append(f"<path d='M{_LEFT} {y:.1f}h{width}' stroke='{GREY}' stroke-dasharray='5 4'/>")
