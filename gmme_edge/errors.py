@@ -134,6 +134,8 @@ def translate(error: BaseException) -> GmmeEdgeError | None:
         return InputError(f"An input is nested too deeply: {text}", "a file in its own format.")
     if isinstance(error, UnicodeError):
         return InputError(f"A text cannot be encoded: {text}", "names and labels in UTF-8.")
+    if isinstance(error, ValueError) and "integer string conversion" in text:
+        return InputError("A number has thousands of digits.", "one that the machine counts with.")
     if isinstance(error, ValueError) and "embedded null" in text:
         return InputError(f"A name holds a NUL: {text}", "names that a file can have.")
     if isinstance(error, OSError):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.bundle.manifest import Manifest
-from gmme_edge.errors import UsageError
+from gmme_edge.errors import UsageError, shorten
 from gmme_edge.public import public
 from gmme_edge.runtime.classifier import Classifier
 from gmme_edge.runtime.session import Outputs, check_batch
@@ -102,6 +102,8 @@ def fake_classifier(
         raise UsageError(f"The labels are {list(labels)}.", "at least one, each once.")
     if not 0 < probability <= 1:
         raise UsageError(f"The probability is {probability}.", "above 0, at most 1.")
+    if answers is not None and not callable(answers) and not isinstance(answers, (list, tuple)):
+        raise UsageError(f"The answers are {shorten(answers)}.", "a list of labels, or a function.")
     if callable(answers):
         answer = answers
     else:
@@ -111,6 +113,6 @@ def fake_classifier(
             return next(turn)
 
     spec = preset("eat-s-aa", Task("fake", sample_rate_hz, window_samples, (4, 4, 4), len(labels)))
-    session = FakeSession(labels, answer, window_samples, probability)
+    session = FakeSession(labels, answer, window_samples, float(probability))
     bundle = Bundle(Path("fake"), Manifest(spec, tuple(labels), untrained=True))
     return FakeClassifier(bundle, session)

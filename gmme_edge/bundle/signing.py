@@ -23,7 +23,7 @@ from typing import Any
 
 from gmme_edge.bundle.manifest import MANIFEST
 from gmme_edge.bundle.reading import MOST_MANIFEST_BYTES, read_bounded
-from gmme_edge.errors import BundleError, UsageError, require
+from gmme_edge.errors import BundleError, UsageError, require, shorten
 from gmme_edge.files import write_text
 from gmme_edge.inputs import read_start
 from gmme_edge.public import public
@@ -58,6 +58,8 @@ class PublicKey:
         Raises:
             UsageError: it is neither.
         """
+        if not isinstance(trust, (str, Path)):
+            raise UsageError(f"The public key is {shorten(trust)}.", "its line, or its file.")
         text = str(trust)
         try:
             if isinstance(trust, Path) or _is_file(text):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from gmme_edge.audio import AudioWarning, Recording
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import MissingDependencyError, PlatformError, UsageError, require
+from gmme_edge.public import public
 from gmme_edge.runtime.classifier import Classifier
 from gmme_edge.runtime.streaming.backlog import Backlog
 from gmme_edge.runtime.streaming.events import Event, Gap
@@ -219,6 +220,7 @@ def _write(log: TextIO | None, line: dict[str, Any]) -> None:
     log.flush()  # whoever follows the file sees an event when it ends
 
 
+@public
 def identify(bundle: str | Path, precision: str) -> dict[str, str]:
     """What says which network made events: the bundle, its model, and the graph's hash."""
     opened = Bundle.open(bundle)

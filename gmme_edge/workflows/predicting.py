@@ -11,7 +11,7 @@ from gmme_edge.audio import AUDIO_SUFFIXES, FOREIGN_SUFFIXES
 from gmme_edge.errors import AudioError, BundleError, UsageError
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.pretrained import resolve
-from gmme_edge.public import public
+from gmme_edge.public import own_errors, public
 from gmme_edge.runtime.analysis import Analysis
 from gmme_edge.runtime.classifier import load
 from gmme_edge.runtime.engines.cache import Rebuild
@@ -104,7 +104,17 @@ def predict(
     Raises:
         BundleError: no bundle, or a damaged one.
     """
-    settings = settings or PredictionSettings()
+    with own_errors():
+        yield from _listen(bundle, recordings, settings or PredictionSettings(), observer, rebuild)
+
+
+def _listen(
+    bundle: str | Path,
+    recordings: Sequence[Path],
+    settings: PredictionSettings,
+    observer: Observer,
+    rebuild: Rebuild | None,
+) -> Iterator[Heard]:
     _refuse_checkpoint(bundle)
     with load(bundle, settings.backend, settings.precision, settings.threads, rebuild) as listener:
         if listener.backend_reason:
