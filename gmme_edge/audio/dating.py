@@ -6,6 +6,7 @@ guan            Timestamp: 2017-10-04T19:29:32-07:00                     GUANO, 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone, tzinfo
@@ -64,7 +65,8 @@ def _stated_start(path: Path) -> datetime | None:
 def _comment(path: Path) -> str:
     if not path.is_file():
         return ""
-    with require("soundfile", "read a recording's comment").SoundFile(path) as file:
+    soundfile = require("soundfile", "read a recording's comment")
+    with soundfile.SoundFile(os.fsencode(path)) as file:  # names need not be Unicode
         return str(file.comment or "")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import uuid
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -154,5 +155,12 @@ def read_index(path: Path, rows: list[int]) -> dict[int, Place]:
         next(lines, None)
         for row, line in enumerate(islice(lines, max(wanted, default=-1) + 1)):
             if row in wanted:
-                found[row] = (line[0], float(line[1]), float(line[2]), line[3])
+                found[row] = (line[0], _seconds(line[1]), _seconds(line[2]), line[3])
     return found
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"a time of {text}")
+    return value

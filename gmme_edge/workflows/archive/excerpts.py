@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import warnings
 from dataclasses import dataclass
 
@@ -34,7 +33,7 @@ def cut_clip(path: bytes, start_s: float, end_s: float, rate_hz: int) -> Excerpt
     soundfile = require("soundfile", "decode audio files")
     seconds = min(_MOST_S, max(_LEAST_S, end_s - start_s))
     try:
-        with soundfile.SoundFile(os.fsdecode(path)) as file:
+        with soundfile.SoundFile(path) as file:
             from_hz, count = int(file.samplerate), int(seconds * file.samplerate)
             before_s = max(0.0, seconds - (end_s - start_s)) / 2
             first = min(int((start_s - before_s) * from_hz), file.frames - count)

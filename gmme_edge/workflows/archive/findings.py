@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gmme_edge.errors import InputError, shorten
 from gmme_edge.workflows.archive.embeddings import record_type
 from gmme_edge.workflows.archive.heard import Row
 
@@ -62,7 +64,7 @@ class Findings:
             failed=states.get("failed", 0),
             left=states.get("left", 0),
             events=events,
-            duration_s=sum(seconds for state, _, seconds in rows if state == "heard"),
+            duration_s=sum(_number(seconds) for state, _, seconds in rows if state == "heard"),
         )
 
     def _segments(self) -> tuple[int, int]:
@@ -85,9 +87,9 @@ class Findings:
             "ORDER BY path, number"
         ):
             if path != current:
-                before_s, current, length_s = before_s + length_s, path, duration_s
+                before_s, current, length_s = before_s + length_s, path, _number(duration_s)
             if row[0] is not None:
-                yield path, before_s, Row(*row)
+                yield path, before_s, _row(*row)
 
     def failed(self) -> Iterator[tuple[bytes, str]]:
         """Recordings that could not be heard, by path, each with the reason."""
@@ -107,10 +109,11 @@ class Findings:
 
     def spans(self) -> Iterator[tuple[str, float]]:
         """Start in UTC and seconds of each recording that has a date."""
-        yield from self._base.execute(
+        for start_utc, duration_s in self._base.execute(
             "SELECT start_utc, duration_s FROM recordings JOIN details USING (path) "
             f"{_HEARD} AND start_utc != ''"
-        )
+        ):
+            yield _time(start_utc), _number(duration_s)
 
     def first_and_last(self) -> tuple[datetime, datetime] | None:
         """When the recordings with dates begin, and when the last of them ends."""
@@ -121,15 +124,15 @@ class Findings:
         last, duration_s = self._base.execute(
             f"SELECT start_utc, duration_s {dated} ORDER BY start_utc DESC LIMIT 1"
         ).fetchone()
-        end = datetime.fromisoformat(last) + timedelta(seconds=duration_s)
-        return datetime.fromisoformat(first), end
+        end = datetime.fromisoformat(_time(last)) + timedelta(seconds=_number(duration_s))
+        return datetime.fromisoformat(_time(first)), end
 
     def count_embeddings(self, width: int) -> int:
         """How many windows have vectors, of `width`."""
         size = self._base.execute(
             f"SELECT SUM(LENGTH(records)) FROM recordings JOIN embeddings USING (path) {_HEARD}"
         ).fetchone()[0]
-        return (size or 0) // record_type(width).itemsize
+        return int(_number(size or 0)) // record_type(width).itemsize
 
     def embeddings(self, width: int) -> Iterator[tuple[bytes, str, float, NDArray[Any]]]:
         """Path, its start in UTC, its seconds, and records of `Spool`; by path, then start."""
@@ -141,7 +144,51 @@ class Findings:
             for (records,) in self._base.execute(
                 "SELECT records FROM embeddings WHERE path = ? ORDER BY block", (path,)
             ):
-                yield path, start_utc, duration_s, np.frombuffer(records, record_type(width))
+                kind = record_type(width)
+                if not isinstance(records, bytes) or len(records) % kind.itemsize:
+                    raise _damaged(records)
+                found = np.frombuffer(records, kind)
+                yield path, _time(start_utc), _number(duration_s), found
+
+
+def _row(*values: object) -> Row:
+    start_s, end_s, start_utc, end_utc, label, confidence, mean = values
+    if not isinstance(label, str):
+        raise _damaged(label)
+    return Row(
+        start_s=_number(start_s),
+        end_s=_number(end_s),
+        start_utc=_time(start_utc),
+        end_utc=_time(end_utc),
+        label=label,
+        confidence=_number(confidence),
+        mean=_number(mean),
+    )
+
+
+def _number(value: object) -> float:
+    """What a journal must hold in this place; SQLite does not see to it."""
+    if isinstance(value, (int, float)) and math.isfinite(value):
+        return value
+    raise _damaged(value)
+
+
+def _time(value: object) -> str:
+    """In ISO 8601 and UTC, or empty."""
+    try:
+        if value == "" or datetime.fromisoformat(str(value)).tzinfo is not None:
+            return str(value)
+    except ValueError:
+        pass
+    raise _damaged(value)
+
+
+def _damaged(value: object) -> InputError:
+    return InputError(
+        f"The scan's journal is damaged: it holds {shorten(value)}.",
+        "what a scan wrote.",
+        "begin anew with --restart.",
+    )
 
 
 def absolute(path: bytes) -> bytes:

@@ -276,7 +276,10 @@ class Journal(Divisions):
 
     def _meta(self, key: str) -> Any:  # noqa: ANN401 - JSON
         found = self._base.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return None if found is None else json.loads(found[0])
+        try:
+            return None if found is None else json.loads(found[0])
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InputError(f"{self.path} is damaged: {error}", "a scan's journal.") from error
 
     def _note(self, key: str, value: object) -> None:
         self._base.execute(
