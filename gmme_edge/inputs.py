@@ -12,6 +12,7 @@ from typing import Any
 from gmme_edge.errors import InputError
 
 MOST_BYTES = 32 << 20
+_MOST_CONTAINERS = 1_000_000  # Python takes a second for so many
 
 
 def read_file(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
@@ -60,7 +61,10 @@ def read_json(
 ) -> dict[str, Any]:
     """The JSON object at `path`, its ``schema`` field checked; `kind` names it in messages."""
     try:
-        values = json.loads(read_text(path, most_bytes))
+        text = read_text(path, most_bytes)
+        if text.count("[") + text.count("{") > _MOST_CONTAINERS:
+            raise ValueError(f"it holds over {_MOST_CONTAINERS:,} lists and objects")
+        values = json.loads(text)
     except FileNotFoundError:
         raise error(f"{path} does not exist.", f"a {kind}.") from None
     except (OSError, ValueError, RecursionError) as problem:

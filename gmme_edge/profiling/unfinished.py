@@ -78,7 +78,7 @@ def open_unfinished(
     try:
         fresh.samples = _samples(values["samples"], len(contenders))
         fresh.reasons = [str(reason) for reason in values["reasons"]]
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged: {error}.", "a file of `profile`.", fix) from error
     return fresh
 
@@ -104,6 +104,8 @@ def _samples(values: dict[str, Any], n_contenders: int) -> Samples:
     lengths = {len(row) for row in samples.ms}
     if len(samples.ms) != n_contenders or len(samples.misses) != n_contenders or len(lengths) != 1:
         raise ValueError("its rows do not fit together")
+    if samples.rounds < 0 or not 0 <= samples.elapsed_s < float("inf"):
+        raise ValueError("its rounds or its time are no number of any")
     if not all(0 < ms < float("inf") for row in samples.ms for ms in row):
         raise ValueError("a time is no positive number")
     return samples

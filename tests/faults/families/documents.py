@@ -76,14 +76,14 @@ def prepare(shared: Path) -> None:
 def unfinished(shared: Path) -> None:
     """What a measurement that was cut short leaves."""
     from gmme_edge.bundle.bundle import Bundle
-    from gmme_edge.profiling.latency import Target
+    from gmme_edge.profiling.latency import Contender
     from gmme_edge.profiling.rounds import LatencySettings
     from gmme_edge.profiling.unfinished import open_unfinished
 
-    target = Target(Bundle.open(shared / "bundle"), "ort-cpu", "fp32")
-    begun = open_unfinished(shared / "begun.json", [target], LatencySettings(0, 3))
+    contender = Contender(Bundle.open(shared / "bundle"), "ort-cpu", "fp32")
+    begun = open_unfinished(shared / "begun.json", [contender], LatencySettings(0, 3))
     begun.samples.ms[0].extend([1.0, 2.0])
-    begun.samples.warmup_rounds = 1
+    begun.samples.rounds = 2
     begun.save()
 
 
