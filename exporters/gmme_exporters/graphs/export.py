@@ -82,6 +82,7 @@ def _export_dynamo(graph: ExportGraph, example: Tensor, path: Path, opset: int) 
         output_names=_outputs(graph),
         opset_version=opset,
         dynamo=True,
+        optimize=True,  # torch 2.6 does not by itself, and leaves biases unfolded
         external_data=False,
         verbose=False,
         dynamic_shapes={INPUT: {0: torch.export.Dim.DYNAMIC}},
