@@ -19,7 +19,7 @@ class Launcher:
     def __init__(
         self, cuda: Cudart, context: ExecutionContext, stream: int, is_graph: bool
     ) -> None:
-        self._cuda, self._context, self._stream = cuda, context, stream
+        self._cuda, self.context, self._stream = cuda, context, stream
         self.is_graph = is_graph
         self._graph = 0
         self._n_captured: int | None = None
@@ -38,7 +38,7 @@ class Launcher:
             if not self._enqueue(shape):
                 return False
             self._cuda.synchronize(self._stream)
-            again = self._context.execute_async_v3
+            again = self.context.execute_async_v3
             self._graph = self._cuda.capture(self._stream, lambda: again(self._stream))
             self._n_captured = n_clips
         if self._graph:
@@ -46,12 +46,12 @@ class Launcher:
         return bool(self._graph)
 
     def _enqueue(self, shape: tuple[int, int]) -> bool:
-        done = self._context.set_input_shape(INPUT, shape)
-        return done and self._context.execute_async_v3(self._stream)
+        done = self.context.set_input_shape(INPUT, shape)
+        return done and self.context.execute_async_v3(self._stream)
 
     def profile(self, timer: object) -> None:
         """Let the context tell `timer`, an ``IProfiler``, of every layer from now on."""
-        self._context.profiler = timer
+        self.context.profiler = timer
 
     def close(self) -> None:
         if self._graph:
