@@ -2,6 +2,9 @@
 
 pip, uv, pipx and `uv tool` install into different places; a checkout, an archive and an index have
 different names for the same product. A message whose command does not fit helps nobody.
+
+Every load of a bundle imports this module, for messages that it seldom shows: what takes long to
+import is imported by those that need it.
 """
 
 from __future__ import annotations
@@ -10,14 +13,15 @@ import functools
 import json
 import re
 import shlex
-import shutil
 import sys
 from dataclasses import dataclass
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 PRODUCT = "gmme-edge"
 Tool = Literal["pip", "uv", "pipx", "uv tool"]
@@ -30,6 +34,8 @@ def install_command(extra: str) -> str:
 
 def find_extra(package: str) -> str:
     """The smallest extra of this product that brings a package of that name; "" for none."""
+    from importlib import metadata
+
     try:
         requirements = metadata.requires(PRODUCT) or []
     except metadata.PackageNotFoundError:  # run from its source
@@ -99,6 +105,8 @@ class Installation:
 @functools.cache
 def find_installation() -> Installation:
     """That of the interpreter that runs this."""
+    from importlib import metadata
+
     prefix, python = Path(sys.prefix), Path(sys.executable)
     try:
         return describe(metadata.distribution(PRODUCT), prefix, python)
@@ -108,7 +116,7 @@ def find_installation() -> Installation:
         return Installation(_usual_tool(""), prefix, python, checkout, bool(checkout))
 
 
-def describe(product: metadata.Distribution, prefix: Path, python: Path) -> Installation:
+def describe(product: Distribution, prefix: Path, python: Path) -> Installation:
     """What the installer noted beside the product's files."""
     source, editable = _read_source(product.read_text("direct_url.json"))
     if (prefix / "pipx_metadata.json").is_file():
@@ -149,14 +157,18 @@ def _read_extras(receipt: str) -> tuple[str, ...]:
 
 def _find_pip(python: Path) -> str:
     """``pip`` where a shell would find this environment's own."""
-    found = shutil.which("pip")
+    from shutil import which
+
+    found = which("pip")
     own = found is not None and Path(found).parent == python.parent
     return "pip" if own else f"{_join([str(python)])} -m pip"
 
 
 def _find_uv(python: Path) -> str:
+    from shutil import which
+
     beside = python.with_name("uv")
-    return _join([str(beside)]) if shutil.which("uv") is None and beside.is_file() else "uv"
+    return _join([str(beside)]) if which("uv") is None and beside.is_file() else "uv"
 
 
 def _join(words: list[str] | tuple[str, ...]) -> str:

@@ -135,10 +135,11 @@ def test_a_classifier_loads_only_what_it_needs() -> None:
 import sys, numpy, onnxruntime
 before = set(sys.modules)
 import gmme_edge
+import gmme_edge.runtime.onnxruntime
 gmme_edge.load, gmme_edge.Stream
 slow = {"asyncio", "concurrent.futures", "subprocess", "zipfile", "tempfile", "soundfile", "soxr",
         "gmme_edge.complexity", "gmme_edge.scoring", "gmme_edge.files", "gmme_edge.audio.mpeg",
-        "platformdirs", "msgspec"}
+        "platformdirs", "msgspec", "importlib.metadata", "email"}
 print("loaded:", sorted(slow & (set(sys.modules) - before)))
 """
     assert run_python(code) == "loaded: []\n"
