@@ -118,7 +118,7 @@ def _listen(
     _refuse_checkpoint(bundle)
     with load(bundle, settings.backend, settings.precision, settings.threads, rebuild) as listener:
         if listener.backend_reason:
-            observer.note(listener.backend_reason)
+            observer.note(f"note: {listener.backend_reason}")
         observer.stage("listen")
         for i, path in enumerate(recordings):
             observer.progress("listen", i, len(recordings))
