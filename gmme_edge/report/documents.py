@@ -71,6 +71,8 @@ class LatencyResult(Result):
     def __post_init__(self) -> None:
         if len({len(row.samples_ms) for row in self.rows}) > 1:
             raise ValueError("its rows have unequal numbers of samples")
+        if not isinstance(self.noise.get("reasons", []), (list, tuple)):
+            raise ValueError("its reasons for noise are no list")
 
     @property
     def is_rankable(self) -> bool:

@@ -16,6 +16,10 @@ FAMILIES = {
     "misuse": 600,
     "environment": 70,
     "kills": 60,
+    "api": 5_000,
+    "archives": 800,
+    "documents": 1_400,
+    "writers": 80,
 }
 
 
