@@ -73,8 +73,7 @@ def use_heavy_extras(folder: Path) -> None:
     network = ("--model", "eat-s-gmme-k6c4", "--task", "speech-commands", *small)
     run("train", *data, *network, "--epochs", 1, "-o", checkpoint, "--restart")
     calibration = ("--calib-dataset", "folder", "--calib-data", sounds)
-    one_graph = ("--precision", "fp32,fp16,int8", "--no-lowering")  # the next export lowers
-    asked = (*one_graph, "--cache", folder / "cache", *calibration)
+    asked = ("--precision", "fp32,fp16,int8", "--cache", folder / "cache", *calibration)
     run("export", checkpoint, "-o", folder / "bundle", *asked, "--force")
     run("verify", folder / "bundle")
     run("export", "digits", "-o", folder / "digits", "--precision", "fp32", "--force")

@@ -142,3 +142,15 @@ def test_a_fixed_batch_is_refused() -> None:
     proto = helper.make_model(helper.make_graph([node], "fixed", values[:1], values[1:]))
     with pytest.raises(PlatformError, match="fixed batch of 2"):
         _name_batch_axis(proto)
+
+
+def test_a_torch_that_cannot_export_is_told(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise torch.onnx.OnnxExporterError("Error when translating node batch_norm")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    with pytest.raises(PlatformError, match=r"torch .* cannot export") as caught:
+        export_onnx(open_checkpoint(root).model, tmp_path / "x.onnx")
+    assert "--upgrade torch" in caught.value.fix and list(tmp_path.iterdir()) == []

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from gmme_edge import __version__
 from gmme_edge.bundle.bundle import INPUT, OUTPUTS
-from gmme_edge.errors import PlatformError, UsageError
+from gmme_edge.errors import PlatformError, UsageError, translate
+from gmme_edge.installation import pip_command
 from gmme_edge.models.eat import EAT, peak_scale
 from gmme_exporters.graphs.names import name_after_modules
 
@@ -45,7 +46,7 @@ def export_onnx(model: EAT, path: Path, opset: int = DEFAULT_OPSET, embedding: b
     Raises:
         UsageError: an opset outside 13–22. From 23 on torch writes ``Attention`` nodes, which
             TensorRT-RTX does not run in float32.
-        PlatformError: the exporter fixed the batch size.
+        PlatformError: the exporter fixed the batch size, or does not know an operation.
     """
     if not MIN_OPSET <= opset <= MAX_OPSET:
         raise UsageError(
@@ -55,11 +56,17 @@ def export_onnx(model: EAT, path: Path, opset: int = DEFAULT_OPSET, embedding: b
     # Two clips: with one, torch specialises the batch axis to 1 without saying so.
     example = torch.zeros(2, model.spec.n_samples)
     graph = ExportGraph(model, embedding).eval()
-    with _quiet():
-        if opset >= _FIRST_DYNAMO_OPSET:
-            _export_dynamo(graph, example, path, opset)
-        else:
-            _export_torchscript(graph, example, path, opset)
+    write = _export_dynamo if opset >= _FIRST_DYNAMO_OPSET else _export_torchscript
+    try:
+        with _quiet():
+            write(graph, example, path, opset)
+    except torch.onnx.OnnxExporterError as error:
+        raise translate(error) or PlatformError(
+            f"torch {torch.__version__} cannot export this network.",
+            "a torch whose exporter knows its operations.",
+            f"{pip_command('install', '--upgrade', 'torch')}; torch 2.6 exports lowered networks "
+            "alone, so leave --no-lowering and --target generic out there.",
+        ) from error
     proto = onnx.load(path)
     _name_batch_axis(proto)
     name_after_modules(proto)
