@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from types import ModuleType
 
-from gmme_edge.device import state, system
+from gmme_edge.device import boards, state, system
+from gmme_edge.device import cpu as limits
 from gmme_edge.device.energy import meter, rails, rapl
 from gmme_edge.profiling import calls, noise, power, statistics, windows
 from gmme_exporters.board.script import (
@@ -23,8 +24,8 @@ from gmme_exporters.board.script import (
 )
 
 _PARTS = (
-    folder, system, device, state, meter, rails, rapl, nvml, power, calls, windows, statistics,
-    noise, engines, cpu, measure, result, run,
+    folder, system, limits, boards, device, state, meter, rails, rapl, nvml, power, calls, windows,
+    statistics, noise, engines, cpu, measure, result, run,
 )  # fmt: skip
 _OWN = ("gmme_exporters", "gmme_edge", "__future__")
 _FUTURE = "from __future__ import annotations"

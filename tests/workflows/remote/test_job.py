@@ -107,6 +107,7 @@ def check_paced_with_energy(path: Path) -> None:
     assert [window.row for window in result.power[0].windows] == [None, 0, None, 0, None]
     assert result.state["after"]["temperatures_c"]["cpu-thermal"] == 48.5
     assert "background_cores" in result.noise
+    assert result.device["jetson"]["jetpack"] == "6" and result.device["affinity"]
     assert "<polyline" in path.with_suffix(".power.svg").read_text()
 
 

@@ -9,7 +9,9 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from gmme_edge.device.system import output_of, read
+from gmme_edge.device.boards import board_name, cuda_version, describe_jetson
+from gmme_edge.device.cpu import affinity, cpu_quota, memory_limit
+from gmme_edge.device.system import read
 from gmme_exporters.board.script.folder import Failure
 
 CUDART = ("libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0", "libcudart.so")
@@ -67,24 +69,22 @@ class Cuda:
 
 def describe_device(libraries: Dict[str, str], gpus: List[Dict[str, str]]) -> Dict[str, Any]:
     """As a result of `gmme-edge profile` describes it; what cannot be read is left out."""
-    l4t = re.search(r"# R(\d+) \(release\), REVISION: ([\d.]+)", read("/etc/nv_tegra_release"))
-    mode = re.search(r"NV Power Mode:\s*(\S+)", output_of("nvpmodel", "-q")) if l4t else None
     memory = re.search(r"MemTotal:\s*(\d+) kB", read("/proc/meminfo"))
     system = re.search(r'PRETTY_NAME="?([^"\n]+)', read("/etc/os-release"))
     model = re.search(r"(?m)^(?:model name|Model)\s*:\s*(.+)$", read("/proc/cpuinfo"))
     frequency = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
-    jetson = {
-        "model": read("/proc/device-tree/model"),
-        "l4t": f"{l4t.group(1)}.{l4t.group(2)}" if l4t else "",
-        "power_mode": mode.group(1) if mode else "",
-    }
     facts = {
+        "board": board_name(),
         "cpu": model.group(1) if model else platform.processor(),
         "arch": platform.machine(),
         "logical_cores": os.cpu_count(),
+        "affinity": affinity(),
+        "cpu_quota_cores": cpu_quota(),
+        "memory_limit_bytes": memory_limit(),
         "memory_bytes": int(memory.group(1)) * 1024 if memory else 0,
         "gpus": gpus,
-        "jetson": {name: value for name, value in jetson.items() if value},
+        "cuda": cuda_version(),
+        "jetson": describe_jetson(),
         "os": system.group(1) if system else platform.system(),
         "kernel": platform.release(),
         "python": platform.python_version(),

@@ -33,6 +33,13 @@ class PlatformError(Failure):
         super().__init__(7, got + (f"\nExpected: {expected}" if expected else ""), fix)
 
 
+class UsageError(Failure):
+    """As `PlatformError`."""
+
+    def __init__(self, got: str, expected: str = "", fix: str = "") -> None:
+        super().__init__(2, got + (f"\nExpected: {expected}" if expected else ""), fix)
+
+
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
