@@ -9,6 +9,7 @@ import is imported by those that need it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
@@ -19,6 +20,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
+
+from gmme_edge.inputs import read_toml
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
@@ -34,19 +37,30 @@ def install_command(extra: str) -> str:
 
 def find_extra(package: str) -> str:
     """The smallest extra of this product that brings a package of that name; "" for none."""
+    wanted, brought = _normalize(package), _extras()
+    fitting = [extra for extra, names in brought.items() if wanted in names]
+    return min(fitting, key=lambda extra: (len(brought[extra]), extra), default="")
+
+
+def _extras() -> dict[str, set[str]]:
+    """What each extra brings: as a checkout says, else as the installer noted."""
+    place = find_installation()
+    if place.editable:  # what was noted when it was installed may be old
+        with contextlib.suppress(OSError, ValueError, KeyError, ImportError):
+            project = read_toml(Path(place.source) / "pyproject.toml")["project"]
+            return {
+                extra: {_normalize(re.split(r"[^\w.-]", each)[0]) for each in requirements}
+                for extra, requirements in project["optional-dependencies"].items()
+            }
     from importlib import metadata
 
-    try:
-        requirements = metadata.requires(PRODUCT) or []
-    except metadata.PackageNotFoundError:  # run from its source
-        return ""
     brought: dict[str, set[str]] = {}
-    for requirement in requirements:
-        found = re.match(r"([\w.-]+).*;.*\bextra == [\"']([\w-]+)", requirement)
-        if found:
-            brought.setdefault(found[2], set()).add(_normalize(found[1]))
-    fitting = [extra for extra, names in brought.items() if _normalize(package) in names]
-    return min(fitting, key=lambda extra: (len(brought[extra]), extra), default="")
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        for requirement in metadata.requires(PRODUCT) or []:
+            found = re.match(r"([\w.-]+).*;.*\bextra == [\"']([\w-]+)", requirement)
+            if found:
+                brought.setdefault(found[2], set()).add(_normalize(found[1]))
+    return brought
 
 
 def _normalize(name: str) -> str:

@@ -9,7 +9,7 @@ ones. Only the network is replaced.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
 
@@ -107,7 +107,7 @@ def fake_classifier(
     if callable(answers):
         answer = answers
     else:
-        turn = cycle(answers or labels[:1])
+        turn: Iterator[str] = cycle(answers or labels[:1])
 
         def answer(_: Window) -> str:
             return next(turn)

@@ -143,6 +143,8 @@ def noted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (notes / "METADATA").write_text(text + "\n")
     product = metadata.Distribution.at(notes)
     monkeypatch.setattr(metadata, "requires", lambda name: product.requires)
+    wheel = Installation("pip", folder, folder / "bin" / "python")
+    monkeypatch.setattr(installation, "find_installation", lambda: wheel)
 
 
 @pytest.mark.parametrize(
@@ -179,9 +181,20 @@ def test_whatever_an_extra_brings_is_found_in_one(
             assert any(each.startswith(name) for each in EXTRAS[find_extra(name)])
 
 
-def test_a_source_that_nobody_installed_has_no_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkout_says_itself_what_its_extras_bring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was noted when it was installed may be older than the extra."""
+
     def absent(name: str) -> list[str]:
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "requires", absent)
-    assert find_extra("torch") == ""
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\noptional-dependencies = {new = ["abacus[beads]>=1"]}\n'
+    )
+    checkout = Installation("pip", tmp_path, tmp_path / "python", str(tmp_path), True)
+    monkeypatch.setattr(installation, "find_installation", lambda: checkout)
+    assert (find_extra("abacus"), find_extra("torch")) == ("new", "")
+    (tmp_path / "pyproject.toml").unlink()
+    assert find_extra("abacus") == ""

@@ -16,7 +16,6 @@ from gmme_edge.audio.samples import Waveform
 from gmme_edge.errors import AudioError, UsageError, require, shorten
 
 _LOWEST_HZ, _HIGHEST_HZ = 100, 10_000_000
-_LARGEST_RATE = 1e300  # what is beyond it may be no float
 # The filter may overshoot: samples near the largest float are scaled down, exactly, on the way.
 _HEADROOM = np.float32(2**-32)
 _LARGEST = np.finfo(np.float32).max * _HEADROOM
@@ -34,7 +33,10 @@ def check_rate(rate_hz: object) -> int:
     """
     if isinstance(rate_hz, bool) or not isinstance(rate_hz, numbers.Real):
         raise UsageError(f"The sample rate is {shorten(rate_hz)}.", "a number in hertz.")
-    number = float(rate_hz) if abs(rate_hz) < _LARGEST_RATE else math.inf
+    try:
+        number = float(rate_hz)
+    except OverflowError:  # a whole number of hundreds of digits
+        number = math.inf
     if not math.isfinite(number) or number != int(number):
         raise UsageError(f"The sample rate is {shorten(rate_hz)} Hz.", "a whole number of hertz.")
     if number <= 0:
