@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
-from gmme_edge.inputs import read_toml
-
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
@@ -47,7 +45,12 @@ def _extras() -> dict[str, set[str]]:
     place = find_installation()
     if place.editable:  # what was noted when it was installed may be old
         with contextlib.suppress(OSError, ValueError, KeyError, ImportError):
-            project = read_toml(Path(place.source) / "pyproject.toml")["project"]
+            if sys.version_info >= (3, 11):
+                import tomllib
+            else:
+                import tomli as tomllib
+            text = (Path(place.source) / "pyproject.toml").read_text(encoding="utf-8")
+            project = tomllib.loads(text)["project"]
             return {
                 extra: {_normalize(re.split(r"[^\w.-]", each)[0]) for each in requirements}
                 for extra, requirements in project["optional-dependencies"].items()
