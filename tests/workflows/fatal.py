@@ -6,7 +6,8 @@ import os
 import signal
 from pathlib import Path
 
-from gmme_edge.workflows.archive.heard import Division, Heard, Job
+from gmme_edge.workflows.archive.dividing import hear_segment
+from gmme_edge.workflows.archive.heard import Division, Heard, Job, Segment
 from gmme_edge.workflows.archive.hearing import hear
 
 
@@ -18,3 +19,13 @@ def hear_or_die(job: Job, path: bytes) -> Heard | Division:
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return hear(job, path)
+
+
+def hear_segment_or_die(job: Job, path: bytes, division: Division, number: int) -> Segment:
+    """Die on segment 2 the first time; leave a mark for each that is heard, and for the death."""
+    marks = [Path(os.fsdecode(path) + f".{number}{end}") for end in ("", "-died")]
+    if number == 2 and not marks[1].exists():
+        marks[1].touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    with marks[0].open("x"):  # once each
+        return hear_segment(job, path, division, number)

@@ -25,8 +25,9 @@ from gmme_edge.workflows.archive.heard import Division, Job, Segment
 from gmme_edge.workflows.archive.hearing import hear_with
 from gmme_edge.workflows.archive.journal import Journal
 from gmme_edge.workflows.settings.listening import EventSettings
-from gmme_edge.workflows.settings.scanning import ScanSettings
+from gmme_edge.workflows.settings.scanning import ScanSettings, WorkerSettings
 from tests.runtime.streaming.fakes import LevelClassifier
+from tests.workflows import fatal
 from tests.workflows.test_scanning import MODEL, noise
 
 RULES = EventSettings(hop_ms=500, on=0.2, merge_gap_s=0.7, smoothing_s=0.5, gate=False)
@@ -191,3 +192,30 @@ def count_segments(patch: pytest.MonkeyPatch) -> list[int]:
 
     patch.setattr(working, "hear_segment", count)
     return heard
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_one_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real processes, and segments of ten minutes: their constants are those of the package.
+
+    A sound every half minute; the gate spares the network the silence in between.
+    """
+    long = tmp_path / "long.wav"
+    with soundfile.SoundFile(long, "w", 8000, 1, "PCM_16") as file:
+        for seed in range(82):
+            file.write(noise(2, seed)[:, 0])
+            file.write(np.zeros(28 * 8000))
+    monkeypatch.setattr(working, "hear_segment", fatal.hear_segment_or_die)
+    rules = EventSettings(hop_ms=585, on=0.2)
+    found = scanning.scan(
+        MODEL, [long], ScanSettings(output=tmp_path / "out"), rules, WorkerSettings(workers=2)
+    )
+    assert found.counts.heard == 1
+    heard = sorted(path.suffix for path in tmp_path.glob("long.wav.*"))
+    assert heard == [".0", ".1", ".2", ".2-died", ".3", ".4"]
+    with monkeypatch.context() as patch, ThreadPoolExecutor(1) as pool:
+        patch.setattr(dividing, "_LEAST_SEGMENTS", 10**9)
+        whole = ScanSettings(output=tmp_path / "whole")
+        scanning.scan(MODEL, [long], whole, rules, executor=pool)
+    wanted = (tmp_path / "whole/events.csv").read_bytes()
+    assert (tmp_path / "out/events.csv").read_bytes() == wanted and wanted.count(b"\n") > 10
