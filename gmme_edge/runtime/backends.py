@@ -69,7 +69,7 @@ class Backend:
         engine: whose kernels it uses; `Precision.engines` says which precisions those run.
         module: holds the `Opener`.
         needs_engine_file: it runs engines that were built for this machine, not ONNX files.
-        on_cpu: calls take a number of threads.
+        on_cpu: it computes on a CPU, and calls take a number of threads.
         concurrent: one session serves several threads at once.
         gpu_calls: which of `GPU_CALLS` it can do; those without copies by `session.GpuSession`.
     """

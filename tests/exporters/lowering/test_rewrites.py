@@ -70,8 +70,9 @@ def test_float64_output_is_unchanged(name: str, spec: ModelSpec, seed: int, batc
         rewrite(lowered)
     generator = torch.Generator().manual_seed(seed)
     clips = torch.randn(batch, 1, spec.n_samples, generator=generator, dtype=torch.float64)
-    expected, got = model(clips), lowered(clips)
-    assert (got - expected).abs().max() <= 1e-11 * expected.abs().max()
+    for before, after in ((model, lowered), (model.embed, lowered.embed)):
+        expected, got = before(clips), after(clips)
+        assert (got - expected).abs().max() <= 1e-11 * expected.abs().max()
 
 
 @pytest.mark.parametrize("opset", [17, 18])
@@ -86,10 +87,12 @@ def test_float32_output_in_onnx_runtime(tmp_path: Path, kind: str, opset: int) -
     clips = np.random.default_rng(0).standard_normal((3, TINY.n_samples)).astype(np.float32)
     scaled = 0.95 * clips / np.abs(clips).max(1, keepdims=True)
     with torch.no_grad():
-        expected = copy.deepcopy(model).double()(torch.from_numpy(scaled)[:, None].double()).numpy()
+        wide, exact = copy.deepcopy(model).double(), torch.from_numpy(scaled)[:, None].double()
+        expected = wide(exact).numpy(), wide.embed(exact).numpy()
     for batch in (1, 3):
-        logits = session.run(["logits"], {"waveform": clips[:batch]})[0]
-        assert np.abs(logits - expected[:batch]).max() <= 1e-5 * np.abs(expected).max()
+        got = session.run(["logits", "embedding"], {"waveform": clips[:batch]})
+        for values, wanted in zip(got, expected, strict=True):
+            assert np.abs(values - wanted[:batch]).max() <= 1e-5 * np.abs(wanted).max()
 
 
 @pytest.mark.parametrize("factors", [(2,), (9,), (2, 2, 2, 2, 2), (4, 4, 4), (3, 2, 5)])
