@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -369,6 +371,7 @@ def test_two_records_at_once_keep_both_figures(bundle: Path, tmp_path: Path) -> 
 
 RECORD = """
 import sys
+import threading
 from gmme_edge.bundle.bundle import Bundle
 name, path = sys.argv[1:]
 print("ready", flush=True)
@@ -415,14 +418,22 @@ def test_a_figure_is_not_noted_with_another_network_that_took_the_place(
 
 
 def test_a_record_waits_for_an_export_and_notes_it_in_the_new_bundle(
-    bundle: Path, tmp_path: Path
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The folder is exchanged while the record waits: its lock is of the new one then."""
     copy = Path(shutil.copytree(bundle, tmp_path / "bundle"))
     evaluated = Bundle.open(copy)
+    flock, waits = fcntl.flock, threading.Event()
+
+    def wait(handle: int, how: int) -> None:
+        waits.set()
+        flock(handle, how)
+
     with ThreadPoolExecutor(1) as pool:
         with locked(copy):
+            monkeypatch.setattr(fcntl, "flock", wait)
             noted = pool.submit(evaluated.record_accuracy, "fp32", {"accuracy": 1.0})
+            assert waits.wait(timeout=30)
             copy.rename(tmp_path / "old")
             shutil.copytree(bundle, copy)
         noted.result(timeout=30)
