@@ -50,6 +50,7 @@ def test_a_strange_manifest_and_all_beside_it_stay(
     assert listing(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_what_lies_beside_a_bundle_stays_when_it_is_replaced(root: Path, old: Path) -> None:
     (old / "results").mkdir()
     (old / "results" / "latency-board.json").write_text("measured")
@@ -93,6 +94,7 @@ def test_the_only_weights_of_a_compact_bundle_are_never_deleted(root: Path, tmp_
     assert listing(out) == before
 
 
+@pytest.mark.slow
 def test_a_link_is_followed(root: Path, old: Path) -> None:
     link = old.parent / "link"
     link.symlink_to(old)
@@ -101,6 +103,7 @@ def test_a_link_is_followed(root: Path, old: Path) -> None:
     assert len(Bundle.open(old).golden()["waveform"]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_bundle", [False, True])
 def test_a_bundle_is_written_to_the_current_folder(
     root: Path, old: Path, monkeypatch: pytest.MonkeyPatch, in_bundle: bool
@@ -132,6 +135,7 @@ def test_a_checkpoint_is_replaced_only_where_that_was_allowed(root: Path, tmp_pa
         claim_checkpoint(tmp_path, allowed=True)
 
 
+@pytest.mark.slow
 def test_a_bad_int8_precision_leaves_the_others(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

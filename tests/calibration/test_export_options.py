@@ -20,6 +20,7 @@ def export(root: Path, out: Path, *options: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
+@pytest.mark.slow
 def test_an_exports_clips_and_ranges_are_recorded_replayed_and_cached(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,6 +130,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, fold: str, where: str) -> None:
     monkeypatch.setattr(score, pull_plug)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["inside", "boundary"])
 def test_killed_in_the_second_fold_it_goes_on_there(
     data: Path, uninterrupted: Path, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch

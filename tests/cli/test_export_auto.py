@@ -82,6 +82,7 @@ def correct_by_onnxruntime(bundle: Path, precision: str, clips: np.ndarray) -> i
     return int((found == np.arange(len(WORDS))).sum())
 
 
+@pytest.mark.slow
 def test_what_is_measured_is_noted_and_the_runtime_follows(
     root: Path, words: Path, tmp_path: Path, clock: Callable[[dict[str, float]], None]
 ) -> None:
@@ -117,6 +118,7 @@ def test_what_is_measured_is_noted_and_the_runtime_follows(
     assert probabilities[0] == probabilities[1] != probabilities[2]
 
 
+@pytest.mark.slow
 def test_measured_for_real(root: Path, words: Path, tmp_path: Path) -> None:
     result = export(small_checkpoint(root), tmp_path / "out", words, dataset="speech-commands")
     assert result.exit_code == 0, result.stderr
@@ -129,6 +131,7 @@ def test_measured_for_real(root: Path, words: Path, tmp_path: Path) -> None:
             assert each["reasons"]
 
 
+@pytest.mark.slow
 def test_folds_lend_clips_that_do_not_calibrate(
     root: Path, words: Path, tmp_path: Path, clock: Callable[[dict[str, float]], None]
 ) -> None:
@@ -156,6 +159,7 @@ def export_quickly(root: Path, out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in out.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_failing_gate_leaves_what_was_there(
     root: Path, words: Path, tmp_path: Path, clock: Callable[[dict[str, float]], None]
 ) -> None:

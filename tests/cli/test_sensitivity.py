@@ -92,6 +92,7 @@ def limited(checkpoint: Path, tmp_path: Path, words: Path, *options: object) -> 
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_exceptions_are_in_the_manifest(root: Path, tmp_path: Path, words: Path) -> None:
     result = limited(small_checkpoint(root), tmp_path, words, "--max-accuracy-drop", 100)
     assert result.exit_code == 0, result.output

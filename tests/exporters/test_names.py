@@ -13,7 +13,7 @@ from gmme_edge.spec import preset
 from gmme_exporters.graphs.export import export_onnx
 
 
-@pytest.mark.parametrize("opset", [16, 18])
+@pytest.mark.parametrize("opset", [16, pytest.param(18, marks=pytest.mark.slow)])
 def test_every_node_is_named_after_its_block(tmp_path: Path, opset: int) -> None:
     path = tmp_path / "model.onnx"
     export_onnx(EAT(preset("eat-s-gmme-k32c8", "speech-commands")).eval(), path, opset)

@@ -50,17 +50,9 @@ def in_silence(path: Path) -> dict[str, tuple[str, np.ndarray]]:
     }
 
 
-DIALECTS = {"int8-ort": "ort-cpu", "int8-tensorrt": "tensorrt"}  # and where each one runs
-
-
-@pytest.mark.parametrize(
-    ("dialect", "target"),
-    [
-        pytest.param(dialect, target, marks=[] if target == home else pytest.mark.slow)
-        for dialect, home in DIALECTS.items()
-        for target in TARGETS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("dialect", ["int8-ort", "int8-tensorrt"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_function_stays(
     root: Path, tmp_path: Path, kind: str, dialect: str, target: str
@@ -74,6 +66,7 @@ def test_the_function_stays(
     onnx.checker.check_model(aligned.prepared)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_in_silence_a_convolution_reads_whole_steps(
     root: Path, tmp_path: Path, target: str
@@ -112,6 +105,7 @@ def test_recordings_with_silence_lose_less(root: Path, tmp_path: Path) -> None:
     assert all(errors[kind, "aligned"] < errors[kind, "plain"] for kind in KINDS)
 
 
+@pytest.mark.slow
 def test_additions_only_where_integers_follow(root: Path, tmp_path: Path) -> None:
     plain = quantizer_of(root, tmp_path, "gmme", "int8-tensorrt", "ort-cpu")
 
@@ -129,6 +123,7 @@ def test_additions_only_where_integers_follow(root: Path, tmp_path: Path) -> Non
     assert onnx.load(nothing.prepared).SerializeToString() == same
 
 
+@pytest.mark.slow
 def test_onnx_runtime_gets_biases_alone_and_only_behind_a_front_in_float(
     root: Path, tmp_path: Path
 ) -> None:

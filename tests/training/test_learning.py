@@ -21,6 +21,7 @@ from tests.conftest import DOWNSAMPLES, TINY
 from tests.training.tiny_run import LABELS, RECIPE, make_data, make_sounds, make_trainer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("down", DOWNSAMPLES[:2], ids=str)
 def test_network_learns(down: Downsample, tmp_path: Path) -> None:
     """Three classes of sounds that it has not heard, with the averaged weights."""

@@ -75,7 +75,7 @@ def test_float64_output_is_unchanged(name: str, spec: ModelSpec, seed: int, batc
         assert (got - expected).abs().max() <= 1e-11 * expected.abs().max()
 
 
-@pytest.mark.parametrize("opset", [17, 18])
+@pytest.mark.parametrize("opset", [17, pytest.param(18, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["aa", "gmme", "gmme-lite"])
 def test_float32_output_in_onnx_runtime(tmp_path: Path, kind: str, opset: int) -> None:
     down = Downsample("aa") if kind == "aa" else Downsample(kind, 8, 4)  # type: ignore[arg-type]
