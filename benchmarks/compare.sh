@@ -12,8 +12,8 @@ set -euo pipefail
 fsdd=$1 esc10=$2 out=$3 repetitions=${4:-100} checkpoints=${5:-/dev/null}
 results=()
 
-make() { # TASK MODELS DATA-SET FOLDER OPTIONS…: bundles, accuracies and latencies of one task
-    local task=$1 models=$2 bundles=() model bundle source
+make() { # TASK MODELS DATA-SET FOLDER OPTIONS…: the bundles of one task, and their accuracies
+    local task=$1 models=$2 model bundle source
     local clips=(--dataset "$3" --data "${@:4}") calibration=(--calib-dataset "$3" --calib-data "${@:4}")
     for model in $models; do
         source=$checkpoints/$task/$model
@@ -25,27 +25,28 @@ make() { # TASK MODELS DATA-SET FOLDER OPTIONS…: bundles, accuracies and laten
         else
             gmme-edge export "$source" -o "$bundle" --precision fp32,fp16,int8 "${calibration[@]}"
             gmme-edge evaluate "$bundle" "${clips[@]}" --precision fp32,fp16,int8-ort \
-                -o "$bundle-accuracy.json"
-            results+=("$bundle"-accuracy.*.json)
+                -o "$out/accuracy-$task-$model.json"
+            results+=("$out/accuracy-$task-$model".*.json)
         fi
-        bundles+=("$bundle")
     done
-    measure "$task-ort" --backend ort-cpu --precision fp32,fp16,int8-ort --threads 1,2
-    if python3 -c 'import openvino' 2>/dev/null; then
-        measure "$task-openvino" --backend openvino --precision fp32,int8-ort --threads 1
-    fi
-    measure "$task-layers" --layers --precision fp32
 }
 
-measure() { # NAME OPTIONS…: the bundles of one task take turns
-    gmme-edge profile "${bundles[@]}" "${@:2}" --repetitions "$repetitions" -o "$out/$1.json"
-    results+=("$out/$1.json")
+measure() { # TASK NAME OPTIONS…: its bundles take turns
+    gmme-edge profile "$out/$1"/* "${@:3}" --repetitions "$repetitions" -o "$out/$1-$2.json"
+    results+=("$out/$1-$2.json")
 }
 
 mkdir -p "$out"
 make speech-commands "eat-s-aa digits eat-s-gmme-lite-k32c8 digits-edge" speech-commands "$fsdd"
 make esc50 "eat-s-aa esc10 eat-s-gmme-lite-k32c8 eat-s-edge-gmme-lite-k32c8" esc10 "$esc10" --fold 5
 
+for task in speech-commands esc50; do
+    measure $task ort --backend ort-cpu --precision fp32,fp16,int8-ort --threads 1,2
+    if python3 -c 'import openvino' 2>/dev/null; then
+        measure $task openvino --backend openvino --precision fp32,int8-ort --threads 1
+    fi
+    measure $task layers --layers --precision fp32
+done
 for form in html md json csv tex; do
     gmme-edge compare "${results[@]}" --baseline eat-s-aa -o "$out/compare.$form" > "$out/compare.txt"
 done
