@@ -19,7 +19,7 @@ FAMILIES = {
     "api": 5_000,
     "archives": 800,
     "documents": 1_400,
-    "writers": 80,
+    "writers": 75,
 }
 
 

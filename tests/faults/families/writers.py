@@ -48,7 +48,7 @@ def _data(shared: Path) -> list[object]:
 
 def _export(shared: Path, out: Path, *more: object) -> list[object]:
     return ["export", shared / "checkpoint", "-o", out, "--opset", 17, "--precision", "fp32",
-            "--no-embedding", "--cache", shared / "cache", *more]  # fmt: skip
+            "--cache", shared / "cache", *more]  # fmt: skip
 
 
 def check_bundle(out: Path) -> None:
