@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import pytest
 from gmme_edge.errors import OutputError, UsageError
 from gmme_edge.runtime.session import Outputs
 from gmme_edge.service.batching import BatchingSession
+from gmme_edge.service.server import listen_on
 
 
 class Doubling:
@@ -117,3 +119,11 @@ def test_closing_answers_what_waits_and_refuses_what_comes() -> None:
     assert inner.closed
     with pytest.raises(UsageError, match="closed"):
         session.run(rows(1))
+
+
+def test_an_answer_does_not_wait_for_the_clients_acknowledgement() -> None:
+    with listen_on("127.0.0.1", 0) as (opened, _):
+        with socket.create_connection(opened.getsockname()):
+            connection, _ = opened.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
