@@ -12,22 +12,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-import numbers
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Callable, TypeVar, cast, get_args  # noqa: UP035
 
-from gmme_edge.errors import UsageError, shorten, translate
+from gmme_edge.errors import translate
+from gmme_edge.kinds import WORDS, fit, is_of, not_such, with_whole_numbers, wrong_kind
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_BUILTIN: dict[str, type] = {
-    "str": str, "int": numbers.Integral, "float": numbers.Real, "Path": Path, "None": type(None),
-}  # fmt: skip
-_WORDS: dict[type, str] = {
-    numbers.Integral: "a whole number", numbers.Real: "a number", str: "a text", Path: "a path",
-    type(None): "None",
-}  # fmt: skip
+_NAMED = {"None": type(None), **{kind.__name__: kind for kind in WORDS}}
 
 
 def public(function: _Function) -> _Function:
@@ -72,31 +66,25 @@ def _fit(value: object, hint: str, names: dict[str, Any], what: str) -> object:
     """`value`, a text as a path where that is wanted; anything where `hint` names no known type."""
     if hint.startswith("Sequence[") and hint.endswith("]"):
         if isinstance(value, (str, bytes, Path)) or not isinstance(value, Iterable):
-            raise _wrong(value, what, "several, such as a list")
+            raise not_such(what, value, "several, such as a list")
         inner = hint[len("Sequence[") : -1]
         return [_fit(each, inner, names, f"{what}[{i}]") for i, each in enumerate(value)]
     kinds = _kinds(hint, names)
-    if not kinds or isinstance(value, kinds):
+    if not kinds:
         return value
-    if Path in kinds and isinstance(value, str):
-        return Path(value)
-    words = [_WORDS.get(kind, kind.__name__) for kind in kinds]
-    raise _wrong(value, what, " or ".join(words))
+    fitting = fit(value, kinds)
+    if not is_of(fitting, kinds):
+        raise wrong_kind(what, value, kinds)
+    return fitting
 
 
 def _kinds(hint: str, names: dict[str, Any]) -> tuple[type, ...]:
     """The classes that an annotation names; none where it names anything else as well."""
     found: tuple[type, ...] = ()
     for part in hint.split(" | "):
-        kind = _BUILTIN.get(part, names.get(part))
+        kind = _NAMED.get(part, names.get(part))
         each = get_args(kind) or (kind,)
-        if not all(k in _WORDS or hasattr(k, "__dataclass_fields__") for k in each):
+        if not all(k in WORDS or hasattr(k, "__dataclass_fields__") for k in each):
             return ()
         found += each
-    return found
-
-
-def _wrong(value: object, what: str, expected: str) -> UsageError:
-    return UsageError(
-        f"{what} is {shorten(value)}, of type {type(value).__name__}.", f"{expected}."
-    )
+    return with_whole_numbers(found)

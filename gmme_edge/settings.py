@@ -17,20 +17,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import numbers
 import shlex
 import types
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, field
-from pathlib import Path, PurePath
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 from gmme_edge.errors import UsageError, shorten
-
-_WORDS = {
-    bool: "True or False", int: "a whole number", float: "a number", str: "a text",
-    Path: "a path", tuple: "a tuple of texts", type(None): "None",
-}  # fmt: skip
+from gmme_edge.kinds import fit, is_of, with_whole_numbers, wrong_kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +76,10 @@ class Settings:
     def __post_init__(self) -> None:
         for name, kinds in _kinds_of(type(self)).items():  # type: ignore[arg-type] # classes are hashable
             value = getattr(self, name)
-            fitting = _fit(value, kinds)
-            if not _is_of(fitting, kinds):
-                raise _wrong_type(type(self), name, value, kinds)
+            fitting = fit(value, kinds)
+            if not is_of(fitting, kinds):
+                flags = {each.name: flag_of(each) for each in settings_of(type(self))}
+                raise wrong_kind(flags.get(name, name), value, kinds)
             if fitting is not value:
                 object.__setattr__(self, name, fitting)  # the group is frozen
         for each in settings_of(type(self)):
@@ -105,41 +100,8 @@ def _kinds_of(group: type) -> dict[str, tuple[type, ...]]:
     for each in dataclasses.fields(group):
         hint = hints[each.name]
         parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-        found = tuple(get_origin(part) or part for part in parts)
-        kinds[each.name] = (*found, int) if float in found else found
+        kinds[each.name] = with_whole_numbers(tuple(get_origin(part) or part for part in parts))
     return kinds
-
-
-def _fit(value: object, kinds: tuple[type, ...]) -> object:
-    """A text as the path, a list as the tuple, and numpy's number as the one that is wanted."""
-    if isinstance(value, (bool, *kinds)):
-        return value
-    if Path in kinds and isinstance(value, (str, PurePath)):
-        return Path(value)
-    if tuple in kinds and isinstance(value, list):
-        return tuple(value)
-    if int in kinds and isinstance(value, numbers.Integral):
-        return int(value)
-    if float in kinds and isinstance(value, numbers.Real):
-        return float(value)
-    return value
-
-
-def _is_of(value: object, kinds: tuple[type, ...]) -> bool:
-    """As `isinstance`, where True is no number, a tuple holds texts, and no path holds a NUL."""
-    if isinstance(value, bool):
-        return bool in kinds
-    if isinstance(value, tuple) and not all(isinstance(each, str) for each in value):
-        return False
-    return isinstance(value, kinds) and not (isinstance(value, Path) and "\0" in str(value))
-
-
-def _wrong_type(group: type, name: str, value: object, kinds: tuple[type, ...]) -> UsageError:
-    flags = {each.name: flag_of(each) for each in settings_of(group)}
-    known = [kind for kind in kinds if not (kind is int and float in kinds)]
-    expected = " or ".join(_WORDS.get(kind, kind.__name__) for kind in known)
-    got = f"{flags.get(name, name)} is {shorten(value)}, of type {type(value).__name__}."
-    return UsageError(got, f"{expected}.")
 
 
 def settings_of(group: type) -> list[dataclasses.Field[Any]]:

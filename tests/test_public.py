@@ -39,6 +39,15 @@ def test_an_argument_of_another_type_is_named(wrong: object) -> None:
         called("a", group="x" if wrong is None else wrong)  # type: ignore[arg-type]
 
 
+def test_a_value_that_cannot_be_shown_is_still_named() -> None:
+    class Unspeakable:
+        def __repr__(self) -> str:
+            raise ZeroDivisionError
+
+    with pytest.raises(UsageError, match="name is of type Unspeakable"):
+        called(Unspeakable())  # type: ignore[arg-type]
+
+
 def test_several_are_no_text_and_each_is_checked() -> None:
     assert called("a", np.int64(3), Group(), ["x", Path("y")]) == (  # type: ignore[list-item]
         "a", 3, Group(), [Path("x"), Path("y")],

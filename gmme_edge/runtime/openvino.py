@@ -22,6 +22,7 @@ from gmme_edge.bundle.bundle import INPUT, OUTPUTS, Bundle
 from gmme_edge.bundle.precisions import PRECISIONS, in_table_order, precisions_of
 from gmme_edge.device.cpu import check_threads, default_threads
 from gmme_edge.errors import BundleError, PlatformError, UsageError, require
+from gmme_edge.installation import pip_command
 from gmme_edge.runtime.fork import ForkGuard
 from gmme_edge.runtime.session import Outputs, check_batch, check_graph, check_outputs
 from gmme_edge.runtime.signal_stack import kept_signal_stack
@@ -220,7 +221,7 @@ def _read(
                 raise PlatformError(
                     got,
                     "an openvino that knows the graph's opset and operators.",
-                    "pip install --upgrade openvino, or export with a lower --opset.",
+                    pip_command("install", "--upgrade", "openvino") + ", or a lower --opset.",
                 ) from error
             raise BundleError(
                 got, "an ONNX graph that `gmme-edge export` wrote.", "export it again."
