@@ -35,7 +35,7 @@ from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.device.facts import describe_device
 from gmme_edge.files import write_json
 from gmme_edge.pretrained import resolve
-from gmme_edge.profiling import latency
+from gmme_edge.profiling import opened
 from gmme_edge.report.ranking import rank_ratio
 from gmme_edge.runtime.session import Session
 from gmme_edge.workflows.comparing import compare
@@ -68,13 +68,13 @@ class SlowedSession:
 @contextlib.contextmanager
 def slowed(share: float) -> Iterator[None]:
     """Within it the bundle `SLOWER` is slower by `share`."""
-    real = latency.open_session
+    real = opened.open_session
 
     def open_session(bundle: Bundle, *settings: Any) -> Any:  # noqa: ANN401
         session = real(bundle, *settings)
         return SlowedSession(session, share) if bundle.path.name == SLOWER else session
 
-    with mock.patch.object(latency, "open_session", open_session):
+    with mock.patch.object(opened, "open_session", open_session):
         yield
 
 

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from gmme_edge.device.energy.meter import Meter, Meters
 from gmme_edge.errors import PlatformError
 from gmme_edge.profiling.energy_result import Energy, PowerTrace
 from gmme_edge.profiling.inputs import golden_batch
 from gmme_edge.profiling.latency import Contender
-from gmme_edge.profiling.opened import prepare_call, uses_graph
+from gmme_edge.profiling.opened import open_call
 from gmme_edge.profiling.windows import EnergySettings as EnergySettings
 from gmme_edge.profiling.windows import measure_runs
-from gmme_edge.runtime.backends import BACKENDS, open_session
+from gmme_edge.runtime.backends import BACKENDS
 from gmme_edge.runtime.engines.cache import Rebuild
 
 
@@ -61,27 +62,13 @@ def measure_energy(
     tell = (lambda: on_progress(next(done), total)) if on_progress else (lambda: None)
     for meter, rows in meters.items():
         with contextlib.ExitStack() as stack:
-            runs = {row: _open(contenders[row], rebuild, stack) for row in rows}
             batches = {row: contenders[row].batch for row in rows}
+            runs: dict[int, Callable[[], object]] = {}
+            for row in rows:
+                clips = golden_batch(contenders[row].bundle, batches[row])
+                call = stack.enter_context(open_call(contenders[row], clips, rebuild))
+                runs[row] = partial(call.run, clips)
             found, trace = measure_runs(runs, batches, meter, settings, tell)
         energies.update((row, Energy(**vars(each))) for row, each in found.items())
         traces.append(trace)
     return [energies[row] for row in range(len(contenders))], traces
-
-
-def _open(
-    contender: Contender, rebuild: Rebuild | None, stack: contextlib.ExitStack
-) -> Callable[[], object]:
-    """One call of a contender."""
-    session = open_session(
-        contender.bundle,
-        contender.backend,
-        contender.precision,
-        contender.threads,
-        rebuild,
-        uses_graph(contender.gpu_call),
-    )
-    stack.callback(session.close)
-    clips = golden_batch(contender.bundle, contender.batch)
-    call = prepare_call(contender, session, clips, rebuild)
-    return lambda: call.run(clips)

@@ -22,12 +22,12 @@ from gmme_edge.files import sha256_of
 from gmme_edge.profiling.energy_result import Energy
 from gmme_edge.profiling.inputs import golden_batch
 from gmme_edge.profiling.memory import Memory, measure_memory
-from gmme_edge.profiling.opened import prepare_call, uses_graph
+from gmme_edge.profiling.opened import open_call
 from gmme_edge.profiling.rounds import LatencySettings as LatencySettings
 from gmme_edge.profiling.rounds import Progress, Samples
 from gmme_edge.profiling.rounds import time_rounds as _time
 from gmme_edge.profiling.statistics import percentile_interval
-from gmme_edge.runtime.backends import COPIED, open_session
+from gmme_edge.runtime.backends import COPIED
 from gmme_edge.runtime.engines.cache import Rebuild
 from gmme_edge.statistics import Interval
 
@@ -216,18 +216,10 @@ def measure(
         raise UsageError("There is nothing to measure.", "at least one contender.")
     inputs = [golden_batch(contender.bundle, contender.batch) for contender in contenders]
     with contextlib.ExitStack() as stack:
-        calls = []
-        for contender, clips in zip(contenders, inputs, strict=True):
-            session = open_session(
-                contender.bundle,
-                contender.backend,
-                contender.precision,
-                contender.threads,
-                rebuild,
-                uses_graph(contender.gpu_call),
-            )
-            stack.callback(session.close)
-            calls.append(prepare_call(contender, session, clips, rebuild))
+        calls = [
+            stack.enter_context(open_call(contender, clips, rebuild))
+            for contender, clips in zip(contenders, inputs, strict=True)
+        ]
         memories = [
             measure_memory(t.bundle, t.backend, t.precision, t.threads, t.batch, t.gpu_call)
             for t in contenders

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
@@ -34,16 +35,33 @@ def is_resident(gpu_call: str) -> bool:
     return gpu_call in (RESIDENT, RESIDENT_GRAPH)
 
 
-def prepare_call(
-    contender: Contender, session: Session, clips: NDArray[np.float32], rebuild: Rebuild | None
-) -> Runs:
-    """The session, or one whose input lies on the GPU already.
+@contextmanager
+def open_call(
+    contender: Contender, clips: NDArray[np.float32], rebuild: Rebuild | None
+) -> Iterator[Runs]:
+    """The contender's session, or one whose input lies on the GPU already.
 
     Another way to call must compute the same, so it is compared with the plain one first.
 
     Raises:
         OutputError: it does not.
+        GmmeEdgeError: whatever opening a session raises.
     """
+    session = _open(contender, rebuild, uses_graph(contender.gpu_call))
+    try:
+        yield _prepare(contender, session, clips, rebuild)
+    finally:
+        session.close()
+
+
+def _open(contender: Contender, rebuild: Rebuild | None, cuda_graph: bool) -> Session:
+    how = contender.backend, contender.precision, contender.threads
+    return open_session(contender.bundle, *how, rebuild, cuda_graph)
+
+
+def _prepare(
+    contender: Contender, session: Session, clips: NDArray[np.float32], rebuild: Rebuild | None
+) -> Runs:
     if not (uses_graph(contender.gpu_call) or is_resident(contender.gpu_call)):
         return session
     call: Runs = session
@@ -68,9 +86,7 @@ class _Resident:
 def _check_same(
     contender: Contender, call: Runs, clips: NDArray[np.float32], rebuild: Rebuild | None
 ) -> None:
-    plain = open_session(
-        contender.bundle, contender.backend, contender.precision, contender.threads, rebuild
-    )
+    plain = _open(contender, rebuild, cuda_graph=False)
     try:
         wanted = plain.run(clips)[OUTPUTS[0]]
     finally:

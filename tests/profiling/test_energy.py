@@ -14,7 +14,7 @@ import pytest
 
 from gmme_edge.device.energy.meter import Meters, Unreadable
 from gmme_edge.errors import PlatformError
-from gmme_edge.profiling import energy, power, windows
+from gmme_edge.profiling import opened, power, windows
 from gmme_edge.profiling.energy import EnergySettings, choose_meters, measure_energy
 from gmme_edge.profiling.latency import Contender
 from gmme_edge.profiling.power import Recording, make_trace, measure_update_step
@@ -85,7 +85,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(power, "time", made)
     monkeypatch.setattr(windows, "measure_update_step", lambda _: made.step_s)
     monkeypatch.setattr(windows, "record", record)
-    monkeypatch.setattr(energy, "open_session", open_session)
+    monkeypatch.setattr(opened, "open_session", open_session)
     return made
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from gmme_edge.complexity import count
 from gmme_edge.errors import OutputError, UsageError
-from gmme_edge.profiling import latency
+from gmme_edge.profiling import latency, opened
 from gmme_edge.profiling.inputs import golden_batch
 from gmme_edge.profiling.latency import Contender, LatencySettings, measure
 from gmme_edge.profiling.memory import Memory
@@ -39,7 +39,7 @@ class FakeSessions:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSessions:
     sessions = FakeSessions()
-    monkeypatch.setattr(latency, "open_session", sessions.open)
+    monkeypatch.setattr(opened, "open_session", sessions.open)
     monkeypatch.setattr(latency, "measure_memory", lambda *_: Memory(2_000_000, 1_500_000))
     return sessions
 
@@ -173,8 +173,7 @@ def test_another_way_to_call_is_timed_once_it_computes_the_same(
         is_graph = len(given) > 5 and given[5]
         return OnDevice(log, "graph" if is_graph else "plain", off)
 
-    monkeypatch.setattr(latency, "open_session", open_session)
-    monkeypatch.setattr("gmme_edge.profiling.opened.open_session", open_session)
+    monkeypatch.setattr(opened, "open_session", open_session)
     monkeypatch.setattr(latency, "measure_memory", lambda *_: Memory(2_000_000, 1_500_000))
     contender = Contender(make_bundle(tmp_path), "ort-cuda", "fp32", gpu_call=gpu_call)
     if off:
