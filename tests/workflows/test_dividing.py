@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,12 +20,13 @@ from typer.testing import CliRunner
 
 from gmme_edge.audio import Recording, resampling
 from gmme_edge.cli.app import app
+from gmme_edge.errors import InputError
 from gmme_edge.workflows import scanning
 from gmme_edge.workflows.archive import dividing, working
 from gmme_edge.workflows.archive.dividing import conclude, divide, hear_segment_with
 from gmme_edge.workflows.archive.heard import Division, Job, Segment
 from gmme_edge.workflows.archive.hearing import hear_with
-from gmme_edge.workflows.archive.journal import Journal
+from gmme_edge.workflows.archive.journal import NAME, Journal
 from gmme_edge.workflows.settings.listening import EventSettings
 from gmme_edge.workflows.settings.scanning import ScanSettings, WorkerSettings
 from tests.runtime.streaming.fakes import LevelClassifier
@@ -31,6 +34,7 @@ from tests.workflows import fatal
 from tests.workflows.test_scanning import MODEL, noise
 
 RULES = EventSettings(hop_ms=500, on=0.2, merge_gap_s=0.7, smoothing_s=0.5, gate=False)
+REPLACE = "UPDATE divisions SET division = replace(CAST(division AS TEXT), '{}', '{}')"
 TABLES = ("events.csv", "embeddings.csv", "embeddings.npy")
 
 
@@ -145,6 +149,33 @@ def test_a_recording_that_changed_is_divided_anew(
     run(recording, tmp_path / "anew")
     for name in TABLES:
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "anew" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE divisions SET division = x'ff00'",
+        "UPDATE divisions SET division = '{}'",
+        "UPDATE divisions SET division = 7",
+        REPLACE.format('"hop_us":', '"hop_us":-'),
+        REPLACE.format('"segment_samples":', '"segment_samples":0,"x":'),
+        REPLACE.format('"asked":"', '"asked":"AAAA'),
+        "UPDATE divisions SET n_segments = 4611686018427387904",
+        "UPDATE segments SET probabilities = substr(probabilities, 2) WHERE number = 1",
+        "UPDATE segments SET probabilities = 'text' WHERE number = 1",
+    ],
+)
+def test_a_journal_with_a_damaged_division_is_told(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        with pytest.raises(KeyboardInterrupt):
+            run(recording, tmp_path / "out")
+    with contextlib.closing(sqlite3.connect(tmp_path / "out" / NAME)) as base, base:
+        assert base.execute(damage).rowcount == 1
+    with pytest.raises(InputError, match="journal is damaged"):
+        run(recording, tmp_path / "out")
 
 
 def test_a_segment_that_cannot_be_heard_costs_its_recording_only(

@@ -26,6 +26,7 @@ from gmme_edge.runtime.streaming.gate import GateRules
 from gmme_edge.runtime.streaming.grid import WindowGrid, make_grid
 from gmme_edge.runtime.streaming.stream import Stream, WindowClassifier
 from gmme_edge.workflows.archive.embeddings import Spool
+from gmme_edge.workflows.archive.findings import damaged
 from gmme_edge.workflows.archive.heard import (
     Division,
     Heard,
@@ -177,7 +178,11 @@ def _rows(
     division: Division, segments: Iterable[bytes], n_labels: int
 ) -> Iterator[NDArray[np.float64] | None]:
     """One for each window; None where the gate spared the network."""
+    row_bytes = 8 * n_labels
     for number, held in enumerate(segments):
+        asked = [division.asks(window) for window in division.windows(number)]
+        if not isinstance(held, bytes) or len(held) != row_bytes * sum(asked):
+            raise damaged(held)
         rows = iter(np.frombuffer(held, np.float64).reshape(-1, n_labels))
-        for window in division.windows(number):
-            yield next(rows) if division.asks(window) else None
+        for is_asked in asked:
+            yield next(rows) if is_asked else None

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import msgspec
 
+from gmme_edge.errors import UsageError
 from gmme_edge.workflows.archive.embeddings import blocks_of
-from gmme_edge.workflows.archive.findings import Findings
+from gmme_edge.workflows.archive.findings import Findings, damaged
 from gmme_edge.workflows.archive.heard import Division, Segment
 
 TABLES = (
@@ -40,10 +41,17 @@ class Divisions(Findings):
         )
         if before is None or before != now:
             return None
-        (found,) = self._base.execute(
-            "SELECT division FROM divisions WHERE path = ?", (path,)
+        found, n_segments = self._base.execute(
+            "SELECT division, n_segments FROM divisions WHERE path = ?", (path,)
         ).fetchone()
-        return msgspec.json.decode(found, type=Division)
+        try:
+            division = msgspec.json.decode(found, type=Division)
+            is_whole = division.n_segments == n_segments and division.is_whole
+        except (ValueError, TypeError, ArithmeticError, UsageError) as error:
+            raise damaged(found) from error
+        if not is_whole:
+            raise damaged(found)
+        return division
 
     def missing(self, path: bytes, division: Division) -> list[int]:
         """The segments that are still to be heard."""

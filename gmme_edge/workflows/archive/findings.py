@@ -146,7 +146,7 @@ class Findings:
             ):
                 kind = record_type(width)
                 if not isinstance(records, bytes) or len(records) % kind.itemsize:
-                    raise _damaged(records)
+                    raise damaged(records)
                 found = np.frombuffer(records, kind)
                 yield path, _time(start_utc), _number(duration_s), found
 
@@ -154,7 +154,7 @@ class Findings:
 def _row(*values: object) -> Row:
     start_s, end_s, start_utc, end_utc, label, confidence, mean = values
     if not isinstance(label, str):
-        raise _damaged(label)
+        raise damaged(label)
     return Row(
         start_s=_number(start_s),
         end_s=_number(end_s),
@@ -170,7 +170,7 @@ def _number(value: object) -> float:
     """What a journal must hold in this place; SQLite does not see to it."""
     if isinstance(value, (int, float)) and math.isfinite(value):
         return value
-    raise _damaged(value)
+    raise damaged(value)
 
 
 def _time(value: object) -> str:
@@ -180,10 +180,11 @@ def _time(value: object) -> str:
             return str(value)
     except ValueError:
         pass
-    raise _damaged(value)
+    raise damaged(value)
 
 
-def _damaged(value: object) -> InputError:
+def damaged(value: object) -> InputError:
+    """The error about a value that no scan writes."""
     return InputError(
         f"The scan's journal is damaged: it holds {shorten(value)}.",
         "what a scan wrote.",

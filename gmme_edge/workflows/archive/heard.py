@@ -92,6 +92,11 @@ class Division:
     def n_segments(self) -> int:
         return self.start(self.n_windows - 1) // self.segment_samples + 1
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is a bit for each window; a journal may be damaged."""
+        return not self.asked or 0 <= 8 * len(self.asked) - self.n_windows < 8
+
     def start(self, window: int) -> int:
         """The window's first sample."""
         if window < self.grid.whole_windows(self.n_samples):
