@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Callable, TypeVar, cast, get_args  # noqa: UP035
 
 from gmme_edge.errors import translate
@@ -43,23 +43,18 @@ def public(function: _Function) -> _Function:
     return cast(_Function, call)
 
 
-class own_errors:  # noqa: N801 - used as a function
+@contextmanager
+def own_errors() -> Iterator[None]:
     """A block in which what any code may raise becomes the package's own."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if not isinstance(error, Exception) or isinstance(error, BrokenPipeError):
-            return  # whoever reads the output has left, which is no fault
+    try:
+        yield
+    except BrokenPipeError:  # whoever reads the output has left, which is no fault
+        raise
+    except Exception as error:
         known = translate(error)
-        if known is not None and known is not error:
-            raise known from error
+        if known is None or known is error:
+            raise
+        raise known from error
 
 
 def _fit(value: object, hint: str, names: dict[str, Any], what: str) -> object:
