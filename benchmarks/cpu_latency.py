@@ -1,6 +1,6 @@
 """Time of plain and lowered networks on a CPU, beside OpenVINO, torch and torch.compile.
 
-python benchmarks/cpu_latency.py [--threads 1,2] [--output RESULT.json] [--plot CHART.svg]
+    python benchmarks/cpu_latency.py [--threads 1,2] [--graphs FOLDER] [--output FILE] [--plot SVG]
 
 Random weights, batch 1. In every round each variant runs once untimed and once timed, in random
 order, and matrix products in float32 show what the machine gives at that moment: ONNX Runtime's,
@@ -78,9 +78,11 @@ def main() -> None:
     options = _options()
     print(f"{describe_device()['cpu']}; {_versions()}\n")
     blocks = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.graphs or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         for task in options.tasks:
-            files = {m: _write(m, task, Path(folder)) for m in options.models}
+            files = {m: _write(m, task, folder) for m in options.models}
             for threads in options.threads:
                 torch.set_num_threads(threads)
                 calls: dict[Key, Call] = {
@@ -100,7 +102,7 @@ def main() -> None:
 
 
 def _write(model: str, task: str, folder: Path) -> dict[str, Any]:
-    """The graphs of one network: plain and lowered, FP32 and INT8."""
+    """The graphs of one network: plain and lowered, FP32 and INT8; those in `folder` are kept."""
     started = time.perf_counter()
     spec = preset(f"eat-s-{model}", task)
     clips = synthetic_clips(spec).waveforms[:]
@@ -109,6 +111,9 @@ def _write(model: str, task: str, folder: Path) -> dict[str, Any]:
     for name, target in (("plain", "generic"), ("ours", "ort-cpu")):
         path = folder / f"{task}-{model}-{name}"
         graphs[name] = source = path.with_suffix(".onnx")
+        graphs[f"{name}-int8"] = path.with_suffix(".int8.onnx")
+        if graphs[f"{name}-int8"].exists():  # written last
+            continue
         prepared = path.with_suffix(".prepared.onnx")
         export_onnx(lower(network, target), graphs[name], embedding=False)
         if (int8_target := target_of("int8-ort", target)) != target:
@@ -116,7 +121,6 @@ def _write(model: str, task: str, folder: Path) -> dict[str, Any]:
             export_onnx(lower(network, int8_target), source, embedding=False)
         prepare_int8(source, prepared)
         quantizer = Quantizer(prepared, calibrate_ranges(prepared, clips, OP_TYPES), "int8-ort")
-        graphs[f"{name}-int8"] = path.with_suffix(".int8.onnx")
         quantizer.write(graphs[f"{name}-int8"], quantizer.front)
     print(f"{task} {model}: exported in {time.perf_counter() - started:.0f} s", flush=True)
     return graphs
@@ -310,6 +314,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--plot", type=Path, help="an SVG chart")
+    parser.add_argument("--graphs", type=Path, help="keep the exported graphs there, and use them")
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     options = parser.parse_args()
     if options.compile and not (shutil.which("g++") or shutil.which("clang++")):
