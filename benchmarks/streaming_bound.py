@@ -112,7 +112,9 @@ def bound(model: EAT, blocks_ms: dict[str, float]) -> dict[str, Any]:
     came = dict(zip(spoilt, [Spoilt(0, 0, 1), *spoilt.values()], strict=False))
     rows = []
     for name, ms in times.items():
-        reaches = [came[name].samples, spoilt[name].samples] if name in spoilt else [0, 0]  # else between blocks
+        reaches = (
+            [came[name].samples, spoilt[name].samples] if name in spoilt else [0, 0]
+        )  # else between blocks
         before, own = (min(1.0, HOP + reach / n_samples) for reach in reaches)
         if name == HEAD_BLOCK:
             before = own = 1.0
