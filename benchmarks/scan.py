@@ -1,10 +1,12 @@
 """How fast `scan` goes through an archive, and what memory it takes; writes a JSON file.
 
     python benchmarks/scan.py [--model esc10] [--minutes 10] [--long-hours 1] [-o FILE]
+    python benchmarks/scan.py --minutes 0 --small-files 0 --long-hours 0 --divided-hours 1
 
 Recordings are generated: noise at 48 kHz, 16 bits. The gate is off, so that every window is
-computed, but for the small files, which are silent, and the long one. A plain loop over
-`classifier` is timed on the same recordings and windows.
+computed, but for the small files, which are silent, and the long one of `--long-hours`, which shows
+memory. A plain loop over `classifier` is timed on the same recordings and windows. One file of
+`--divided-hours`, which the workers share, is timed with each number of `--workers`.
 """
 
 from __future__ import annotations
@@ -111,6 +113,17 @@ def compare_with_loop(options: argparse.Namespace, folder: Path) -> dict[str, fl
     return {name: options.minutes / seconds for name, seconds in took.items()}
 
 
+def time_divided(options: argparse.Namespace, folder: Path) -> dict[str, float]:
+    """Seconds for one long file, by workers, from the command's start to its results."""
+    folder.mkdir()
+    write_noise(folder / "long.wav", options.divided_hours * 60, options.rate_hz)
+    took: dict[str, float] = {}
+    for workers in options.workers:
+        took[str(workers)] = scan_s(options.model, folder, options.hop_ms, workers)
+        print(f"divided, {workers} workers: {took[str(workers)]:.1f} s", flush=True)
+    return took
+
+
 def time_small_files(options: argparse.Namespace, folder: Path) -> float:
     """Seconds for silent files of one second."""
     folder.mkdir()
@@ -127,6 +140,8 @@ def main() -> None:
     )
     parser.add_argument("--long-hours", type=float, default=1, help="length of the long file")
     parser.add_argument("--small-files", type=int, default=1000)
+    parser.add_argument("--divided-hours", type=float, default=0, help="of one file, gate off")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="for that file")
     parser.add_argument("--rate-hz", type=int, default=RATE_HZ, help="of the recordings")
     parser.add_argument("--hop-ms", type=float, default=2500)
     parser.add_argument("-o", "--output", type=Path)
@@ -140,6 +155,8 @@ def main() -> None:
         if options.small_files:
             found["small_files_s"] = time_small_files(options, Path(scratch, "small"))
             print("small files", found["small_files_s"], flush=True)
+        if options.divided_hours:
+            found["divided_s"] = time_divided(options, Path(scratch, "divided"))
         for name, hours in (("short", 1 / 60), ("long", options.long_hours)):
             if not options.long_hours:
                 break

@@ -7,39 +7,23 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Protocol, TextIO
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, TextIO
 
 from gmme_edge.audio import AudioWarning, Recording
 from gmme_edge.bundle.bundle import Bundle
-from gmme_edge.errors import MissingDependencyError, PlatformError, UsageError, require
+from gmme_edge.errors import UsageError
 from gmme_edge.public import public
 from gmme_edge.runtime.classifier import Classifier
-from gmme_edge.runtime.streaming.backlog import Backlog
 from gmme_edge.runtime.streaming.events import Event, Gap
 from gmme_edge.runtime.streaming.stream import Stream
+from gmme_edge.workflows.microphone import Part, Source, open_microphone
 from gmme_edge.workflows.settings.listening import EventSettings, ListenSettings
 
 Heard = Event | Gap
-Part = tuple[int, NDArray[Any]]  # samples lost before a chunk, and the chunk
 _SCHEMA = 1
 _CHUNK_S = 0.1
-_PATIENCE_S = 0.5  # how long a microphone may be silent before `stop` is asked again
-
-
-class Source(Protocol):
-    """Sound in parts, at one rate; `start` is the time of its first sample, where known."""
-
-    rate_hz: int
-    name: str
-    start: datetime | None
-
-    def parts(self) -> Iterator[Part]: ...
 
 
 def listen(
@@ -63,10 +47,10 @@ def listen(
     Raises:
         AudioError: a recording that cannot be decoded to its end; nothing of it is heard then.
         MissingDependencyError: no sounddevice, or no PortAudio.
-        PlatformError: a microphone that cannot be opened, or went away.
+        PlatformError: a microphone that cannot be opened, went away or delivers nothing.
     """
     with (
-        _open_source(settings, classifier.sample_rate_hz) as source,
+        _open_source(settings, classifier.sample_rate_hz, stop) as source,
         _open_log(settings.events) as log,
     ):
         stream = Stream(
@@ -96,25 +80,13 @@ def _tell(
     on_part(stream, heard)
 
 
-def _open_source(settings: ListenSettings, to_hz: int) -> AbstractContextManager[Source]:
+def _open_source(
+    settings: ListenSettings, to_hz: int, stop: Callable[[], bool]
+) -> AbstractContextManager[Source]:
     """The recording, which is decoded to the rate `to_hz`, or the microphone of the settings."""
     if settings.file is not None:
         return nullcontext(_FileSource(Recording(settings.file, to_hz)))
-    return _open_microphone(settings)
-
-
-def list_devices() -> list[dict[str, Any]]:
-    """The machine's microphones: number, name, channels and rate."""
-    return [
-        {
-            "device": number,
-            "name": device["name"],
-            "channels": device["max_input_channels"],
-            "rate_hz": int(device["default_samplerate"]),
-        }
-        for number, device in enumerate(_sounddevice().query_devices())
-        if device["max_input_channels"] > 0
-    ]
+    return open_microphone(settings, stop)
 
 
 class _FileSource:
@@ -131,71 +103,6 @@ class _FileSource:
         for block in self._recording.blocks():
             for start in range(0, len(block), size):
                 yield 0, block[start : start + size]
-
-
-class _Microphone:
-    """Takes what the sound card's thread delivers."""
-
-    def __init__(self, name: str, rate_hz: int, backlog_s: float) -> None:
-        self.name, self.rate_hz = name, rate_hz
-        self.start: datetime | None = None
-        self.backlog = Backlog(max(1, int(backlog_s * rate_hz)))
-        self._ends_s: float | None = None  # when the latest block ended, by the card's clock
-
-    def hear(self, data: NDArray[np.float32], frames: int, times: Any, status: Any) -> None:  # noqa: ANN401 - no stubs
-        """Called in the sound card's thread."""
-        begins_s, lost = float(times.inputBufferAdcTime), 0
-        if status.input_overflow and self._ends_s is not None:
-            lost = max(1, round((begins_s - self._ends_s) * self.rate_hz))
-        self._ends_s = begins_s + frames / self.rate_hz
-        self.backlog.put(data[:, 0].copy(), lost)
-
-    def parts(self) -> Iterator[Part]:
-        while not self.backlog.ended:
-            lost, chunk = self.backlog.take(_PATIENCE_S)
-            yield lost, np.zeros(0, np.float32) if chunk is None else chunk
-        raise PlatformError(f"{self.name} delivers no more sound.", "a microphone that stays.")
-
-
-@contextmanager
-def _open_microphone(settings: ListenSettings) -> Iterator[Source]:
-    sounddevice = _sounddevice()
-    wanted = settings.device
-    device = int(wanted) if wanted and wanted.isdecimal() and len(wanted) < 9 else wanted
-    try:
-        facts = sounddevice.query_devices(device, "input")
-        rate_hz = settings.rate_hz or int(facts["default_samplerate"])
-        source = _Microphone(facts["name"], rate_hz, settings.backlog_s)
-        microphone = sounddevice.InputStream(
-            device=device,
-            channels=1,
-            samplerate=rate_hz,
-            dtype="float32",
-            blocksize=max(1, int(rate_hz * _CHUNK_S)),
-            callback=source.hear,
-            finished_callback=source.backlog.close,
-        )
-        source.start = datetime.now(timezone.utc)
-        microphone.start()
-    except (sounddevice.PortAudioError, ValueError) as error:
-        raise PlatformError(
-            f"The microphone cannot be opened: {error}",
-            "an input device that is not in use.",
-            "see `gmme-edge listen --list-devices`, and choose with --device.",
-        ) from error
-    with microphone:
-        yield source
-
-
-def _sounddevice() -> ModuleType:
-    try:
-        return require("sounddevice", "listen to a microphone")
-    except MissingDependencyError as error:
-        if not isinstance(error.__cause__, OSError):
-            raise
-        raise MissingDependencyError(  # the package is there, and its C library is not
-            error.got, error.expected, "apt install libportaudio2, or your system's PortAudio."
-        ) from error
 
 
 @contextmanager

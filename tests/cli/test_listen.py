@@ -18,7 +18,8 @@ from gmme_edge.cli.app import app
 from gmme_edge.errors import PlatformError, UsageError
 from gmme_edge.installation import install_command
 from gmme_edge.runtime.streaming.stream import Stream
-from gmme_edge.workflows.listening import list_devices, listen
+from gmme_edge.workflows.listening import listen
+from gmme_edge.workflows.microphone import list_devices
 from gmme_edge.workflows.settings.listening import EventSettings, ListenSettings
 from tests.runtime.streaming.fakes import LevelClassifier
 
@@ -122,8 +123,13 @@ class FakeCard:
     class PortAudioError(Exception):
         pass
 
-    def __init__(self, blocks: list[tuple[np.ndarray, float, bool]], fails: bool = False) -> None:
-        self.blocks, self.fails = blocks, fails
+    def __init__(
+        self,
+        blocks: list[tuple[np.ndarray, float, bool]],
+        fails: bool = False,
+        hangs: bool = False,
+    ) -> None:
+        self.blocks, self.fails, self.hangs = blocks, fails, hangs
 
     def query_devices(self, device: object = None, kind: str = "") -> object:
         facts = {"name": "fake", "max_input_channels": 1, "default_samplerate": 1000.0}
@@ -143,15 +149,13 @@ class FakeCard:
                 times = SimpleNamespace(inputBufferAdcTime=begins_s)
                 status = SimpleNamespace(input_overflow=overflow)
                 self.callback(data[:, None], len(data), times, status)
-            self.finished()
+            if not self.hangs:
+                self.finished()
 
         self.thread = threading.Thread(target=deliver)
         self.thread.start()
 
-    def __enter__(self) -> FakeCard:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self.thread.join()
 
 
@@ -183,6 +187,16 @@ def test_a_microphone_that_goes_away_leaves_its_events(monkeypatch: pytest.Monke
     assert (event.start_sample, event.end_sample) == (0, 1000)
     assert event.start_utc is not None
     assert "no more sound" in str(error)
+
+
+@pytest.mark.parametrize("n_blocks", [0, 10])
+def test_a_microphone_that_delivers_nothing_is_told(
+    n_blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gmme_edge.workflows.microphone._SILENCE_S", 0.5)
+    blocks = [(np.ones(100, np.float32), k / 10, False) for k in range(n_blocks)]
+    heard, error = hear_card(monkeypatch, FakeCard(blocks, hangs=True))
+    assert len(heard) == (n_blocks > 0) and "not even silence" in str(error)
 
 
 def test_sound_that_the_card_lost_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ def _show_devices(json: bool) -> None:
     from rich.table import Table
 
     from gmme_edge.cli.views.console import emit_json, stdout
-    from gmme_edge.workflows.listening import list_devices
+    from gmme_edge.workflows.microphone import list_devices
 
     devices = list_devices()
     if json:
