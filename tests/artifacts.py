@@ -78,7 +78,7 @@ def artifacts_root(factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def _first_to_make(root: Path, name: str) -> Iterator[bool]:
+def first_to_make(root: Path, name: str) -> Iterator[bool]:
     """Whether no worker has made the artifact `name` yet; waits while another one makes it."""
     with (root / f".{name}.made").open("ab") as mark:
         fcntl.flock(mark, fcntl.LOCK_EX)  # until the file is closed
@@ -90,7 +90,7 @@ def _first_to_make(root: Path, name: str) -> Iterator[bool]:
 def small_checkpoint(root: Path, kind: str = "gmme") -> Path:
     """Random features under a class head that was fitted to synthetic sounds."""
     folder = root / f"checkpoint-{kind}"
-    with _first_to_make(root, folder.name) as first:
+    with first_to_make(root, folder.name) as first:
         if first:
             _save_fitted(folder, kind)
     return folder
@@ -141,7 +141,7 @@ def full_bundle(root: Path) -> Path:
     # The tests of single nodes read the plain graph; of rewritten ones: tests/exporters/lowering.
     options = ExportOptions(("fp32", "fp16", "int8-ort", "int8-tensorrt"), target="generic")
     prepared = root / "prepared.onnx"
-    with _first_to_make(root, out.name) as first:
+    with first_to_make(root, out.name) as first:
         if first:
             export_bundle(open_checkpoint(root), out, options, sounds(), calibration(prepared))
     return out
@@ -152,7 +152,7 @@ def compact_bundle(root: Path, kind: str = "gmme") -> Path:
     """Checkpoint and bundle in one, in a folder of such; named as the small network is."""
     out = root / "shipped" / f"small-{kind}"
     options = ExportOptions(opset=17, compact=True)
-    with _first_to_make(root, out.name) as first:
+    with first_to_make(root, out.name) as first:
         if first:
             export_bundle(open_checkpoint(root, kind), out, options, sounds())
     return out
@@ -164,7 +164,7 @@ def exported_onnx(root: Path, kind: str, opset: int, embedding: bool = True) -> 
     if (kind, opset, embedding) == ("gmme", 18, True):
         return full_bundle(root) / "model.fp32.onnx"
     path = root / f"{kind}-{opset}-{embedding}.onnx"
-    with _first_to_make(root, path.name) as first:
+    with first_to_make(root, path.name) as first:
         if first:
             export_onnx(open_checkpoint(root, kind).model, path, opset, embedding)
     return path
