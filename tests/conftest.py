@@ -26,8 +26,9 @@ DOWNSAMPLES = (Downsample("aa"), Downsample("gmme", 8, 4), Downsample("gmme-lite
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """For ``-n auto``: each worker holds a core, and a gigabyte of memory."""
-    return min(len(os.sched_getaffinity(0)), 8)
+    """For ``-n auto``: each worker keeps a core busy, and takes up to 1.5 GB of memory."""
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return min(len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1, 8)
 
 
 def shared(name: str) -> Path:
