@@ -18,6 +18,10 @@ from gmme_edge.spec import Backbone, Downsample, ModelSpec
 for size in ("COLUMNS", "LINES"):
     os.environ.pop(size, None)
 
+# With a worker on every core, the threads of a program that a test starts only wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SHARED = Path(__file__).parents[2] / "shared"
 
 TINY = ModelSpec("tiny", Backbone(4, 32, 64, 2, 4), Downsample("aa"), 8000, 8192, (4, 4, 4), 3)
