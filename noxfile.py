@@ -17,6 +17,7 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "imports", "tests"]
 nox.options.error_on_external_run = False
 ROOT = Path(__file__).parent
+_ALL_CORES = ("-n", "auto", "--dist", "worksteal")  # a worker for each, 8 at most
 
 
 def _python(session: nox.Session, *arguments: str) -> None:
@@ -31,13 +32,13 @@ def _tool(session: nox.Session, name: str, *arguments: str) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The default suite, with coverage."""
-    _python(session, "-m", "pytest", "--cov", *session.posargs)
+    _python(session, "-m", "pytest", *_ALL_CORES, "--cov", *session.posargs)
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
     """The tests that take over 10 s each."""
-    _python(session, "-m", "pytest", "-m", "slow", *session.posargs)
+    _python(session, "-m", "pytest", *_ALL_CORES, "-m", "slow", *session.posargs)
 
 
 @nox.session

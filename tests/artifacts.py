@@ -5,10 +5,13 @@ Every test that changes a bundle changes its own copy (`copy_bundle`).
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import json
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,15 +70,33 @@ def torch_logits(model: EAT, waveform: Waveform) -> np.ndarray:
 
 
 def artifacts_root(factory: pytest.TempPathFactory) -> Path:
-    """Where the run's shared artifacts lie."""
-    path = factory.getbasetemp() / "artifacts"
+    """Where the run's shared artifacts lie; the workers of pytest-xdist share one folder."""
+    own = factory.getbasetemp()
+    path = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "artifacts"
     path.mkdir(exist_ok=True)
     return path
+
+
+@contextlib.contextmanager
+def first_to_make(root: Path, name: str) -> Iterator[bool]:
+    """Whether no worker has made the artifact `name` yet; waits while another one makes it."""
+    with (root / f".{name}.made").open("ab") as mark:
+        fcntl.flock(mark, fcntl.LOCK_EX)  # until the file is closed
+        yield not os.fstat(mark.fileno()).st_size
+        mark.write(b".")
 
 
 @functools.cache
 def small_checkpoint(root: Path, kind: str = "gmme") -> Path:
     """Random features under a class head that was fitted to synthetic sounds."""
+    folder = root / f"checkpoint-{kind}"
+    with first_to_make(root, folder.name) as first:
+        if first:
+            _save_fitted(folder, kind)
+    return folder
+
+
+def _save_fitted(folder: Path, kind: str) -> None:
     torch.set_num_threads(1)
     clips = sounds(4, seed=1)
     checkpoint = untrained_checkpoint(small_spec(kind), clips)
@@ -89,9 +110,7 @@ def small_checkpoint(root: Path, kind: str = "gmme") -> Path:
         head = torch.linalg.solve(gram, centred.T @ target).T
         model.classify.weight.copy_(head)
         model.classify.bias.copy_(-head @ mean)
-    folder = root / f"checkpoint-{kind}"
     save_checkpoint(folder, model.spec, model.state_dict(), WORDS, {"fitted": "class head"})
-    return folder
 
 
 def open_checkpoint(root: Path, kind: str = "gmme") -> Checkpoint:
@@ -122,7 +141,9 @@ def full_bundle(root: Path) -> Path:
     # The tests of single nodes read the plain graph; of rewritten ones: tests/exporters/lowering.
     options = ExportOptions(("fp32", "fp16", "int8-ort", "int8-tensorrt"), target="generic")
     prepared = root / "prepared.onnx"
-    export_bundle(open_checkpoint(root), out, options, sounds(), calibration(prepared))
+    with first_to_make(root, out.name) as first:
+        if first:
+            export_bundle(open_checkpoint(root), out, options, sounds(), calibration(prepared))
     return out
 
 
@@ -131,7 +152,9 @@ def compact_bundle(root: Path, kind: str = "gmme") -> Path:
     """Checkpoint and bundle in one, in a folder of such; named as the small network is."""
     out = root / "shipped" / f"small-{kind}"
     options = ExportOptions(opset=17, compact=True)
-    export_bundle(open_checkpoint(root, kind), out, options, sounds())
+    with first_to_make(root, out.name) as first:
+        if first:
+            export_bundle(open_checkpoint(root, kind), out, options, sounds())
     return out
 
 
@@ -141,7 +164,9 @@ def exported_onnx(root: Path, kind: str, opset: int, embedding: bool = True) -> 
     if (kind, opset, embedding) == ("gmme", 18, True):
         return full_bundle(root) / "model.fp32.onnx"
     path = root / f"{kind}-{opset}-{embedding}.onnx"
-    export_onnx(open_checkpoint(root, kind).model, path, opset, embedding)
+    with first_to_make(root, path.name) as first:
+        if first:
+            export_onnx(open_checkpoint(root, kind).model, path, opset, embedding)
     return path
 
 

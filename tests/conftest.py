@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,10 +18,21 @@ from gmme_edge.spec import Backbone, Downsample, ModelSpec
 for size in ("COLUMNS", "LINES"):
     os.environ.pop(size, None)
 
+# With a worker on every core, the threads of a program that a test starts only wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SHARED = Path(__file__).parents[2] / "shared"
 
 TINY = ModelSpec("tiny", Backbone(4, 32, 64, 2, 4), Downsample("aa"), 8000, 8192, (4, 4, 4), 3)
 DOWNSAMPLES = (Downsample("aa"), Downsample("gmme", 8, 4), Downsample("gmme-lite", 8, 4))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """For ``-n auto``: each worker keeps a core busy, and takes up to 1.5 GB of memory."""
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return min(len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1, 8)
 
 
 def shared(name: str) -> Path:
@@ -43,6 +56,29 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def export_untraced() -> Iterator[None]:
+    """Coverage would follow torch's exporter, line by line, for half as much time again."""
+    export = torch.onnx.export
+
+    def untraced(*arguments: Any, **options: Any) -> object:  # noqa: ANN401
+        tracer = sys.gettrace()
+        sys.settrace(None)
+        try:
+            return export(*arguments, **options)
+        finally:
+            sys.settrace(tracer)
+            _call()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.onnx.export", untraced)
+        yield
+
+
+def _call() -> None:
+    """Coverage's tracer takes up its work again at the first call that it sees."""
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import tokenize
 from pathlib import Path
@@ -15,11 +16,16 @@ MODULES = sorted(
 )
 
 
+@functools.cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))))
+
+
 def functions() -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
     return {
         f"{path}:{node.name}": node
         for path in MODULES
-        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+        for node in nodes(path)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
     }
 
@@ -44,9 +50,8 @@ def test_no_module_is_over_300_lines() -> None:
 
 
 def imported(path: Path) -> set[str]:
-    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, ast.ImportFrom):
             found.add(node.module or "")
         elif isinstance(node, ast.Import):
@@ -82,7 +87,9 @@ def ends_of_tables(text: str) -> set[int]:
 def test_only_tables_of_data_are_formatted_by_hand() -> None:
     """A call or a signature so long wants keywords, or a dataclass."""
     texts = {str(path): (ROOT / path).read_text(encoding="utf-8") for path in MODULES}
-    assert {name for name, text in texts.items() if skips(text) - ends_of_tables(text)} == set()
+    some = {name: text for name, text in texts.items() if "fmt: skip" in text}
+    assert len(some) > 5
+    assert {name for name, text in some.items() if skips(text) - ends_of_tables(text)} == set()
 
 
 def test_the_rule_on_formatting_sees_a_call() -> None:

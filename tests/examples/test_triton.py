@@ -134,7 +134,7 @@ def test_export_writes_the_models(tmp_path: Path) -> None:
     out, models = tmp_path / "my-bundle", tmp_path / "models"
     words = (
         sys.executable, "-m", "gmme_edge.cli.app", "export", "digits", "-o", out, "--precision",
-        "fp32", "--triton", models,
+        "fp32", "--opset", "17", "--triton", models,
     )  # fmt: skip
     shown = run(*words, "--triton-for", "cpu,tensorrt", "--triton-batch", "2")
     assert f"for Triton: {models / 'my-bundle-fp32-cpu' / '1'}" in shown

@@ -251,7 +251,7 @@ def test_export_writes_the_page(tmp_path: Path) -> None:
     runtime = fake_runtime(tmp_path / "ort")
     out, page = tmp_path / "my-bundle", tmp_path / "page"
     run(sys.executable, "-m", "gmme_edge.cli.app", "export", "digits", "-o", out,
-        "--precision", "fp32", "--web", page, "--ort-web", runtime)  # fmt: skip
+        "--precision", "fp32", "--opset", "17", "--web", page, "--ort-web", runtime)  # fmt: skip
     assert json.loads((page / "site.json").read_text())["bundles"] == ["my-bundle"]
     assert Bundle.open(page / "bundles" / "my-bundle").golden()
     assert (page / "index.html").is_file()

@@ -16,9 +16,10 @@ from tests.artifacts import calibration, open_checkpoint, sounds
 
 
 @pytest.fixture(scope="module")
-def quantizer(root: Path) -> Quantizer:
+def quantizer(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Quantizer:
     pytest.importorskip("tensorrt_rtx")
-    plain, prepared = root / "lowered.onnx", root / "lowered-prepared.onnx"
+    folder = tmp_path_factory.mktemp("lowered")
+    plain, prepared = folder / "model.onnx", folder / "prepared.onnx"
     export_onnx(lower(open_checkpoint(root).model, "tensorrt"), plain, opset=17)
     prepare_int8(plain, prepared)
     return Quantizer(prepared, calibration().ranges(prepared), "int8-tensorrt")

@@ -14,21 +14,30 @@ from gmme_exporters.graphs.export import export_onnx
 from gmme_exporters.int8.qdq import Quantizer, prepare_int8
 from gmme_exporters.int8.silence import align_silence
 from gmme_exporters.lowering.targets import lower
-from tests.artifacts import calibration, exported_onnx, open_checkpoint, sounds
+from tests.artifacts import calibration, exported_onnx, first_to_make, open_checkpoint, sounds
 from tests.exporters.test_int8 import logits_of
 
 KINDS = ("aa", "gmme", "gmme-lite")
 TARGETS = ("generic", "ort-cpu", "tensorrt", "16")
 
 
-def quantizer_of(root: Path, folder: Path, kind: str, dialect: str, target: str) -> Quantizer:
-    """`target` is one of lowering's, or an opset of the older exporter."""
-    source, prepared = folder / "model.onnx", folder / "prepared.onnx"
-    if target.isdigit():
-        source = exported_onnx(root, kind, int(target))
-    else:
-        export_onnx(lower(open_checkpoint(root, kind).model, target), source, embedding=False)
-    prepare_int8(source, prepared)
+def prepared_onnx(root: Path, kind: str, target: str) -> Path:
+    """`target` is one of lowering's, or an opset of the older exporter; not to be changed."""
+    name = f"{kind}-{target}-silence"
+    source, prepared = root / f"{name}.onnx", root / f"{name}-prepared.onnx"
+    with first_to_make(root, name) as first:
+        if first:
+            if target.isdigit():
+                source = exported_onnx(root, kind, int(target))
+            else:
+                model = lower(open_checkpoint(root, kind).model, target)
+                export_onnx(model, source, embedding=False)
+            prepare_int8(source, prepared)
+    return prepared
+
+
+def quantizer_of(root: Path, kind: str, dialect: str, target: str) -> Quantizer:
+    prepared = prepared_onnx(root, kind, target)
     return Quantizer(prepared, calibration().ranges(prepared), dialect)  # type: ignore[arg-type]
 
 
@@ -57,7 +66,7 @@ def in_silence(path: Path) -> dict[str, tuple[str, np.ndarray]]:
 def test_the_function_stays(
     root: Path, tmp_path: Path, kind: str, dialect: str, target: str
 ) -> None:
-    plain = quantizer_of(root, tmp_path, kind, dialect, target)
+    plain = quantizer_of(root, kind, dialect, target)
     floats = plain.front if dialect == "int8-ort" else ()
     aligned = align_silence(plain, tmp_path / "aligned.onnx", floats)
     before, after = (logits_of(q.prepared, sounds()) for q in (plain, aligned))
@@ -72,7 +81,7 @@ def test_in_silence_a_convolution_reads_whole_steps(
     root: Path, tmp_path: Path, target: str
 ) -> None:
     """For TensorRT every one of them does."""
-    plain = quantizer_of(root, tmp_path, "aa", "int8-tensorrt", target)
+    plain = quantizer_of(root, "aa", "int8-tensorrt", target)
     aligned = align_silence(plain, tmp_path / "aligned.onnx")
 
     def off_step(quantizer: Quantizer) -> list[float]:
@@ -94,7 +103,7 @@ def test_recordings_with_silence_lose_less(root: Path, tmp_path: Path) -> None:
     clips[:, clips.shape[1] // 3 :] = 0
     errors = {}
     for kind in KINDS:
-        plain = quantizer_of(root, tmp_path, kind, "int8-tensorrt", "ort-cpu")
+        plain = quantizer_of(root, kind, "int8-tensorrt", "ort-cpu")
         exact = logits_of(plain.prepared, clips)
         for name, quantizer in (
             ("plain", plain), ("aligned", align_silence(plain, tmp_path / "aligned.onnx")),
@@ -107,7 +116,7 @@ def test_recordings_with_silence_lose_less(root: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_additions_only_where_integers_follow(root: Path, tmp_path: Path) -> None:
-    plain = quantizer_of(root, tmp_path, "gmme", "int8-tensorrt", "ort-cpu")
+    plain = quantizer_of(root, "gmme", "int8-tensorrt", "ort-cpu")
 
     def additions(floats: tuple[str, ...]) -> list[str]:
         aligned = align_silence(plain, tmp_path / "aligned.onnx", floats)
@@ -127,7 +136,7 @@ def test_additions_only_where_integers_follow(root: Path, tmp_path: Path) -> Non
 def test_onnx_runtime_gets_biases_alone_and_only_behind_a_front_in_float(
     root: Path, tmp_path: Path
 ) -> None:
-    plain = quantizer_of(root, tmp_path, "aa", "int8-ort", "ort-cpu")
+    plain = quantizer_of(root, "aa", "int8-ort", "ort-cpu")
     assert align_silence(plain, tmp_path / "aligned.onnx", plain.front[1:]) is plain
     aligned = align_silence(plain, tmp_path / "aligned.onnx", plain.front)
     before, after = (onnx.load(q.prepared).graph for q in (plain, aligned))
