@@ -203,6 +203,33 @@ def test_page_fits_its_width(site: Path, width: int) -> None:
         assert browser.run(f"return {unnamed}.length") == 0
 
 
+@pytest.mark.slow
+def test_page_serves_a_keyboard_a_screen_reader_and_the_dark(site: Path) -> None:
+    with served(site) as url, open_browser() as browser:
+        browser.open(url)
+        wait_for(browser, "document.body.dataset.golden")
+        focused = []
+        for _ in range(5):
+            browser.press("Tab")
+            focused.append(browser.run("return document.activeElement.id"))
+        assert focused == ["model", "precision", "threshold", "microphone", "file"]
+        assert (
+            browser.run("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
+        )
+        browser.devtools("Accessibility.enable")
+        nodes = browser.devtools("Accessibility.getFullAXTree")["nodes"]
+        told = [(each["role"]["value"], each.get("name", {}).get("value", "")) for each in nodes
+                if not each["ignored"]]  # fmt: skip
+        controls = ("button", "combobox", "spinbutton", "image", "form", "region")
+        assert all(name for role, name in told if role in controls)
+        assert {role for role, _ in told} >= {*controls, "status", "list", "heading", "main"}
+        assert "thread" in browser.run("return document.getElementById('status').textContent")
+        light = browser.run("return getComputedStyle(document.body).backgroundColor")
+        dark = {"name": "prefers-color-scheme", "value": "dark"}
+        browser.devtools("Emulation.setEmulatedMedia", features=[dark])
+        assert browser.run("return getComputedStyle(document.body).backgroundColor") != light
+
+
 def fake_runtime(folder: Path) -> Path:
     folder.mkdir()
     for name in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.mjs",
