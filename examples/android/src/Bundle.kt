@@ -79,7 +79,7 @@ class Bundle(private val read: (String) -> ByteArray) {
     }
 }
 
-/** The entries of a ZIP file, stored or deflated. By hand: ZipInputStream needs no ZIP64 of NumPy's. */
+/** The entries of a ZIP file. By hand: not every ZipInputStream reads the ZIP64 headers that NumPy writes. */
 private fun unzip(content: ByteArray): Map<String, ByteArray> {
     val data = ByteBuffer.wrap(content).order(ByteOrder.LITTLE_ENDIAN)
     val short = { at: Int -> data.getShort(at).toInt() and 0xffff }
