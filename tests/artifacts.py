@@ -1,6 +1,7 @@
 """A small trained network and what the exporters make of it, made once per test run.
 
-Every test that changes a bundle changes its own copy (`copy_bundle`).
+Every test that changes a bundle changes its own copy (`copy_bundle`). What makes the artifacts is
+imported where it is used: a board has no torch, and gets them ready-made (`READY`).
 """
 
 from __future__ import annotations
@@ -13,31 +14,25 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import soundfile
-import torch
 
-from gmme_calibration.ranges import calibrate_ranges
-from gmme_calibration.sample import CalibrationSet, calibration_set
 from gmme_edge.audio import Waveform
 from gmme_edge.bundle.bundle import MANIFEST
 from gmme_edge.data.synthetic import LABELS, make_synthetic
-from gmme_edge.models.checkpoint import (
-    Checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-    untrained_checkpoint,
-)
-from gmme_edge.models.eat import EAT
 from gmme_edge.spec import Backbone, Downsample, ModelSpec
-from gmme_exporters.bundle import export_bundle
-from gmme_exporters.graphs.export import export_onnx
-from gmme_exporters.int8.qdq import OP_TYPES, Ranges
-from gmme_exporters.options import Calibration, ExportOptions
 
+if TYPE_CHECKING:
+    from gmme_calibration.sample import CalibrationSet
+    from gmme_edge.models.checkpoint import Checkpoint
+    from gmme_edge.models.eat import EAT
+    from gmme_exporters.int8.qdq import Ranges
+    from gmme_exporters.options import Calibration
+
+READY = "GMME_EDGE_TEST_ARTIFACTS"  # a folder that `tests.ready` filled on a desk
 RATE_HZ, N_SAMPLES = 8000, 1024
 # Named so that a folder per class sorts into the order of the synthetic classes.
 WORDS = tuple(f"{i}_{label.replace(' ', '_')}" for i, label in enumerate(LABELS))
@@ -64,13 +59,17 @@ def scale_by_hand(waveform: Waveform) -> Waveform:
     return (0.95 * waveform / np.where(peak > 0, peak, 1)).astype(np.float32)
 
 
-@torch.no_grad()
 def torch_logits(model: EAT, waveform: Waveform) -> np.ndarray:
-    return model(torch.from_numpy(scale_by_hand(waveform))[:, None]).numpy()
+    import torch
+
+    with torch.no_grad():
+        return model(torch.from_numpy(scale_by_hand(waveform))[:, None]).numpy()
 
 
 def artifacts_root(factory: pytest.TempPathFactory) -> Path:
     """Where the run's shared artifacts lie; the workers of pytest-xdist share one folder."""
+    if READY in os.environ:
+        return Path(os.environ[READY])
     own = factory.getbasetemp()
     path = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "artifacts"
     path.mkdir(exist_ok=True)
@@ -97,6 +96,10 @@ def small_checkpoint(root: Path, kind: str = "gmme") -> Path:
 
 
 def _save_fitted(folder: Path, kind: str) -> None:
+    import torch
+
+    from gmme_edge.models.checkpoint import save_checkpoint, untrained_checkpoint
+
     torch.set_num_threads(1)
     clips = sounds(4, seed=1)
     checkpoint = untrained_checkpoint(small_spec(kind), clips)
@@ -114,16 +117,24 @@ def _save_fitted(folder: Path, kind: str) -> None:
 
 
 def open_checkpoint(root: Path, kind: str = "gmme") -> Checkpoint:
+    from gmme_edge.models.checkpoint import load_checkpoint
+
     return load_checkpoint(small_checkpoint(root, kind))
 
 
 @functools.cache
 def calibration_clips() -> CalibrationSet:
+    from gmme_calibration.sample import calibration_set
+
     store = make_synthetic(2, RATE_HZ, N_SAMPLES, seed=3)
     return calibration_set(store, LABELS, N_SAMPLES, "synthetic", seed=3)
 
 
 def calibration(keep_prepared: Path | None = None) -> Calibration:
+    from gmme_calibration.ranges import calibrate_ranges
+    from gmme_exporters.int8.qdq import OP_TYPES
+    from gmme_exporters.options import Calibration
+
     clips = calibration_clips()
 
     def ranges(prepared: Path) -> Ranges:
@@ -138,6 +149,11 @@ def calibration(keep_prepared: Path | None = None) -> Calibration:
 def full_bundle(root: Path) -> Path:
     """Every precision at the default opset; ``prepared.onnx``, INT8's source, lies beside it."""
     out = root / "full"
+    if READY in os.environ:
+        return out
+    from gmme_exporters.bundle import export_bundle
+    from gmme_exporters.options import ExportOptions
+
     # The tests of single nodes read the plain graph; of rewritten ones: tests/exporters/lowering.
     options = ExportOptions(("fp32", "fp16", "int8-ort", "int8-tensorrt"), target="generic")
     prepared = root / "prepared.onnx"
@@ -151,6 +167,11 @@ def full_bundle(root: Path) -> Path:
 def compact_bundle(root: Path, kind: str = "gmme") -> Path:
     """Checkpoint and bundle in one, in a folder of such; named as the small network is."""
     out = root / "shipped" / f"small-{kind}"
+    if READY in os.environ:
+        return out
+    from gmme_exporters.bundle import export_bundle
+    from gmme_exporters.options import ExportOptions
+
     options = ExportOptions(opset=17, compact=True)
     with first_to_make(root, out.name) as first:
         if first:
@@ -164,6 +185,8 @@ def exported_onnx(root: Path, kind: str, opset: int, embedding: bool = True) -> 
     if (kind, opset, embedding) == ("gmme", 18, True):
         return full_bundle(root) / "model.fp32.onnx"
     path = root / f"{kind}-{opset}-{embedding}.onnx"
+    from gmme_exporters.graphs.export import export_onnx
+
     with first_to_make(root, path.name) as first:
         if first:
             export_onnx(open_checkpoint(root, kind).model, path, opset, embedding)

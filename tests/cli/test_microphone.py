@@ -59,7 +59,9 @@ def server(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         pulse = subprocess.Popen([*command, *(f"-L{module}" for module in modules)],
                                  stdout=log, stderr=log)  # fmt: skip
         try:
-            wait_for(socket.exists, "the sound server")
+            wait_for(lambda: socket.exists() or pulse.poll() is not None, "the sound server")
+            if pulse.poll() is not None:
+                pytest.skip(f"no sound server here: {(tmp_path / 'pulse.log').read_text()}")
             needs_portaudio()
             yield pulse
         finally:

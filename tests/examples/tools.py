@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -23,11 +24,20 @@ def needs(*tools: str) -> None:
     """Skip where a program or npm package (`npm:NAME`) is absent; where CI promises it, fail."""
     for tool in tools:
         package = tool.removeprefix("npm:")
-        if (PACKAGES / package).is_dir() if package != tool else shutil.which(tool):
-            continue
-        if os.environ.get("CI"):
-            pytest.fail(f"{tool} is not installed")
-        pytest.skip(f"{tool} is not installed")
+        if not ((PACKAGES / package).is_dir() if package != tool else shutil.which(tool)):
+            _give_up(f"{tool} is not installed")
+
+
+def needs_file(path: Path) -> None:
+    """The same for a file."""
+    if not path.is_file():
+        _give_up(f"{path} is not here")
+
+
+def _give_up(why: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(why)
+    pytest.skip(why)
 
 
 def run(*words: object, given: str | bytes = "", code: int = 0, timeout: int = 300) -> str:

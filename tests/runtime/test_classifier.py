@@ -14,7 +14,6 @@ import onnxruntime
 import pytest
 import soundfile
 import soxr
-import torch
 
 import gmme_edge
 from gmme_edge.bundle.bundle import Bundle
@@ -128,7 +127,12 @@ def test_integers_are_what_their_floats_are(classifier: Classifier) -> None:
 
 def test_swapped_axes_are_no_clip_of_a_thousand_channels(classifier: Classifier) -> None:
     x = sounds()[0]
-    for swapped in (np.stack([x, x]), x[None], [x, x], torch.from_numpy(np.stack([x, x]))):
+    arrays = [np.stack([x, x]), x[None], [x, x]]
+    if importlib.util.find_spec("torch"):  # a board has none
+        import torch
+
+        arrays.append(torch.from_numpy(arrays[0]))
+    for swapped in arrays:
         with pytest.raises(AudioError, match=r"(?s)more channels than samples.*channels, samples"):
             classifier(swapped, RATE_HZ)
 
