@@ -14,7 +14,7 @@ if [ ! -x "$box/usr/bin/python3" ]; then
   # Unpacked, not configured: that takes a quarter of an hour under qemu, and nothing here needs it.
   for package in "$box.new"/var/cache/apt/archives/*.deb; do dpkg-deb -x "$package" "$box"; done
 fi
-mkdir -p "$box/opt/src" "$box/opt/run" "$box/dev" "$box/proc" "$box/tmp"
+mkdir -p "$box/opt/src" "$box/opt/run" "$box/dev/shm" "$box/proc" "$box/tmp"
 [ -e "$box/dev/null" ] || mknod -m 666 "$box/dev/null" c 1 3
 [ -e "$box/dev/urandom" ] || mknod -m 666 "$box/dev/urandom" c 1 9
 [ -e /proc/sys/fs/binfmt_misc/register ] || mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
@@ -24,7 +24,7 @@ uv pip install -q --python-platform aarch64-manylinux_2_28 --python-version 3.11
   onnxruntime numpy soundfile soxr msgspec platformdirs rich typer pytest hypothesis onnx cryptography
 rm -rf "$box/opt/src" "$box/opt/run"
 mkdir -p "$box/opt/src" "$box/opt/run"
-git -C "$root" archive HEAD gmme_edge exporters calibration tests docs pyproject.toml README.md \
+git -C "$root" archive HEAD gmme_edge exporters calibration tests docs examples pyproject.toml README.md \
   | tar x -C "$box/opt/src"
 cp -r "$bundle" "$box/opt/run/bundle"
 cp "$sound" "$box/opt/run/sound.wav"
