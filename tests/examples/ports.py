@@ -20,6 +20,7 @@ from gmme_edge.data.synthetic import synthesize
 from tests.bundles import make_bundle
 from tests.examples.streams import case, difference
 from tests.examples.tools import PRETRAINED, VECTORS, admit, change_a_byte, copy_of, run
+from tests.runtime.streaming.make_vectors import STREAMS, stream_sound
 
 Vectors = Callable[..., str]
 
@@ -38,6 +39,17 @@ class StreamTests:
 
     def test_vectors_pass(self, vectors: Vectors) -> None:
         assert vectors(VECTORS) == "10 passed, 0 failed\n"
+
+    @pytest.mark.parametrize("name", STREAMS)
+    def test_chunks_in_events_out(self, vectors: Vectors, name: str) -> None:
+        """The cases of the vectors' file, with the chunks written out."""
+        streams = json.loads(VECTORS.read_text())["streams"]
+        (expected,) = (stream for stream in streams if stream["name"] == name)
+        sound = stream_sound(expected["steps"], expected["channels"])
+        steps = [part if isinstance(part, int) else part.ravel().tolist() for part in sound]
+        found = json.loads(vectors("--stream", given=json.dumps({**expected, "steps": steps})))
+        same_rate = expected["input_hz"] == expected["sample_rate_hz"]
+        assert difference(found, expected) < (1e-6 if same_rate else 1e-3)
 
     @pytest.mark.parametrize("seed", range(24))
     def test_streams_give_pythons_events(self, vectors: Vectors, seed: int) -> None:

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from gmme_edge.runtime.streaming.events import find_events
+from gmme_edge.runtime.streaming.events import Gap, find_events
 from gmme_edge.runtime.streaming.gate import ActivityGate, GateRules
 from gmme_edge.runtime.streaming.grid import WindowGrid
 from gmme_edge.runtime.streaming.rules import EventRules, Rule
+from gmme_edge.runtime.streaming.stream import Stream
+from tests.runtime.streaming.fakes import LevelClassifier
 
 PATH = Path(__file__).parents[3] / "docs" / "reference" / "stream-vectors.json"
 LABELS = ("dog", "rain")
@@ -113,9 +115,77 @@ def gate_case() -> dict[str, Any]:
     }
 
 
+LOUD, FAINT = 0.6, 0.002
+STREAMS = {
+    "chunks of all sizes": (
+        8_000, 1, EventRules(0.3, 0.1, merge_gap_s=0.1), None, 64,
+        [[1, FAINT], [4095, FAINT], [0, LOUD], [6000, LOUD], [7, FAINT], [9000, FAINT]],
+    ),
+    "a gap, the gate and two channels": (
+        8_000, 2, EventRules(0.3, min_duration_s=0.2), GateRules(), 100,
+        [[16_000, FAINT], [5000, LOUD], 3000, [4000, LOUD], [8000, FAINT]],
+    ),
+    "from 48 kHz": (
+        48_000, 1, EventRules(0.3, refractory_s=0.4, max_duration_s=0.5), None, 37,
+        [[4800, FAINT], [4800, LOUD], [40_000, LOUD], [30_001, FAINT]],
+    ),
+    "from 5 kHz": (
+        5_000, 1, EventRules(0.2, smoothing_s=0.2), None, 100,
+        [[2500, FAINT], [500, LOUD], [3700, LOUD], [6000, FAINT]],
+    ),
+}  # fmt: skip
+
+
+def stream_sound(steps: list[Any], channels: int) -> list[np.ndarray | int]:
+    """Chunks ``(n, channels)`` of noise from seed 1 at their levels, and the gaps as they are."""
+    values = noise(channels * sum(s[0] for s in steps if not isinstance(s, int)), 1)
+    made: list[np.ndarray | int] = []
+    for step in steps:
+        if isinstance(step, int):
+            made.append(step)
+            continue
+        part, values = values[: channels * step[0]], values[channels * step[0] :]
+        made.append(np.array([step[1] * x for x in part], np.float32).reshape(-1, channels))
+    return made
+
+
+def stream_cases() -> list[dict[str, Any]]:
+    made = []
+    for name, (input_hz, channels, rules, gate, hop_ms, steps) in STREAMS.items():
+        network = LevelClassifier(8_000, 2048)
+        stream = Stream(network, hop_ms, rules, gate)
+        events = []
+        for part in stream_sound(steps, channels):
+            hear = stream.skip if isinstance(part, int) else stream.push
+            events += hear(part, input_hz)
+        events += stream.flush()
+        made.append(
+            {
+                "name": name,
+                "sample_rate_hz": network.sample_rate_hz,
+                "window_samples": network.window_samples,
+                "hop_us": stream.grid.hop_us,
+                "input_hz": input_hz,
+                "channels": channels,
+                "rules": rules.to_dict(),
+                "gate": gate is not None,
+                "steps": steps,
+                "events": [e.to_dict() for e in events if not isinstance(e, Gap)],
+                "windows": stream.windows,
+                "computed": stream.computed,
+            }
+        )
+    return made
+
+
 def make() -> dict[str, Any]:
-    generator = noise(3, 1)
-    return {"schema": 1, "noise_of_seed_1": generator, "events": event_cases(), "gate": gate_case()}
+    return {
+        "schema": 1,
+        "noise_of_seed_1": noise(3, 1),
+        "events": event_cases(),
+        "gate": gate_case(),
+        "streams": stream_cases(),
+    }
 
 
 if __name__ == "__main__":
