@@ -141,8 +141,13 @@ def _resident_bytes(pid: int) -> int:
 
 
 def slowness() -> float:
-    """How much longer everything takes because others use the machine as well."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    """How much longer everything takes because others use the machine as well.
+
+    The load is a mean of the last minute: campaigns that begin beside this one come on top.
+    """
+    cores = os.cpu_count() or 1
+    campaigns = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    return max(1.0, os.getloadavg()[0] / cores, WORKERS * campaigns / cores)
 
 
 def context() -> multiprocessing.context.ForkServerContext:
