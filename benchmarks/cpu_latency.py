@@ -41,6 +41,7 @@ from gmme_edge.profiling.statistics import paired_ratio
 from gmme_edge.report.render.svg import BLUE, ORANGE, Bar, BarGroup, draw_bars
 from gmme_edge.runtime import openvino
 from gmme_edge.runtime.onnxruntime import open_graph
+from gmme_edge.runtime.ort_loading import worth_spinning
 from gmme_edge.spec import preset
 from gmme_edge.workflows.int8 import synthetic_clips
 from gmme_exporters.graphs.export import ExportGraph, export_onnx
@@ -135,7 +136,8 @@ def _variants(
         (PLAIN, "plain", "fp32"), (OURS, "ours", "fp32"),
         (PLAIN_INT8, "plain-int8", "int8-ort"), (OURS_INT8, "ours-int8", "int8-ort"),
     ):  # fmt: skip
-        yield variant, partial(open_graph(graphs[file], precision, threads), waveform)
+        graph = open_graph(graphs[file], precision, threads, worth_spinning(network.spec))
+        yield variant, partial(graph, waveform)
     if find_spec("openvino"):
         yield OPENVINO, _openvino(graphs["plain"], threads, waveform, "f32")
         if _has_bfloat16():

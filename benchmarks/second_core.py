@@ -3,7 +3,8 @@
     python benchmarks/second_core.py [--models …] [--tasks …] [--rounds 15] [-o FILE]
 
 In every round, in turns, for the same time each: one process with one thread; one process with two
-threads; two processes with one thread each, which share nothing but the machine. What the two
+threads, which sleep or stay awake while they wait for each other; two processes with one thread
+each, which share nothing but the machine. What the two
 processes do together is what two threads could reach at best: where it is far from 2, the cores
 share more than a program can change (two virtual cores may be one real one). A matrix product in
 float32 that fits into the cache stands beside the networks: it shares no memory bandwidth.
@@ -36,15 +37,19 @@ from gmme_exporters.lowering.targets import lower
 MODELS = ("aa", "gmme-k32c8", "gmme-lite-k32c8", "edge-gmme-lite-k32c8")
 TASKS = ("esc50", "speech-commands")
 PRODUCT = "product of 256 x 256"
-SETUPS = {"one thread": (1, 1), "two threads": (1, 2), "two processes": (2, 1)}
-"""Processes, and threads of each."""
+SETUPS = {
+    "one thread": (1, 1, False), "two threads, asleep": (1, 2, False),
+    "two threads, awake": (1, 2, True), "two processes": (2, 1, False),
+}  # fmt: skip
+"""Processes, threads of each, and whether threads wait actively for each other during a call."""
 
 
 def main() -> None:
     options = _options()
     cpu = describe_device()["cpu"]
     print(f"{cpu}; of one thread's calls per second, medians of {options.rounds} rounds (95 %)\n")
-    print("| | one thread, calls/s | two threads | two processes |\n|---|---:|---:|---:|")
+    names = ("one thread, calls/s", *list(SETUPS)[1:])
+    print("| | " + " | ".join(names) + " |\n|---|" + "---:|" * len(names))
     rows = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, path in {PRODUCT: None, **_graphs(options, Path(folder))}.items():
@@ -71,10 +76,10 @@ def measure(path: Path | None, rounds: int, seconds: float) -> dict[str, list[fl
         pipe.recv()  # ready
     rates: dict[str, list[float]] = {setup: [] for setup in SETUPS}
     for _ in range(rounds):
-        for setup, (n_processes, threads) in SETUPS.items():
+        for setup, (n_processes, *kind) in SETUPS.items():
             busy = workers[:n_processes]
             for _, pipe in busy:
-                pipe.send((threads, seconds))
+                pipe.send((tuple(kind), seconds))
             rates[setup].append(sum(pipe.recv() for _, pipe in busy))
     for process, pipe in workers:
         pipe.send(None)
@@ -83,20 +88,20 @@ def measure(path: Path | None, rounds: int, seconds: float) -> dict[str, list[fl
 
 
 def _work(pipe: Connection, path: Path | None) -> None:
-    calls = {threads: _call(path, threads) for threads in (1, 2)}
+    calls = {tuple(kind): _call(path, *kind) for _, *kind in SETUPS.values()}
     for call in calls.values():
         call()
     pipe.send("ready")
     while (order := pipe.recv()) is not None:
-        threads, seconds = order
-        call, n_calls, start = calls[threads], 0, time.perf_counter()
+        kind, seconds = order
+        call, n_calls, start = calls[kind], 0, time.perf_counter()
         while (spent := time.perf_counter() - start) < seconds:
             call()
             n_calls += 1
         pipe.send(n_calls / spent)
 
 
-def _call(path: Path | None, threads: int) -> Callable[[], object]:
+def _call(path: Path | None, threads: int, spins: bool) -> Callable[[], object]:
     if path is None:
         import torch
 
@@ -107,7 +112,7 @@ def _call(path: Path | None, threads: int) -> Callable[[], object]:
 
         return partial(product, torch.rand(256, 256), torch.empty(256, 256))
     clip = np.random.default_rng(0).standard_normal((1, _samples(path)), np.float32)
-    return partial(open_graph(path, "fp32", threads), clip)
+    return partial(open_graph(path, "fp32", threads, spins), clip)
 
 
 def _samples(path: Path) -> int:

@@ -21,6 +21,7 @@ from gmme_edge.runtime.ort_loading import (
     create_session,
     load_checked,
     make_options,
+    worth_spinning,
 )
 from gmme_edge.runtime.session import (
     Outputs,
@@ -95,7 +96,7 @@ class OnnxRuntimeSession:
         self._spec, self.n_samples = spec, spec.n_samples
         ort = require("onnxruntime", _PURPOSE)
         provider = _provider(ort, backend)
-        options = make_options(ort, precision, threads, profile_prefix)
+        options = make_options(ort, precision, threads, profile_prefix, worth_spinning(spec))
         graph, weights = bundle.checked_model(precision)
         name = f"{bundle.path}'s {precision} graph"
         facts = {"enable_cuda_graph": "1"} if cuda_graph else {}
@@ -177,11 +178,11 @@ class OnnxRuntimeSession:
 
 
 def open_graph(
-    path: Path, precision: str, threads: int | None = None
+    path: Path, precision: str, threads: int | None = None, spins: bool = False
 ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """An ONNX file that is in no bundle yet, on the CPU: ``(batch, samples)`` → logits."""
     ort = require("onnxruntime", _PURPOSE)
-    options = make_options(ort, precision, threads, None)
+    options = make_options(ort, precision, threads, None, spins)
     session = create_session(ort, str(path), options, (PROVIDERS["ort-cpu"], {}), str(path))
 
     def run(waveform: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.bundle.precisions import ONNX_RUNTIME, runs_on
+from gmme_edge.complexity import count
 from gmme_edge.device.cpu import default_threads
 from gmme_edge.errors import BundleError, PlatformError
 from gmme_edge.installation import pip_command
 from gmme_edge.runtime.session import TensorFacts
+from gmme_edge.spec import ModelSpec
 
 _DAMAGED = ("InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NoModel", "NoSuchFile")
 _NO_THREADS = ("pthread_create", "Resource temporarily unavailable", "thread constructor failed")
@@ -58,17 +60,42 @@ class SessionOptions(Protocol):
         """From ONNX Runtime 1.18 on or later: ask whether it is there."""
 
 
+_WORTH_SPINNING_FLOPS = 1e9
+
+
+def worth_spinning(spec: ModelSpec) -> bool:
+    """Whether threads of one call should wait actively for each other's part of a node.
+
+    Two threads then make a network of 5 GFLOP 1.4 times as fast as one, and 1.3 times asleep, for
+    the same CPU time. Below 1 GFLOP it costs CPU time, and at 0.4 even time by the clock
+    (docs/results/cpu-latency.md).
+    """
+    return count(spec).flops >= _WORTH_SPINNING_FLOPS
+
+
 def make_options(
-    ort: ModuleType, precision: str, threads: int | None, profile_prefix: Path | None
+    ort: ModuleType,
+    precision: str,
+    threads: int | None,
+    profile_prefix: Path | None,
+    spins: bool = False,
 ) -> SessionOptions:
+    """What a session is made with.
+
+    Args:
+        spins: threads wait for each other actively during a call; see `worth_spinning`.
+    """
     options: SessionOptions = ort.SessionOptions()
     if profile_prefix:
         options.enable_profiling, options.profile_file_prefix = True, str(profile_prefix)
     options.intra_op_num_threads = threads or default_threads()
     options.inter_op_num_threads = 1
     # Idle workers spin by default: at one call per 25 ms that burns 22 ms of CPU per call, 4-5 ms
-    # without. An edge device runs other things between calls, so spinning is off.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # without. An edge device runs other things between calls: spinning ends with the call.
+    if spins:
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+    else:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     if not runs_on(precision, ONNX_RUNTIME):
         # Made for another engine; here it is only simulated. ONNX Runtime's integer kernels would

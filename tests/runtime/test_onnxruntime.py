@@ -20,6 +20,8 @@ from gmme_edge.errors import (
 from gmme_edge.installation import install_command
 from gmme_edge.runtime.backends import open_session
 from gmme_edge.runtime.onnxruntime import OnnxRuntimeSession, check
+from gmme_edge.runtime.ort_loading import make_options, worth_spinning
+from gmme_edge.spec import preset
 from tests.bundles import TINY, make_bundle, reference, tiny_graph
 
 
@@ -222,6 +224,21 @@ def test_idle_threads_do_not_spin(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     open_session(make_bundle(tmp_path), threads=2)
     assert seen[0].get_session_config_entry("session.intra_op.allow_spinning") == "0"
     assert (seen[0].intra_op_num_threads, seen[0].inter_op_num_threads) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("task", "entry"),
+    [("esc50", ("session.force_spinning_stop", "1")),
+     ("speech-commands", ("session.intra_op.allow_spinning", "0"))],
+)  # fmt: skip
+def test_threads_of_large_networks_spin_until_the_call_ends(
+    task: str, entry: tuple[str, str]
+) -> None:
+    import onnxruntime
+
+    spins = worth_spinning(preset("eat-s-aa", task))
+    options = make_options(onnxruntime, "fp32", 2, None, spins)
+    assert options.get_session_config_entry(entry[0]) == entry[1]
 
 
 def test_a_missing_onnxruntime_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
