@@ -58,7 +58,7 @@ def main() -> None:
 def train(options: argparse.Namespace, tree: Path, cache: Path, out: Path) -> dict[str, Any]:
     """Start a training and stop it after a while; seconds and memory, by its progress lines."""
     command = [
-        *(sys.executable, "-m", "gmme_edge.cli.app", "train", "--dataset", options.dataset),
+        *(str(Path(sys.executable).with_name("gmme-edge")), "train", "--dataset", options.dataset),
         *("--data", str(tree), "--cache", str(cache), "--model", options.model, "-o", str(out)),
         *RUN_OPTIONS[options.dataset], *options.more,
     ]  # fmt: skip

@@ -50,28 +50,17 @@ def tiny(request: pytest.FixtureRequest) -> ModelSpec:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """The networks here are too small to gain from more, and sums keep their order."""
+def torch_for_tests() -> Iterator[None]:
+    """One thread, since the networks are small and sums keep their order; an exporter untraced.
+
+    Coverage would follow torch's exporter line by line, for half as much time again.
+    """
     if importlib.util.find_spec("torch") is None:  # a board's runtime
         yield
         return
     import torch
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def export_untraced() -> Iterator[None]:
-    """Coverage would follow torch's exporter, line by line, for half as much time again."""
-    if importlib.util.find_spec("torch") is None:
-        yield
-        return
-    import torch
-
-    export = torch.onnx.export
+    before, export = torch.get_num_threads(), torch.onnx.export
 
     def untraced(*arguments: Any, **options: Any) -> object:  # noqa: ANN401
         tracer = sys.gettrace()
@@ -82,9 +71,11 @@ def export_untraced() -> Iterator[None]:
             sys.settrace(tracer)
             _call()
 
+    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("torch.onnx.export", untraced)
         yield
+    torch.set_num_threads(before)
 
 
 def _call() -> None:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.bundle.precisions import ONNX_RUNTIME, runs_on
-from gmme_edge.complexity import count
 from gmme_edge.device.cpu import default_threads
 from gmme_edge.errors import BundleError, PlatformError
 from gmme_edge.installation import pip_command
@@ -60,17 +59,18 @@ class SessionOptions(Protocol):
         """From ONNX Runtime 1.18 on or later: ask whether it is there."""
 
 
-_WORTH_SPINNING_FLOPS = 1e9
+_WORTH_SPINNING = 10_000_000  # samples times squared channels: 0.7 to 1.7 GFLOP
 
 
 def worth_spinning(spec: ModelSpec) -> bool:
     """Whether threads of one call should wait actively for each other's part of a node.
 
-    Two threads then make a network of 5 GFLOP 1.4 times as fast as one, and 1.3 times asleep, for
+    Two threads then make a network of 5 GFLOP 1.5 times as fast as one, and 1.3 times asleep, for
     the same CPU time. Below 1 GFLOP it costs CPU time, and at 0.4 even time by the clock
-    (docs/results/cpu-latency.md).
+    (docs/results/cpu-latency.md). FLOPs go with the samples and the square of the channels; to
+    count them here would take `load` another import.
     """
-    return count(spec).flops >= _WORTH_SPINNING_FLOPS
+    return spec.n_samples * spec.backbone.stem_channels**2 >= _WORTH_SPINNING
 
 
 def make_options(
