@@ -6,7 +6,7 @@
 Writes a tree like the published one (8,732 slices of 4 s, 44.1 kHz, stereo: 6 GB; 105,829 words of
 1 s, 16 kHz: 3.4 GB), unless FOLDER holds it, and starts the documented command twice: with an empty
 cache, and once more. After some steps it is stopped as by Ctrl-C. An epoch is calculated from
-its clips per second.
+its clips per second. Options that this script does not know go to the command.
 """
 
 from __future__ import annotations
@@ -142,8 +142,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", default="eat-s-gmme-k32c8")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("-o", "--output", type=Path)
-    parser.add_argument("more", nargs="*", help="after --: more options of the command")
-    return parser.parse_args()
+    options, options.more = parser.parse_known_args()
+    return options
 
 
 if __name__ == "__main__":
