@@ -54,7 +54,7 @@ def test_a_forked_worker_is_told_to_open_its_own(tmp_path: Path, code: str) -> N
     bundle = make_bundle(tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", OPEN + code, str(bundle.path)],
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "child: The session was opened before this process was forked" in done.stdout
@@ -91,6 +91,6 @@ def test_a_spawned_pool_answers_as_one_process_does(tmp_path: Path) -> None:
     (tmp_path / "pool.py").write_text(SPAWN)
     done = subprocess.run(
         [sys.executable, str(tmp_path / "pool.py"), str(bundle.path)],
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "alike\n"), done.stderr
