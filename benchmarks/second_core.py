@@ -4,10 +4,10 @@
 
 In every round, in turns, for the same time each: one process with one thread; one process with two
 threads, which sleep or stay awake while they wait for each other; two processes with one thread
-each, which share nothing but the machine. What the two
-processes do together is what two threads could reach at best: where it is far from 2, the cores
-share more than a program can change (two virtual cores may be one real one). A matrix product in
-float32 that fits into the cache stands beside the networks: it shares no memory bandwidth.
+each, which share nothing but the machine. What the two processes do together is what two threads
+could reach at best: where it is far from 2, the cores share more than a program can change (two
+virtual cores may be one real one). Matrix products in float32 that fit into the cache stand beside
+the networks: they share no memory bandwidth. Their threads are torch's, asleep and awake alike.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from gmme_exporters.lowering.targets import lower
 
 MODELS = ("aa", "gmme-k32c8", "gmme-lite-k32c8", "edge-gmme-lite-k32c8")
 TASKS = ("esc50", "speech-commands")
-PRODUCT = "product of 256 x 256"
+PRODUCT = "100 products of 256 x 256"
 SETUPS = {
     "one thread": (1, 1, False), "two threads, asleep": (1, 2, False),
     "two threads, awake": (1, 2, True), "two processes": (2, 1, False),

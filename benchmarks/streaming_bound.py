@@ -24,7 +24,7 @@ import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import nn
 
@@ -40,24 +40,13 @@ from gmme_edge.workflows.int8 import synthetic_clips
 from gmme_edge.workflows.profiling import profile_layers
 from gmme_edge.workflows.settings.profiling import ProfileSettings
 from gmme_exporters.bundle import export_bundle
+from gmme_exporters.lowering.front import Reach
 from gmme_exporters.options import ExportOptions
 
 SHIPPED = ("esc10", "digits", "digits-edge")
 UNTRAINED = ("eat-s-aa", "eat-s-gmme-lite-k32c8")
 TASKS = ("esc50", "speech-commands")
 HOP = 0.1  # of a window
-
-
-class Spoilt(NamedTuple):
-    """How many frames behind a block hear the padding at either end, and samples per frame."""
-
-    before: int
-    after: int
-    stride: int
-
-    @property
-    def samples(self) -> int:
-        return (self.before + self.after) * self.stride
 
 
 def convolutions(block: nn.Module) -> Iterator[tuple[int, int, int]]:
@@ -80,17 +69,17 @@ def convolutions(block: nn.Module) -> Iterator[tuple[int, int, int]]:
         raise TypeError(f"No reach is known of {type(block).__name__}.")
 
 
-def spoilt_frames(model: EAT) -> dict[str, Spoilt]:
+def spoilt_frames(model: EAT) -> dict[str, Reach]:
     """What padding reaches behind each block, by the block's name."""
     blocks = {"stem": model.stem} | {
         f"{stage}.{index}": block
         for stage in ("stage1", "stage2")
         for index, block in enumerate(model.get_submodule(stage).children())
     }
-    found, now = {}, Spoilt(0, 0, 1)
+    found, now = {}, Reach(0, 0, 1)
     for name, block in blocks.items():
         for left, right, step in convolutions(block):
-            now = Spoilt(
+            now = Reach(
                 math.ceil((now.before + left) / step),
                 math.ceil((now.after + right - step + 1) / step),
                 now.stride * step,
@@ -109,7 +98,7 @@ def bound(model: EAT, blocks_ms: dict[str, float]) -> dict[str, Any]:
     n_samples = model.spec.n_samples
     times = {name: ms for name, ms in blocks_ms.items() if name != ENGINE_BLOCK}
     total, spoilt = sum(times.values()), spoilt_frames(model)
-    came = dict(zip(spoilt, [Spoilt(0, 0, 1), *spoilt.values()], strict=False))
+    came = dict(zip(spoilt, [Reach(0, 0, 1), *spoilt.values()], strict=False))
     rows = []
     for name, ms in times.items():
         reaches = (

@@ -25,16 +25,16 @@ def needs(*tools: str) -> None:
     for tool in tools:
         package = tool.removeprefix("npm:")
         if not ((PACKAGES / package).is_dir() if package != tool else shutil.which(tool)):
-            _give_up(f"{tool} is not installed")
+            give_up(f"{tool} is not installed")
 
 
 def needs_file(path: Path) -> None:
     """The same for a file."""
     if not path.is_file():
-        _give_up(f"{path} is not here")
+        give_up(f"{path} is not here")
 
 
-def _give_up(why: str) -> NoReturn:
+def give_up(why: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(why)
     pytest.skip(why)
