@@ -146,8 +146,11 @@ class EAT(nn.Module):
 
     def embed(self, waveform: Tensor) -> Tensor:
         """The class token before the last Linear; ``(B, 1, N)`` → ``(B, embed_dim)``."""
-        features = self.project(self.stage2(self.stage1(self.stem(waveform))))
-        tokens = features.transpose(1, 2)
+        return self.embed_features(self.stage2(self.stage1(self.stem(waveform))))
+
+    def embed_features(self, features: Tensor) -> Tensor:
+        """As `embed`, of what stage 2 gives: ``(B, C, L)``, or with a plane's axis when lowered."""
+        tokens = self.project(features).transpose(1, 2)
         first = self.class_token.expand(tokens.shape[0], -1, -1)
         y: Tensor = self.norm(self.encoder(torch.cat([first, tokens], dim=1) + self.position))
         return y[:, 0]

@@ -71,13 +71,21 @@ class RelaidGMME(nn.Module):
         self.phi.weight.data = block.phi.weight.detach()[:, :, 0, 0]
         self.phi.bias.data = block.phi.bias.detach()[:, None]  # type: ignore[union-attr]
 
+    @property
+    def convs(self) -> tuple[NeighbourConv, NeighbourConv, NeighbourConv]:
+        return self.conv_f, self.conv_t, self.conv_g
+
     def forward(self, x: Tensor) -> Tensor:
-        gate_f, map_f = self.act_f(self.conv_f(x)).chunk(2, dim=1)
-        gate_t, map_t = self.act_t(self.conv_t(x)).chunk(2, dim=1)
+        return self.mix(*(conv(x) for conv in self.convs), 2 * x.shape[1])
+
+    def mix(self, along_f: Tensor, along_t: Tensor, around: Tensor, channels: int) -> Tensor:
+        """What the three convolutions found, to ``(B, channels, 1, T/2)``."""
+        gate_f, map_f = self.act_f(along_f).chunk(2, dim=1)
+        gate_t, map_t = self.act_t(along_t).chunk(2, dim=1)
         gated = torch.sigmoid(gate_f) * torch.sigmoid(gate_t) * self.act_m(map_f * map_t)
-        mixed = (self.act_g(self.conv_g(x)) + gated).flatten(2)
+        mixed = (self.act_g(around) + gated).flatten(2)
         y = self.phi.weight @ mixed + self.phi.bias
-        folded: Tensor = y.reshape(x.shape[0], 2 * x.shape[1], 1, -1)
+        folded: Tensor = y.reshape(y.shape[0], channels, 1, -1)
         return folded
 
 
@@ -115,7 +123,14 @@ class NeighbourConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         image = x.permute(0, 2, 3, 1) if self.turn else x.flatten(1, 2).unsqueeze(1)
-        y = F.conv2d(F.pad(image, self.pad), self.weight, self.bias, self.stride)
+        return self._in_order(F.conv2d(F.pad(image, self.pad), self.weight, self.bias, self.stride))
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """As `forward`, of a stretch of time that is padded already or needs no padding."""
+        image = F.pad(x.flatten(1, 2).unsqueeze(1), (0, 0, *self.pad[2:]))
+        return self._in_order(F.conv2d(image, self.weight, self.bias, self.stride))
+
+    def _in_order(self, y: Tensor) -> Tensor:
         split: Tensor = y.unflatten(1, (self.channels, self.m))  # type: ignore[no-untyped-call]  # C, m, F', T'
         if self.turn:
             return split.permute(0, 1, 4, 2, 3).flatten(2, 3)
