@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gmme_edge.runtime.classifier import Classifier, load
     from gmme_edge.runtime.streaming.events import Event, Gap
     from gmme_edge.runtime.streaming.gate import GateRules
+    from gmme_edge.runtime.streaming.incremental import IncrementalClassifier, load_incremental
     from gmme_edge.runtime.streaming.rules import EventRules, Rule
     from gmme_edge.runtime.streaming.stream import Stream
     from gmme_edge.workflows.comparing import compare
@@ -29,6 +30,7 @@ __all__ = [
     "EventRules",
     "Gap",
     "GateRules",
+    "IncrementalClassifier",
     "Prediction",
     "Ranking",
     "Rule",
@@ -40,6 +42,7 @@ __all__ = [
     "export",
     "judge",
     "load",
+    "load_incremental",
     "measure_sensitivity",
     "profile",
     "train",
@@ -54,6 +57,8 @@ _MODULES = {
     "Event": "runtime.streaming.events",
     "Gap": "runtime.streaming.events",
     "GateRules": "runtime.streaming.gate",
+    "IncrementalClassifier": "runtime.streaming.incremental",
+    "load_incremental": "runtime.streaming.incremental",
     "EventRules": "runtime.streaming.rules",
     "Rule": "runtime.streaming.rules",
     "Stream": "runtime.streaming.stream",

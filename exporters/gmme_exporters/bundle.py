@@ -24,6 +24,7 @@ from gmme_edge.bundle.bundle import (
     Role,
     describe_file,
 )
+from gmme_edge.bundle.manifest import INCREMENTAL
 from gmme_edge.bundle.precisions import TENSORRT, is_int8, runs_on
 from gmme_edge.device.facts import installed_versions
 from gmme_edge.errors import ParityError, UsageError
@@ -38,6 +39,7 @@ from gmme_edge.runtime.parity import RELATIVE_LIMITS, compare_logits, run_in_bat
 from gmme_exporters.graphs.compact import round_to_16_bits, write_compact_checkpoint
 from gmme_exporters.graphs.export import ExportGraph
 from gmme_exporters.graphs.fp16 import convert_fp16
+from gmme_exporters.graphs.incremental import check_incremental, export_incremental
 from gmme_exporters.graphs.queries import list_operators
 from gmme_exporters.graphs.shared_weights import share_weights
 from gmme_exporters.int8.qdq import Refinement
@@ -102,6 +104,7 @@ class _Writer:
         self.checkpoint, self.options, self.observer = checkpoint, options, observer
         self.files: list[BundleFile] = []
         self.quantization: dict[str, Any] = {}  # by precision
+        self.incremental: dict[str, Any] = {}
         self.left_out: dict[str, str] = {}  # by precision, why
 
     def write(self, clips: Waveform, calibration: Calibration | None) -> Manifest:
@@ -111,6 +114,7 @@ class _Writer:
             self._add(WEIGHTS, "weights", "fp32")
             self._add(DESCRIPTION, "description")
         self._write_models(calibration)
+        self._write_incremental(clips)
         reference = _torch_outputs(self.checkpoint, clips)
         parity, logits = self._check_parity(clips, reference)
         self._write_golden({**reference, **logits, INPUT: clips})
@@ -138,6 +142,8 @@ class _Writer:
             "tools": installed_versions(_TOOLS),
             "command": self.options.command,
         }
+        if self.incremental:
+            noted["incremental"] = self.incremental
         if self.left_out:
             noted["left_out"] = self.left_out
         if unfinished := unfinished_training(self.checkpoint.training):
@@ -169,6 +175,21 @@ class _Writer:
             }
             write_json(self.folder / CALIBRATION, record)
             self._add(CALIBRATION, "calibration")
+
+    def _write_incremental(self, clips: Waveform) -> None:
+        hop_samples = self.options.incremental_hop_samples
+        if not hop_samples:
+            return
+        self.observer.stage("export the incremental graphs")
+        model, opset = self.checkpoint.model, self.options.opset
+        export_incremental(model, hop_samples, self.folder, opset)
+        for role, path in INCREMENTAL.items():
+            self._add(path, role, "fp32", "ort-cpu", opset)
+        bundle = Bundle(
+            self.folder, Manifest(model.spec, self.checkpoint.labels, files=tuple(self.files))
+        )
+        parity = check_incremental(bundle, model, clips)
+        self.incremental = {"hop_samples": hop_samples, "parity": parity.to_dict()}
 
     def _quantize(self, precision: str, source: Path, path: Path, calibration: Calibration) -> None:
         quantizer = self.workshop.quantizer(source, precision, calibration)
@@ -253,7 +274,8 @@ class _Writer:
     def _add(
         self, path: str, role: Role, precision: str = "", target: str = "", opset: int = 0
     ) -> None:
-        operators = list_operators(self.folder / path) if role == "model" else ()
+        is_graph = role == "model" or role in INCREMENTAL
+        operators = list_operators(self.folder / path) if is_graph else ()
         file = describe_file(self.folder, path, role, precision, target, opset, operators)
         self.files.append(file)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from gmme_edge.blocks import FRONT
 from gmme_edge.bundle.bundle import GOLDEN, MANIFEST
+from gmme_edge.bundle.manifest import INCREMENTAL
 from gmme_edge.bundle.precisions import expand_precisions, is_int8
 from gmme_edge.errors import UsageError
 from gmme_edge.models.checkpoint import DESCRIPTION, WEIGHTS
@@ -56,6 +57,8 @@ class ExportOptions:
             once; the fp32 graph reads them. Every precision is made of the rounded weights.
         target: what the graphs are shaped for, see `lowering.targets`; by default tensorrt where
             there are engines, else ort-cpu.
+        incremental_hop_samples: also write the graphs that compute only the new part of windows so
+            far apart; 0 for none.
         untrained: the weights are random, for latency studies.
         source: the checkpoint's folder, which is never written to; None where it has none.
         force: see `gmme_edge.ownership.claim_bundle`.
@@ -69,6 +72,7 @@ class ExportOptions:
     engines: tuple[EngineOptions, ...] = ()
     compact: bool = False
     target: str = ""
+    incremental_hop_samples: int = 0
     untrained: bool = False
     source: Path | None = None
     force: bool = False
@@ -90,6 +94,8 @@ class ExportOptions:
         names = [MANIFEST, GOLDEN, *(f"model.{name}.onnx" for name in self.precisions)]
         if any(map(is_int8, self.precisions)):
             names.append(CALIBRATION)
+        if self.incremental_hop_samples:
+            names += INCREMENTAL.values()
         if self.compact:
             names += [WEIGHTS, DESCRIPTION]
         return tuple(names)

@@ -18,6 +18,8 @@ INPUT, OUTPUTS = "waveform", ("logits", "embedding")
 
 Role = Literal[
     "model",
+    "incremental-start",
+    "incremental-step",
     "weights",
     "description",
     "engine",
@@ -27,6 +29,11 @@ Role = Literal[
     "board-script",
     "board-page",
 ]
+INCREMENTAL: dict[Role, str] = {
+    "incremental-start": "incremental.start.onnx",
+    "incremental-step": "incremental.step.onnx",
+}
+"""The graphs that compute only the new part of a window, by their roles."""
 _T = TypeVar("_T")
 
 

@@ -25,6 +25,10 @@ _TOO_NEW = ("Unsupported model IR version", "is under development", "No Op regis
 _NO_CUDA_GRAPH = ("CUDA Graph", "graph capture")
 
 
+class ModelFacts(Protocol):
+    custom_metadata_map: Dict[str, str]  # noqa: UP006 - as below
+
+
 class InferenceSession(Protocol):
     """What is used of onnxruntime's class; it has no stubs."""
 
@@ -33,6 +37,8 @@ class InferenceSession(Protocol):
     def get_outputs(self) -> Sequence[TensorFacts]: ...
 
     def get_providers(self) -> list[str]: ...
+
+    def get_modelmeta(self) -> ModelFacts: ...
 
     def run(
         self, outputs: list[str], inputs: Mapping[str, NDArray[np.float32]]

@@ -93,6 +93,7 @@ def export(source: str | Path, settings: ExportSettings, observer: Observer = SI
     method = Method.parse(settings.calibration.calib_method)
     if asked.plan:
         check_plan(asked.plan, settings.precisions)
+    checkpoint = _open(source, asked)
     usual_opset = JETSON_OPSET if asked.plan else DEFAULT_OPSET
     options = ExportOptions(
         precisions=settings.precisions,
@@ -102,13 +103,19 @@ def export(source: str | Path, settings: ExportSettings, observer: Observer = SI
         engines=engines,
         compact=asked.compact,
         target=settings.lowering.chosen(asked.plan),
+        incremental_hop_samples=settings.lowering.incremental_hop_samples(checkpoint.spec),
         untrained=asked.untrained,
         source=None if asked.untrained else resolve(source),
         force=asked.force,
         command=command_line("export", [source], settings),
     )
-    checkpoint = _open(source, asked)
     writes = (*options.writes, *((SCRIPT, PAGE) if asked.plan else ()))
+    _tell_hop(
+        settings.lowering.incremental_hop_ms,
+        options.incremental_hop_samples,
+        checkpoint.spec,
+        observer,
+    )
     claim_bundle(asked.output, options.source, checkpoint.sha256, writes, asked.force)
     material = _gather(checkpoint, settings, method, observer)
     bundle = write_bundle(checkpoint, asked.output, options, material, observer)

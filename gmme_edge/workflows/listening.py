@@ -9,25 +9,54 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from gmme_edge.audio import AudioWarning, Recording
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError
 from gmme_edge.public import public
-from gmme_edge.runtime.classifier import Classifier
+from gmme_edge.runtime.classifier import Classifier, load
 from gmme_edge.runtime.streaming.events import Event, Gap
+from gmme_edge.runtime.streaming.incremental import IncrementalClassifier, load_incremental
 from gmme_edge.runtime.streaming.stream import Stream
 from gmme_edge.workflows.microphone import Part, Source, open_microphone
 from gmme_edge.workflows.settings.listening import EventSettings, ListenSettings
+
+if TYPE_CHECKING:
+    from gmme_edge.runtime.engines.cache import Rebuild
 
 Heard = Event | Gap
 _SCHEMA = 1
 _CHUNK_S = 0.1
 
 
+@public
+def open_listener(
+    bundle: str | Path,
+    settings: ListenSettings,
+    backend: str = "ort-cpu",
+    precision: str | None = None,
+    rebuild: Rebuild | None = None,
+) -> Classifier | IncrementalClassifier:
+    """What hears the windows, on one thread.
+
+    Raises:
+        UsageError: an incremental one on another backend, or in another precision.
+        GmmeEdgeError: as `gmme_edge.load` and `gmme_edge.load_incremental` raise.
+    """
+    if not settings.incremental:
+        return load(bundle, backend, precision, 1, rebuild)
+    own = IncrementalClassifier
+    if backend != own.backend or precision not in (None, own.precision):
+        raise UsageError(
+            f"--incremental with {backend} and {precision or 'the default precision'}.",
+            f"{own.backend} and {own.precision}, the only ones that it has.",
+        )
+    return load_incremental(bundle, 1, settings.hold_db)
+
+
 def listen(
-    classifier: Classifier,
+    classifier: Classifier | IncrementalClassifier,
     rules: EventSettings,
     settings: ListenSettings,
     on_part: Callable[[Stream, list[Heard]], None],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -54,12 +55,41 @@ def export_onnx(model: EAT, path: Path, opset: int = DEFAULT_OPSET, embedding: b
             f"{MIN_OPSET} to {MAX_OPSET}; 16 suits TensorRT 8, {DEFAULT_OPSET} everything newer.",
         )
     # Two clips: with one, torch specialises the batch axis to 1 without saying so.
-    example = torch.zeros(2, model.spec.n_samples)
-    graph = ExportGraph(model, embedding).eval()
+    example = (torch.zeros(2, model.spec.n_samples),)
+    outputs = OUTPUTS[: 2 if embedding else 1]
+    trace(ExportGraph(model, embedding), example, Names((INPUT,), outputs), path, opset)
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a graph's inputs and outputs are called."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def trace(
+    graph: nn.Module,
+    example: tuple[Tensor, ...],
+    names: Names,
+    path: Path,
+    opset: int,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write a module as an ONNX graph, without what only its exporter wants to know.
+
+    Args:
+        example: inputs; where their first axis is 2, it stands for any batch.
+        metadata: notes that the graph carries.
+
+    Raises:
+        PlatformError: the exporter fixed the batch size, or does not know an operation.
+    """
+    any_batch = len(example[0]) > 1
     write = _export_dynamo if opset >= _FIRST_DYNAMO_OPSET else _export_torchscript
     try:
         with _quiet():
-            write(graph, example, path, opset)
+            write(graph.eval(), example, names, path, opset, any_batch)
     except torch.onnx.OnnxExporterError as error:
         raise translate(error) or PlatformError(
             f"torch {torch.__version__} cannot export this network.",
@@ -68,44 +98,58 @@ def export_onnx(model: EAT, path: Path, opset: int = DEFAULT_OPSET, embedding: b
             "alone, so leave --no-lowering and --target generic out there.",
         ) from error
     proto = onnx.load(path)
-    _name_batch_axis(proto)
+    if any_batch:
+        _name_batch_axis(proto)
     name_after_modules(proto)
     _strip_traces(proto)
+    onnx.helper.set_model_props(proto, dict(metadata or {}))
     proto.producer_name, proto.producer_version = "gmme-edge", __version__
     onnx.checker.check_model(proto)
     onnx.save(proto, path)
 
 
-def _outputs(graph: ExportGraph) -> list[str]:
-    return list(OUTPUTS[: 2 if graph.embedding else 1])
-
-
-def _export_dynamo(graph: ExportGraph, example: Tensor, path: Path, opset: int) -> None:
+def _export_dynamo(
+    graph: nn.Module,
+    example: tuple[Tensor, ...],
+    names: Names,
+    path: Path,
+    opset: int,
+    any_batch: bool,
+) -> None:
+    dynamic = tuple({0: torch.export.Dim.DYNAMIC} for _ in example) if any_batch else None
     torch.onnx.export(
         graph,
-        (example,),
+        example,
         path,
-        input_names=[INPUT],
-        output_names=_outputs(graph),
+        input_names=list(names.inputs),
+        output_names=list(names.outputs),
         opset_version=opset,
         dynamo=True,
         optimize=True,  # torch 2.6 does not by itself, and leaves biases unfolded
         external_data=False,
         verbose=False,
-        dynamic_shapes={INPUT: {0: torch.export.Dim.DYNAMIC}},
+        dynamic_shapes=dynamic,
     )
 
 
-def _export_torchscript(graph: ExportGraph, example: Tensor, path: Path, opset: int) -> None:
+def _export_torchscript(
+    graph: nn.Module,
+    example: tuple[Tensor, ...],
+    names: Names,
+    path: Path,
+    opset: int,
+    any_batch: bool,
+) -> None:
+    every = (*names.inputs, *names.outputs)
     torch.onnx.export(
         graph,
-        (example,),
+        example,
         path,
-        input_names=[INPUT],
-        output_names=_outputs(graph),
+        input_names=list(names.inputs),
+        output_names=list(names.outputs),
         opset_version=opset,
         dynamo=False,
-        dynamic_axes={name: {0: "batch"} for name in (INPUT, *_outputs(graph))},
+        dynamic_axes={name: {0: "batch"} for name in every} if any_batch else None,
     )
 
 

@@ -18,6 +18,7 @@ turned so that the long axis of every kernel is contiguous, and m is four times 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -76,10 +77,11 @@ class RelaidGMME(nn.Module):
         return self.conv_f, self.conv_t, self.conv_g
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.mix(*(conv(x) for conv in self.convs), 2 * x.shape[1])
+        return self.mix([conv(x) for conv in self.convs], 2 * x.shape[1])
 
-    def mix(self, along_f: Tensor, along_t: Tensor, around: Tensor, channels: int) -> Tensor:
+    def mix(self, found: Sequence[Tensor], channels: int) -> Tensor:
         """What the three convolutions found, to ``(B, channels, 1, T/2)``."""
+        along_f, along_t, around = found
         gate_f, map_f = self.act_f(along_f).chunk(2, dim=1)
         gate_t, map_t = self.act_t(along_t).chunk(2, dim=1)
         gated = torch.sigmoid(gate_f) * torch.sigmoid(gate_t) * self.act_m(map_f * map_t)

@@ -23,7 +23,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from gmme_edge.errors import UsageError
@@ -136,12 +135,11 @@ class _Incremental(nn.Module):
     def _finish(self, x: Tensor, handed_on: list[Tensor]) -> tuple[Tensor, ...]:
         for _, block in _stage2(self.model)[len(self.maps) - 1 :]:
             x = block(x)
-        embedding = self.model.embed_features(x)
-        return (self.model.classify(embedding), embedding, *handed_on)
+        return (self.model.classify(self.model.embed_features(x)), *handed_on)
 
 
 class Start(_Incremental):
-    """``(1, N)`` and the factor ``(1, 1)`` → logits, embedding, and frames of each map."""
+    """``(1, N)`` and the factor ``(1, 1)`` → logits, and frames of each map."""
 
     def forward(self, waveform: Tensor, scale: Tensor) -> tuple[Tensor, ...]:
         x = self.model.stage1(self.model.stem((waveform * scale).unsqueeze(1)))
@@ -201,9 +199,7 @@ class _Window:
         self.spans = [Span(*bound) for bound in pairwise(bounds)]
 
     def cut(self, span: Span) -> Piece:
-        wanted = [
-            Span(max(span.first, has.first), min(span.end, has.end)) for has in self.spans
-        ]
+        wanted = [Span(max(span.first, has.first), min(span.end, has.end)) for has in self.spans]
         return join(
             *(
                 Piece(part.cut(of), of.first, self.total)

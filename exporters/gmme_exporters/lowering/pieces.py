@@ -123,7 +123,7 @@ def compute(block: nn.Module, piece: Piece, span: Span) -> Piece:
         y = block.shortcut(same) + (leaky(block.point(same)) + leaky(depth.x))
         return Piece(y, span.first, piece.total)
     assert isinstance(block, RelaidGMME)
-    y = block.mix(*(_neighbours(conv, piece, span) for conv in block.convs), 2 * piece.x.shape[1])
+    y = block.mix([_neighbours(conv, piece, span) for conv in block.convs], 2 * piece.x.shape[1])
     return Piece(y, span.first, piece.total // 2)
 
 
@@ -139,9 +139,7 @@ def _inside(span: Span, total: int) -> Span:
 
 
 def _taps(conv: PlaneConv) -> Taps:
-    return Taps(
-        conv.pad[0], (conv.weight.shape[-1] - 1) * conv.dilation[1] + 1, conv.stride[1]
-    )
+    return Taps(conv.pad[0], (conv.weight.shape[-1] - 1) * conv.dilation[1] + 1, conv.stride[1])
 
 
 def _neighbour_taps(conv: NeighbourConv, alone: bool = False) -> Taps:

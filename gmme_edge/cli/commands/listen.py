@@ -41,11 +41,10 @@ def listen(
     from gmme_edge.cli.views.console import stderr
     from gmme_edge.cli.views.listening import watch_stream
     from gmme_edge.cli.views.observer import audio_warnings_as_notes
-    from gmme_edge.runtime.classifier import load
     from gmme_edge.workflows import listening
 
     allowed = make_rebuild(rebuild, backend)
-    with load(bundle, backend, precision, 1, allowed) as classifier:
+    with listening.open_listener(bundle, settings, backend, precision, allowed) as classifier:
         if classifier.backend_reason:
             stderr.print(f"note: {classifier.backend_reason}", soft_wrap=True)
         stop = _stop_on_signals()
@@ -55,7 +54,7 @@ def listen(
                 "backend_reason": classifier.backend_reason,
             }
             stream = listening.listen(classifier, rules, settings, view.show, stop, network)
-        view.sum_up(stream)
+        view.sum_up(stream, getattr(classifier, "in_part", None))
     if stop() and settings.file is not None:
         raise KeyboardInterrupt
 

@@ -36,11 +36,15 @@ class ListeningView:
         if self._live is not None:
             self._live.update(_bars(stream))
 
-    def sum_up(self, stream: Stream) -> None:
+    def sum_up(self, stream: Stream, in_part: int | None = None) -> None:
+        """Args:
+        in_part: of how many windows only the new part was computed, where that was asked for.
+        """
         spared = stream.windows - stream.computed
+        part = "" if in_part is None else f" ({in_part} of them in part)"
         stderr.print(
             f"{stream.position_s:.1f} s heard; {stream.computed} of {stream.windows} windows "
-            f"computed, {spared} without activity.",
+            f"computed{part}, {spared} without activity.",
             highlight=False,
         )
 

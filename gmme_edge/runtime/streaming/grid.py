@@ -16,6 +16,7 @@ _MICROSECONDS = 1_000_000
 class WindowGrid:
     """Windows of `window_samples`, one every `hop_us` microseconds, from sample 0 on.
 
+    Where `hop_samples` is given, windows are exactly so far apart, and `hop_us` is that rounded.
     A window speaks for its cell: the stretch of one hop around its middle. Cells touch and never
     overlap. The first begins with the sound, the last ends with it.
 
@@ -26,6 +27,7 @@ class WindowGrid:
     sample_rate_hz: int
     window_samples: int
     hop_us: int
+    hop_samples: int | None = None
 
     def __post_init__(self) -> None:
         if self.sample_rate_hz < 1 or self.window_samples < 1:
@@ -44,9 +46,17 @@ class WindowGrid:
                 "sample is heard.",
             )
 
+    @property
+    def _hop(self) -> tuple[int, int]:
+        """In samples, as a numerator and a denominator."""
+        if self.hop_samples is not None:
+            return self.hop_samples, 1
+        return self.hop_us * self.sample_rate_hz, _MICROSECONDS
+
     def start(self, index: int) -> int:
         """The first sample of window `index`."""
-        return index * self.hop_us * self.sample_rate_hz // _MICROSECONDS
+        step, parts = self._hop
+        return index * step // parts
 
     def end(self, index: int) -> int:
         """The sample after the last one of window `index`."""
@@ -54,8 +64,7 @@ class WindowGrid:
 
     def cell(self, index: int) -> Span:
         """What window `index` speaks for: ``[start, end)``."""
-        hop = self.hop_us * self.sample_rate_hz // _MICROSECONDS
-        lead = (self.window_samples - hop) // 2
+        lead = (self.window_samples - self.start(1)) // 2
         return (self.start(index) + lead if index else 0, self.start(index + 1) + lead)
 
     def whole_windows(self, total_samples: int) -> int:
@@ -63,8 +72,8 @@ class WindowGrid:
         last = total_samples - self.window_samples
         if last < 0:
             return 0
-        step = self.hop_us * self.sample_rate_hz
-        return ((last + 1) * _MICROSECONDS - 1) // step + 1
+        step, parts = self._hop
+        return ((last + 1) * parts - 1) // step + 1
 
     def tail(self, total_samples: int) -> int | None:
         """Where the last window begins that hears what whole windows left over; None: nothing.
@@ -83,9 +92,26 @@ class WindowGrid:
         return whole if tail is None else (*whole, tail)
 
 
-def make_grid(sample_rate_hz: int, window_samples: int, hop_ms: float | None) -> WindowGrid:
-    """The grid for a hop in milliseconds, kept to the microsecond; None: a quarter of a window."""
+def make_grid(
+    sample_rate_hz: int,
+    window_samples: int,
+    hop_ms: float | None,
+    hop_samples: int | None = None,
+) -> WindowGrid:
+    """The grid for a hop in milliseconds, kept to the microsecond; None: a quarter of a window.
+
+    Args:
+        hop_samples: what the hop is for a classifier that has but one.
+    """
     check_number("hop_ms", hop_ms, optional=True)
+    if hop_samples is not None:
+        hop_us = round(hop_samples * _MICROSECONDS / sample_rate_hz)
+        if hop_ms is not None and round(hop_ms * 1000) != hop_us:
+            raise UsageError(
+                f"A hop of {hop_ms} ms for a classifier that computes incrementally.",
+                f"none, or {hop_us / 1000:g} ms, for which its graphs were made.",
+            )
+        return WindowGrid(sample_rate_hz, window_samples, hop_us, hop_samples)
     if hop_ms is None:
         hop_us = -(-window_samples * _MICROSECONDS // (4 * sample_rate_hz))
     elif not hop_ms > 0:

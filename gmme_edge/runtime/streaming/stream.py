@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,20 @@ class WindowClassifier(Protocol):
         ...
 
 
+class WindowFollower(WindowClassifier, Protocol):
+    """What `gmme_edge.IncrementalClassifier` offers beside that: it keeps what windows share."""
+
+    hop_samples: int
+
+    def probabilities_at(self, window: NDArray[np.float32], start: int) -> NDArray[np.float64]:
+        """The window from sample `start` of the stream on, at the classifier's own rate."""
+        ...
+
+    def reset(self) -> None:
+        """What comes next follows nothing."""
+        ...
+
+
 class Stream:
     """Events in a sound that comes in chunks. One stream serves one source and one thread.
 
@@ -41,8 +55,10 @@ class Stream:
     once. Times count samples at the network's rate, and never drift. Memory does not grow.
 
     Args:
-        classifier: as `gmme_edge.load` gives it.
-        hop_ms: a window begins every so many milliseconds; default: a quarter of a window.
+        classifier: as `gmme_edge.load` gives it; or as `gmme_edge.load_incremental` does, which
+            then serves this stream alone.
+        hop_ms: a window begins every so many milliseconds; default: a quarter of a window, or the
+            one hop of an incremental classifier.
         rules: when probabilities become events.
         gate: what counts as activity; None computes every window.
         start: date and time of the first sample, with a time zone; events then carry UTC.
@@ -75,10 +91,12 @@ class Stream:
                 "add one: start.replace(tzinfo=datetime.timezone.utc).",
             )
         self.labels, self.sample_rate_hz = tuple(classifier.labels), classifier.sample_rate_hz
-        self.grid = make_grid(self.sample_rate_hz, classifier.window_samples, hop_ms)
+        hop_samples = getattr(classifier, "hop_samples", None)
+        self.grid = make_grid(self.sample_rate_hz, classifier.window_samples, hop_ms, hop_samples)
         self.rules, self.gate_rules = rules or EventRules(), gate
         self.start = None if start is None else _in_utc(start)
         self._classifier = classifier
+        self._follower = None if hop_samples is None else cast(WindowFollower, classifier)
         self._intake = Intake(self.sample_rate_hz)
         self._last = LastSamples(self.grid.window_samples)
         self._gate = None if gate is None else ActivityGate(gate, self.sample_rate_hz)
@@ -167,6 +185,8 @@ class Stream:
         self._base = max(passed, self._base + self._heard)  # the resampler rounds up at times
         self._heard = self._index = 0
         self._last.clear()
+        if self._follower is not None:
+            self._follower.reset()
         if self._gate is not None:
             self._gate.start_segment()
 
@@ -191,13 +211,18 @@ class Stream:
         """Events that end with the window of the latest samples, which began at `start`."""
         found: NDArray[np.float64] | None = None
         if self._gate is None or self._gate.is_open(start):
-            found = self._classifier.probabilities(self._last.window(), self.sample_rate_hz)
+            found = self._probabilities(self._last.window(), self._base + start)
             self.computed += 1
         self.latest = np.zeros(len(self.labels)) if found is None else found
         shifted = (self._base + cell[0], self._base + cell[1])
         events = self._tracker.hear(shifted, found, self.windows)
         self.windows += 1
         return events
+
+    def _probabilities(self, window: NDArray[np.float32], start: int) -> NDArray[np.float64]:
+        if self._follower is not None:
+            return self._follower.probabilities_at(window, start)
+        return self._classifier.probabilities(window, self.sample_rate_hz)
 
 
 def _check_kind(name: str, value: object, kind: type) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from gmme_edge.bundle.precisions import expand_precisions, is_int8
 from gmme_edge.errors import UsageError
 from gmme_edge.settings import Settings, flag_of, is_given, setting, settings_of
+from gmme_edge.spec import ModelSpec
 from gmme_edge.workflows.settings.calibration import CalibrationSettings
 from gmme_edge.workflows.settings.clips import ClipSettings
 from gmme_edge.workflows.settings.engines import EngineSettings
@@ -85,6 +86,13 @@ class LoweringSettings(Settings):
     lowering: bool = setting(
         True, "Rewrite the network for the target, exactly; or don't.", "--lowering/--no-lowering"
     )
+    incremental_hop_ms: float | None = setting(
+        None,
+        "Also write graphs for `listen --incremental`, which compute only what is new in windows "
+        "so far apart; to the nearest whole token.",
+        least=1,
+        most=3_600_000,
+    )
 
     def check(self) -> None:
         if not self.lowering and self.target not in (None, "generic"):
@@ -92,6 +100,21 @@ class LoweringSettings(Settings):
                 f"--target {self.target} with --no-lowering.",
                 "one of them: generic is what is not lowered.",
             )
+
+    def incremental_hop_samples(self, spec: ModelSpec) -> int:
+        """The hop as a whole number of tokens; 0 for none."""
+        if self.incremental_hop_ms is None:
+            return 0
+        tokens = round(self.incremental_hop_ms * spec.sample_rate_hz / (1000 * spec.stride))
+        return max(1, tokens) * spec.stride
+
+    def rounded_hop(self, spec: ModelSpec) -> str:
+        """What became of a hop that is no whole number of tokens; empty where nothing did."""
+        hop_samples = self.incremental_hop_samples(spec)
+        hop_ms = round(1000 * hop_samples / spec.sample_rate_hz, 3)
+        if self.incremental_hop_ms in (None, hop_ms):
+            return ""
+        return f"incremental hop: {hop_ms} ms, {hop_samples // spec.stride} tokens"
 
     def chosen(self, plan: str | None) -> str:
         """The target that is named; empty where the exporter is to choose."""

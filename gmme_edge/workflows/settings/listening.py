@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gmme_edge.runtime.streaming.gate import GateRules
     from gmme_edge.runtime.streaming.rules import EventRules
 
-_EVENTS, _GATE = "Events", "Activity gate"
+_EVENTS, _GATE, _INCREMENTAL = "Events", "Activity gate", "Incremental"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,22 @@ class ListenSettings(Settings):
         least=0.1,
         most=3600,
     )
-
+    incremental: bool = setting(
+        False,
+        "Compute only what is new in each window; the bundle must have been exported with "
+        "--incremental-hop-ms.",
+        "--incremental",
+        panel=_INCREMENTAL,
+    )
+    hold_db: float = setting(
+        2.0,
+        "How far a window's peak may be from the one that the samples are scaled for, before all "
+        "of it is computed anew.",
+        least=0,
+        most=60,
+        needs="incremental",
+        panel=_INCREMENTAL,
+    )
     list_devices: bool = setting(False, "Show the microphones and end.", "--list-devices")
 
     def check(self) -> None:

@@ -1,0 +1,142 @@
+"""The two graphs of a bundle that compute only the new part of a window, on ONNX Runtime."""
+
+from __future__ import annotations
+
+from typing import List, Sequence, Tuple  # noqa: UP035
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmme_edge.bundle.bundle import INPUT, OUTPUTS, Bundle
+from gmme_edge.bundle.manifest import INCREMENTAL, Role
+from gmme_edge.bundle.precisions import REFERENCE
+from gmme_edge.device.cpu import check_threads
+from gmme_edge.errors import BundleError, OutputError, PlatformError, UsageError, require
+from gmme_edge.runtime.fork import ForkGuard
+from gmme_edge.runtime.ort_loading import (
+    InferenceSession,
+    load_checked,
+    make_options,
+    worth_spinning,
+)
+from gmme_edge.runtime.session import TensorFacts
+
+SCALE, HOP = "scale", "hop_samples"
+"""What the graphs call the factor of the samples, and their note of how far windows are apart."""
+
+Frames = List[NDArray[np.float32]]  # noqa: UP006 - evaluated, and Python 3.8 has no other
+
+
+class IncrementalGraphs:
+    """Whole windows, and windows that follow one by `hop_samples`; for one thread at a time.
+
+    Raises:
+        UsageError: the bundle has no such graphs, or `threads` is below 1.
+        BundleError: a file changed since the export, or is no such graph.
+        MissingDependencyError: no onnxruntime.
+        PlatformError: this onnxruntime cannot load them.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+        check_threads(threads)
+        self._n_classes = bundle.manifest.model.n_classes
+        self._start, self._step = (_open(bundle, role, threads) for role in INCREMENTAL)
+        self._guard = ForkGuard(self._start, self._step)
+        self.hop_samples, self._kept = _check(bundle, self._start, self._step)
+
+    def start(
+        self, window: NDArray[np.float32], scale: float
+    ) -> Tuple[NDArray[np.float32], Frames]:  # noqa: UP006 - as above
+        """``(1, samples)`` and their factor → logits ``(1, n_classes)``, frames for the next."""
+        return self._run(self._start, window, scale, [])
+
+    def step(
+        self, window: NDArray[np.float32], scale: float, kept: Frames
+    ) -> Tuple[NDArray[np.float32], Frames]:  # noqa: UP006 - as above
+        """As `start`, with the frames that the window one hop before gave."""
+        return self._run(self._step, window, scale, kept)
+
+    def close(self) -> None:
+        """Free both; calling it twice does no harm."""
+        del self._start, self._step
+        self._guard.release()
+
+    def _run(
+        self, session: InferenceSession, window: NDArray[np.float32], scale: float, kept: Frames
+    ) -> Tuple[NDArray[np.float32], Frames]:  # noqa: UP006 - as above
+        given = {INPUT: window, SCALE: np.full((1, 1), scale, np.float32)}
+        given.update(zip(self._kept, kept))  # noqa: B905 - as many as there are
+        try:
+            logits, *handed_on = session.run([OUTPUTS[0], *map(_next, self._kept)], given)
+        except Exception as error:  # onnxruntime's classes share no base but Exception
+            raise PlatformError(f"onnxruntime failed on a window: {error}") from error
+        if logits.shape != (1, self._n_classes) or not np.isfinite(logits).all():
+            raise OutputError(
+                f"A window gave logits of shape {logits.shape}, or such as are not finite.",
+                f"finite ones of shape (1, {self._n_classes}).",
+            )
+        return logits, handed_on
+
+
+def kept_names(count: int) -> Tuple[str, ...]:  # noqa: UP006 - as above
+    """What the graphs call the frames of each map that a window is given."""
+    return tuple(f"kept.{index}" for index in range(count))
+
+
+def next_names(count: int) -> Tuple[str, ...]:  # noqa: UP006 - as above
+    """What they call those that it hands on."""
+    return tuple(map(_next, kept_names(count)))
+
+
+def _next(kept: str) -> str:
+    return f"next.{kept}"
+
+
+def _open(bundle: Bundle, role: Role, threads: int | None) -> InferenceSession:
+    file = next((each for each in bundle.manifest.files if each.role == role), None)
+    if file is None:
+        raise UsageError(
+            f"{bundle.path} has no graphs that compute windows incrementally.",
+            "a bundle that was exported with them.",
+            "export it again with --incremental-hop-ms, or listen without --incremental.",
+        )
+    ort = require("onnxruntime", "run the ort-cpu backend")
+    options = make_options(ort, REFERENCE, threads, None, worth_spinning(bundle.manifest.model))
+    content = bundle.checked_bytes(file)
+    return load_checked(
+        ort, content, {}, options, ("CPUExecutionProvider", {}), f"{bundle.path / file.path}"
+    )
+
+
+def _check(
+    bundle: Bundle, start: InferenceSession, step: InferenceSession
+) -> Tuple[int, Tuple[str, ...]]:  # noqa: UP006 - as above
+    """The hop in samples and the names of the kept frames, of two graphs that fit each other."""
+    spec = bundle.manifest.model
+    count = len(start.get_outputs()) - 1
+    kept = kept_names(count)
+    own = {INPUT: [1, spec.n_samples], SCALE: [1, 1]}
+    result = {OUTPUTS[0]: [1, spec.n_classes]}
+    frames = [list(each.shape) for each in start.get_outputs()[1:]]
+    handed_on = dict(zip(next_names(count), frames))  # noqa: B905 - as many names as frames
+    notes = [graph.get_modelmeta().custom_metadata_map.get(HOP, "") for graph in (start, step)]
+    fits = (
+        _shapes(start.get_inputs()) == own
+        and _shapes(step.get_inputs()) == {**own, **dict(zip(kept, frames))}  # noqa: B905
+        and _shapes(start.get_outputs()) == _shapes(step.get_outputs()) == {**result, **handed_on}
+        and notes[0] == notes[1]
+        and notes[0].isdecimal()
+        and 1 <= int(notes[0][:9]) <= spec.n_samples
+    )
+    if not fits:
+        raise BundleError(
+            f"{bundle.path} has incremental graphs that do not fit each other or the manifest.",
+            "two graphs of one network, with the same frames and the same hop.",
+            "export the bundle again.",
+        )
+    return int(notes[0]), kept
+
+
+def _shapes(tensors: Sequence[TensorFacts]) -> dict[str, list[object]]:
+    """By name; an empty one where it is not of 32-bit numbers."""
+    return {each.name: list(each.shape) if each.type == "tensor(float)" else [] for each in tensors}
