@@ -110,12 +110,8 @@ def export(source: str | Path, settings: ExportSettings, observer: Observer = SI
         command=command_line("export", [source], settings),
     )
     writes = (*options.writes, *((SCRIPT, PAGE) if asked.plan else ()))
-    _tell_hop(
-        settings.lowering.incremental_hop_ms,
-        options.incremental_hop_samples,
-        checkpoint.spec,
-        observer,
-    )
+    if note := settings.lowering.rounded_hop(checkpoint.spec):
+        observer.note(note)
     claim_bundle(asked.output, options.source, checkpoint.sha256, writes, asked.force)
     material = _gather(checkpoint, settings, method, observer)
     bundle = write_bundle(checkpoint, asked.output, options, material, observer)
