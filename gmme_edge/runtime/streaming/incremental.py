@@ -29,6 +29,30 @@ _MOST_HOLD_DB = 60.0
 _PEAK, _SILENCE = 0.95, 1e-30  # as in every exported graph
 
 
+class HeldPeak:
+    """The peak that samples are scaled by, held while that of the window is near it.
+
+    Args:
+        hold_db: how near, 0 to 60.
+    """
+
+    def __init__(self, hold_db: float) -> None:
+        check_number("hold_db", hold_db)
+        if not 0 <= hold_db <= _MOST_HOLD_DB:
+            raise UsageError(f"hold_db is {hold_db}.", f"0 to {_MOST_HOLD_DB:g} dB.")
+        self.hold_db, self.peak = hold_db, 0.0
+
+    def fits(self, peak: float) -> bool:
+        """Whether a window of this peak is scaled as the one before."""
+        low, high = sorted((peak, self.peak))
+        return high <= low * 10 ** (self.hold_db / 20)
+
+    @property
+    def scale(self) -> float:
+        """As in the graphs: a peak of 0.95; silence is left as it is."""
+        return _PEAK / self.peak if self.peak > _SILENCE else 1.0
+
+
 class IncrementalClassifier:
     """A network that computes only what is new in each window; for one stream and one thread.
 
@@ -38,7 +62,6 @@ class IncrementalClassifier:
         labels: class names in the order of the probabilities.
         sample_rate_hz: the model's own rate.
         window_samples, hop_samples: what the network sees at once; how far windows are apart.
-        hold_db: how far a window's peak may be from the one that the samples are scaled for.
         whole, in_part: how many windows were computed so.
     """
 
@@ -47,12 +70,9 @@ class IncrementalClassifier:
     def __init__(
         self, bundle: Bundle, threads: int | None = None, hold_db: float = HOLD_DB
     ) -> None:
-        check_number("hold_db", hold_db)
-        if not 0 <= hold_db <= _MOST_HOLD_DB:
-            raise UsageError(f"hold_db is {hold_db}.", f"0 to {_MOST_HOLD_DB:g} dB.")
+        self._held = HeldPeak(hold_db)
         spec, self.labels = bundle.manifest.model, bundle.manifest.labels
         self.sample_rate_hz, self.window_samples = spec.sample_rate_hz, spec.n_samples
-        self.hold_db = hold_db
         self._graphs = IncrementalGraphs(bundle, threads)
         self.hop_samples = self._graphs.hop_samples
         self.whole = self.in_part = 0
@@ -68,7 +88,7 @@ class IncrementalClassifier:
     def reset(self) -> None:
         """What comes next follows nothing."""
         self._kept: Frames | None = None
-        self._start, self._held = 0, 0.0
+        self._start = 0
 
     def probabilities(self, waveform: object, sample_rate_hz: int) -> NDArray[np.float64]:
         """Of a window that follows nothing and that nothing follows; ``(n_classes,)``.
@@ -104,20 +124,16 @@ class IncrementalClassifier:
             tamed = tame(given)
             peak, kept = float(np.abs(tamed).max()), self._kept
             self._kept = None  # should the engine fail
-            if kept and start == self._start + self.hop_samples and self._holds(peak, self._held):
-                logits, kept = self._graphs.step(tamed, _scale(self._held), kept)
+            if kept and start == self._start + self.hop_samples and self._held.fits(peak):
+                logits, kept = self._graphs.step(tamed, self._held.scale, kept)
                 self.in_part += 1
             else:
-                self._held = peak
-                logits, kept = self._graphs.start(tamed, _scale(peak))
+                self._held.peak = peak
+                logits, kept = self._graphs.start(tamed, self._held.scale)
                 self.whole += 1
             if tamed is given:  # else the next window has not the same samples
                 self._kept, self._start = kept, start
             return softmax(logits[0])
-
-    def _holds(self, peak: float, held: float) -> bool:
-        low, high = sorted((peak, held))
-        return high <= low * 10 ** (self.hold_db / 20)
 
     def close(self) -> None:
         self._graphs.close()
@@ -132,10 +148,6 @@ class IncrementalClassifier:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _scale(peak: float) -> float:
-    return _PEAK / peak if peak > _SILENCE else 1.0
 
 
 @public
