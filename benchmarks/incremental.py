@@ -1,13 +1,15 @@
 """What computing only the new part of each window saves, and what holding the scale costs.
 
-    python benchmarks/incremental.py --data FOLDER [--only time|level|scenes] [-o FILE]
+    python benchmarks/incremental.py --data FOLDER [--only time|level|scenes] [--bundles FOLDER]
+        [-o FILE]
 
 - **time**: a step and a whole window in turns, one thread, a hop of about a tenth of a window.
 - **level**: the accuracy on test clips whose scale is off by so many decibels.
 - **scenes**: how often the scale holds, by how far it may be off, in field recordings and in scenes
   of test clips over them; and the events, beside those of whole windows that are scaled one by one.
 
-FOLDER is that of `benchmarks/streaming.py`; `time` needs none.
+--data is that of `benchmarks/streaming.py`; `time` needs none. Bundles that are in --bundles are
+not exported again.
 """
 
 from __future__ import annotations
@@ -47,24 +49,22 @@ from gmme_edge.workflows.settings.clips import ClipSettings
 from gmme_exporters.bundle import export_bundle
 from gmme_exporters.options import ExportOptions
 
-UNTRAINED = ("eat-s-aa", "eat-s-gmme-lite-k32c8", "eat-s-edge-gmme-lite-k32c8")
-HOPS = (11, 22, 28)  # tokens of 112: a tenth, a fifth, a quarter of a window
+UNTRAINED = ("eat-s-aa", "eat-s-gmme-k32c8", "eat-s-gmme-lite-k32c8", "eat-s-edge-gmme-lite-k32c8")
+HOPS = (11, 22)  # tokens of 112: about a tenth and a fifth of a window
 LEVELS_DB = (-6, -3, -2, -1, 0, 1, 2, 3, 6)
 HOLDS_DB = (0, 1, 2, 3, 6)
 TEST_SETS = {"esc10": ("esc10", "ESC-10", 5), "digits": ("speech-commands", "FSDD", None)}
 SNRS_DB = (-5, 5, 20)
 
 
-def times(repetitions: int) -> list[dict[str, Any]]:
+def times(folder: Path, repetitions: int) -> list[dict[str, Any]]:
     """Milliseconds of a whole window and of its new part, and their ratio with its interval."""
     rows = []
     for checkpoint in networks():
         for tokens in HOPS:
             hop_samples = tokens * checkpoint.spec.stride
-            with tempfile.TemporaryDirectory() as folder:
-                bundle = export(checkpoint, Path(folder) / "bundle", hop_samples)
-                calls = two_calls(bundle)
-                samples = interleave(calls, repetitions)
+            calls = two_calls(export(checkpoint, folder, hop_samples))
+            samples = interleave(calls, repetitions)
             ratio, interval = paired_ratio(samples["step"], samples["whole"])
             medians = {f"{name}_ms": 1000 * float(np.median(s)) for name, s in samples.items()}
             rows.append({"network": checkpoint.spec.name, "hop_samples": hop_samples, **medians,
@@ -75,15 +75,17 @@ def times(repetitions: int) -> list[dict[str, Any]]:
 
 
 def networks() -> Iterator[Checkpoint]:
-    yield open_checkpoint("esc10")
     for name in UNTRAINED:
         spec = preset(name, "esc50")
         yield untrained_checkpoint(spec, synthetic_clips(spec).waveforms[:])
 
 
 def export(checkpoint: Checkpoint, folder: Path, hop_samples: int) -> Bundle:
+    out = folder / f"{checkpoint.spec.name}-{checkpoint.spec.n_classes}-{hop_samples}"
+    if out.exists():
+        return Bundle.open(out)
     options = ExportOptions(("fp32",), incremental_hop_samples=hop_samples, untrained=True)
-    return export_bundle(checkpoint, folder, options, synthetic_clips(checkpoint.spec).waveforms[:])
+    return export_bundle(checkpoint, out, options, synthetic_clips(checkpoint.spec).waveforms[:])
 
 
 def two_calls(bundle: Bundle) -> dict[str, Callable[[], object]]:
@@ -136,58 +138,54 @@ def off_by(model: EAT, factor: float, batch: NDArray[np.float32]) -> NDArray[np.
     return np.asarray(model(scaled[:, None]).numpy())
 
 
-def scenes(data: Path) -> list[dict[str, Any]]:
+def scenes(folder: Path, data: Path) -> list[dict[str, Any]]:
     """`esc10`, a window every tenth: how often frames are kept, and what becomes of the events."""
     name, rules = "esc10", streaming.RULES["esc10"]
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = open_checkpoint(name)
-        spec = checkpoint.spec
-        bundle = export(checkpoint, Path(folder) / "bundle", HOPS[0] * spec.stride)
-        sounds = streaming.clips(name, data, spec.sample_rate_hz)
-        n_samples = streaming.SECONDS[name] * spec.sample_rate_hz
-        for place in streaming.PLACES:
-            noise = streaming.background(data, place, spec.sample_rate_hz, n_samples)
-            for snr_db in (None, *SNRS_DB):
-                scene, truth = noise, []
-                if snr_db is not None:
-                    scene, truth = streaming.make_scene(
-                        noise, sounds, snr_db, spec.sample_rate_hz, streaming.PAUSE_S[name]
-                    )
-                row = {"background": place, "snr_db": snr_db, "clips": len(truth)}
-                rows.append(row | _hear(bundle.path, scene, truth, rules))
-                print(rows[-1], flush=True)
+    checkpoint = open_checkpoint(name)
+    rate_hz = checkpoint.spec.sample_rate_hz
+    bundle = export(checkpoint, folder, HOPS[0] * checkpoint.spec.stride)
+    sounds = streaming.clips(name, data, rate_hz)
+    n_samples = streaming.SECONDS[name] * rate_hz
+    for place in streaming.PLACES:
+        noise = streaming.background(data, place, rate_hz, n_samples)
+        for snr_db in (None, *SNRS_DB):
+            scene, truth = noise, []
+            if snr_db is not None:
+                pauses = streaming.PAUSE_S[name]
+                scene, truth = streaming.make_scene(noise, sounds, snr_db, rate_hz, pauses)
+            row = {"background": place, "snr_db": snr_db, "clips": len(truth)}
+            rows.append(row | hear(bundle, scene, truth, rules))
+            print(rows[-1], flush=True)
     return rows
 
 
-def _hear(
-    bundle: Path, scene: streaming.Sound, truth: list[streaming.Truth], rules: gmme_edge.EventRules
+def hear(
+    bundle: Bundle,
+    scene: streaming.Sound,
+    truth: list[streaming.Truth],
+    rules: gmme_edge.EventRules,
 ) -> dict[str, Any]:
-    rate = Bundle.open(bundle).manifest.model.sample_rate_hz
-    found: dict[str, Any] = {"held": {}, "hits": {}, "alarms": {}, "largest_difference": {}}
-    with gmme_edge.load(bundle, threads=1) as whole:
-        hop_samples = HOPS[0] * Bundle.open(bundle).manifest.model.stride
-        grid = make_grid(rate, whole.window_samples, None, hop_samples)
+    """One scene by whole windows and by incremental ones, every window computed."""
+    with gmme_edge.load_incremental(bundle.path, 1) as follower:
+        size, rate_hz = follower.window_samples, follower.sample_rate_hz
+        grid = make_grid(rate_hz, size, None, follower.hop_samples)
         starts = grid.starts(len(scene))
-        reference = classify_windows(whole, scene, starts)
-    peaks = [float(np.abs(scene[at : at + grid.window_samples]).max()) for at in starts]
-    for hold_db in HOLDS_DB:
-        found["held"][hold_db] = held_share(peaks, hold_db)
-    for hold_db in (None, 2.0):
-        probabilities = reference
-        if hold_db is not None:
-            with gmme_edge.load_incremental(bundle, 1, hold_db) as follower:
-                windows = (scene[at : at + grid.window_samples] for at in starts)
-                probabilities = np.array(
-                    [follower.probabilities_at(np.ascontiguousarray(w), at)
-                     for w, at in zip(windows, starts, strict=True)]
-                )  # fmt: skip
+        windows = [np.ascontiguousarray(scene[at : at + size]) for at in starts]
+        pairs = zip(windows, starts, strict=True)
+        found = {"incremental": np.array([follower.probabilities_at(w, at) for w, at in pairs])}
+    with gmme_edge.load(bundle.path, threads=1) as whole:
+        found["whole"] = classify_windows(whole, scene, starts)
+    row: dict[str, Any] = {"windows": len(starts)}
+    for name, probabilities in found.items():
         events = list(find_events(probabilities, len(scene), whole.labels, grid, rules))
-        hits, alarms = streaming.judge(events, truth, rate)
-        key = "off" if hold_db is None else str(hold_db)
-        found["hits"][key], found["alarms"][key] = sum(hits), alarms
-        found["largest_difference"][key] = float(np.abs(probabilities - reference).max())
-    return found | {"windows": len(starts)}
+        hits, alarms = streaming.judge(events, truth, rate_hz)
+        row[name] = {"hits": sum(hits), "alarms": alarms}
+    best = [probabilities.argmax(1) for probabilities in found.values()]
+    row["same_label"] = float((best[0] == best[1]).mean())
+    peaks = [float(np.abs(window).max()) for window in windows]
+    row["held"] = {hold_db: held_share(peaks, hold_db) for hold_db in HOLDS_DB}
+    return row
 
 
 def held_share(peaks: list[float], hold_db: float) -> float:
@@ -206,19 +204,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path)
     parser.add_argument("--only", choices=("time", "level", "scenes"))
+    parser.add_argument("--bundles", type=Path)
     parser.add_argument("--repetitions", type=int, default=40)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     if options.data is None and options.only != "time":
         parser.error("--data is needed for level and scenes")
     parts: dict[str, Callable[[], object]] = {
-        "time": lambda: times(options.repetitions),
+        "time": lambda: times(folder, options.repetitions),
         "level": lambda: levels(options.data),
-        "scenes": lambda: scenes(options.data),
+        "scenes": lambda: scenes(folder, options.data),
     }
     result: dict[str, Any] = {"device": describe_device()}
-    for name in [options.only] if options.only else parts:
-        result[name] = parts[name]()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.bundles or Path(temporary)
+        for name in [options.only] if options.only else parts:
+            result[name] = parts[name]()
     if options.output:
         write_json(options.output, result)
 

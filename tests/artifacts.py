@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 READY = "GMME_EDGE_TEST_ARTIFACTS"  # a folder that `tests.ready` filled on a desk
 RATE_HZ, N_SAMPLES = 8000, 1024
+INCREMENTAL_HOP = 96
 # Named so that a folder per class sorts into the order of the synthetic classes.
 WORDS = tuple(f"{i}_{label.replace(' ', '_')}" for i, label in enumerate(LABELS))
 KINDS = {
@@ -176,6 +177,22 @@ def compact_bundle(root: Path, kind: str = "gmme") -> Path:
     with first_to_make(root, out.name) as first:
         if first:
             export_bundle(open_checkpoint(root, kind), out, options, sounds())
+    return out
+
+
+@functools.cache
+def incremental_bundle(root: Path) -> Path:
+    """The small network with graphs for windows `INCREMENTAL_HOP` samples apart."""
+    out = root / "incremental"
+    if READY in os.environ:
+        return out
+    from gmme_exporters.bundle import export_bundle
+    from gmme_exporters.options import ExportOptions
+
+    options = ExportOptions(opset=17, incremental_hop_samples=INCREMENTAL_HOP)
+    with first_to_make(root, out.name) as first:
+        if first:
+            export_bundle(open_checkpoint(root), out, options, sounds())
     return out
 
 

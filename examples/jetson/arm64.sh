@@ -33,11 +33,12 @@ PYTHONPATH=$root:$root/exporters:$root/calibration "${PYTHON:-python3}" - "$box/
 import sys
 from pathlib import Path
 
-from tests.artifacts import compact_bundle, full_bundle
+from tests.artifacts import compact_bundle, full_bundle, incremental_bundle
 
 root = Path(sys.argv[1])
 root.mkdir()
 full_bundle(root)
+incremental_bundle(root)
 for kind in ("gmme", "aa"):
     compact_bundle(root, kind)
 END

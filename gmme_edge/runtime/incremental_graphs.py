@@ -40,9 +40,11 @@ class IncrementalGraphs:
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         check_threads(threads)
         self._n_classes = bundle.manifest.model.n_classes
-        self._start, self._step = (_open(bundle, role, threads) for role in INCREMENTAL)
-        self._guard = ForkGuard(self._start, self._step)
-        self.hop_samples, self._kept = _check(bundle, self._start, self._step)
+        start, step = (_open(bundle, role, threads) for role in INCREMENTAL)
+        self.hop_samples, self._kept = _check(bundle, start, step)
+        self._start: InferenceSession | None = start
+        self._step: InferenceSession | None = step
+        self._guard = ForkGuard(start, step)
 
     def start(
         self, window: NDArray[np.float32], scale: float
@@ -58,12 +60,18 @@ class IncrementalGraphs:
 
     def close(self) -> None:
         """Free both; calling it twice does no harm."""
-        del self._start, self._step
+        self._start = self._step = None
         self._guard.release()
 
     def _run(
-        self, session: InferenceSession, window: NDArray[np.float32], scale: float, kept: Frames
+        self,
+        session: InferenceSession | None,
+        window: NDArray[np.float32],
+        scale: float,
+        kept: Frames,
     ) -> Tuple[NDArray[np.float32], Frames]:  # noqa: UP006 - as above
+        self._guard.check()
+        assert session is not None
         given = {INPUT: window, SCALE: np.full((1, 1), scale, np.float32)}
         given.update(zip(self._kept, kept))  # noqa: B905 - as many as there are
         try:

@@ -85,7 +85,8 @@ def listen(
         stream = Stream(
             classifier, rules.hop_ms, rules.rules(), rules.gate_rules(), start=source.start
         )
-        _write(log, {**_head(stream, source), **(network or {})})
+        hold_db = getattr(classifier, "hold_db", None)
+        _write(log, {**_head(stream, source), "hold_db": hold_db, **(network or {})})
         try:
             for lost, chunk in source.parts():
                 if stop():

@@ -46,6 +46,27 @@ def test_a_checkpoint_becomes_a_bundle(root: Path, tmp_path: Path) -> None:
     assert not bundle.manifest.untrained
 
 
+def test_incremental_graphs_come_with_a_whole_hop_and_go_again(root: Path, tmp_path: Path) -> None:
+    """The nearest whole number of tokens, 2 ms each, and a word about it; checked and recorded."""
+    source, out = small_checkpoint(root), tmp_path / "out"
+    result = export(source, out, "--precision", "fp32", "--incremental-hop-ms", 8.9)
+    assert result.exit_code == 0, result.stderr
+    assert "incremental hop: 8.0 ms, 4 tokens" in result.stderr
+    manifest = Bundle.open(out).manifest
+    noted = manifest.provenance["incremental"]
+    assert noted["hop_samples"] == 64 and 0 < noted["parity"]["relative"] < 1e-5
+    roles = [f.role for f in manifest.files if f.path.startswith("incremental")]
+    assert roles == ["incremental-start", "incremental-step"]
+    result = export(source, out, "--precision", "fp32")
+    assert result.exit_code == 0 and not list(out.glob("incremental*"))
+
+
+def test_a_hop_with_which_nothing_is_shared(root: Path, tmp_path: Path) -> None:
+    done = export(small_checkpoint(root), tmp_path / "out", "--incremental-hop-ms", 120)
+    assert done.exit_code == 2 and "a hop of 960 samples" in done.output
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "target", "n_rewrites"),
     [

@@ -21,6 +21,7 @@ from gmme_edge.runtime.streaming.stream import Stream
 from gmme_edge.workflows.listening import listen
 from gmme_edge.workflows.microphone import list_devices
 from gmme_edge.workflows.settings.listening import EventSettings, ListenSettings
+from tests.artifacts import incremental_bundle
 from tests.runtime.streaming.fakes import LevelClassifier
 
 
@@ -223,3 +224,40 @@ def test_a_microphone_that_cannot_be_opened_is_told(monkeypatch: pytest.MonkeyPa
     assert [d["name"] for d in list_devices()] == ["fake"]
     with pytest.raises(UsageError):
         ListenSettings(file=Path("x"), device="1")
+
+
+def test_incremental_windows(root: Path, tmp_path: Path) -> None:
+    """The hop is the bundle's, the summary counts, and the log says how the scale was held."""
+    bundle, log = incremental_bundle(root), tmp_path / "events.jsonl"
+    path = tmp_path / "noise.wav"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 8000), 8000)
+    rules = ("--file", path, "--no-gate", "--on", 0.01, "--incremental")
+    done = run(bundle, *rules, "--events", log)
+    assert done.exit_code == 0, done.output
+    assert "74 of 74 windows computed (72 of them in part), 0 without" in done.stderr
+    head = json.loads(log.read_text().splitlines()[0])
+    assert (head["hop_us"], head["hold_db"]) == (12_000, 1.0)
+    done = run(bundle, *rules, "--hold-db", 0)
+    assert "(72 of them" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--hold-db", 3), "--incremental"),
+        (("--incremental", "--hop-ms", 100), "12 ms"),
+        (("--incremental", "--precision", "fp16"), "ort-cpu and fp32"),
+        (("--incremental", "--backend", "openvino"), "ort-cpu and fp32"),
+    ],
+)
+def test_what_incremental_windows_cannot_have(
+    root: Path, recording: Path, arguments: tuple[object, ...], text: str
+) -> None:
+    done = run(incremental_bundle(root), "--file", recording, *arguments)
+    assert done.exit_code == 2 and text in done.output
+    assert "Traceback" not in done.output
+
+
+def test_a_bundle_without_incremental_graphs(recording: Path) -> None:
+    done = run("digits", "--file", recording, "--incremental")
+    assert done.exit_code == 2 and "--incremental-hop-ms" in done.output

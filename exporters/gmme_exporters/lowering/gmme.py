@@ -77,17 +77,17 @@ class RelaidGMME(nn.Module):
         return self.conv_f, self.conv_t, self.conv_g
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.mix([conv(x) for conv in self.convs], 2 * x.shape[1])
+        return self.mix([conv(x) for conv in self.convs], x)
 
-    def mix(self, found: Sequence[Tensor], channels: int) -> Tensor:
-        """What the three convolutions found, to ``(B, channels, 1, T/2)``."""
+    def mix(self, found: Sequence[Tensor], x: Tensor) -> Tensor:
+        """What the three convolutions found in `x`, to ``(B, 2F, 1, T/2)``."""
         along_f, along_t, around = found
         gate_f, map_f = self.act_f(along_f).chunk(2, dim=1)
         gate_t, map_t = self.act_t(along_t).chunk(2, dim=1)
         gated = torch.sigmoid(gate_f) * torch.sigmoid(gate_t) * self.act_m(map_f * map_t)
         mixed = (self.act_g(around) + gated).flatten(2)
         y = self.phi.weight @ mixed + self.phi.bias
-        folded: Tensor = y.reshape(y.shape[0], channels, 1, -1)
+        folded: Tensor = y.reshape(x.shape[0], 2 * x.shape[1], 1, -1)
         return folded
 
 

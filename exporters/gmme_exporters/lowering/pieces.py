@@ -88,9 +88,8 @@ def taps_of(block: nn.Module) -> tuple[Taps, ...]:
 
 def widened(block: nn.Module, span: Span) -> Span:
     """The span that a block gives where this one is asked for: whole groups of neighbours."""
-    group = max((conv.m for conv in block.convs if conv.axis), default=1) if isinstance(
-        block, RelaidGMME
-    ) else 1  # fmt: skip
+    convs = block.convs if isinstance(block, RelaidGMME) else ()
+    group = max((conv.m for conv in convs if conv.axis), default=1)
     return Span(span.first // group * group, math.ceil(span.end / group) * group)
 
 
@@ -123,7 +122,7 @@ def compute(block: nn.Module, piece: Piece, span: Span) -> Piece:
         y = block.shortcut(same) + (leaky(block.point(same)) + leaky(depth.x))
         return Piece(y, span.first, piece.total)
     assert isinstance(block, RelaidGMME)
-    y = block.mix([_neighbours(conv, piece, span) for conv in block.convs], 2 * piece.x.shape[1])
+    y = block.mix([_neighbours(conv, piece, span) for conv in block.convs], piece.x)
     return Piece(y, span.first, piece.total // 2)
 
 

@@ -24,7 +24,7 @@ from gmme_edge.public import own_errors, public
 from gmme_edge.runtime.incremental_graphs import Frames, IncrementalGraphs
 from gmme_edge.runtime.streaming.rules import check_number
 
-HOLD_DB = 2.0
+HOLD_DB = 1.0
 _MOST_HOLD_DB = 60.0
 _PEAK, _SILENCE = 0.95, 1e-30  # as in every exported graph
 
@@ -84,6 +84,11 @@ class IncrementalClassifier:
             f"{self.window_samples} samples, {self.hop_samples} apart, at "
             f"{self.sample_rate_hz} Hz>"
         )
+
+    @property
+    def hold_db(self) -> float:
+        """How far a window's peak may be from the one that the samples are scaled by."""
+        return self._held.hold_db
 
     def reset(self) -> None:
         """What comes next follows nothing."""

@@ -134,8 +134,8 @@ class ListenSettings(Settings):
         panel=_INCREMENTAL,
     )
     hold_db: float = setting(
-        2.0,
-        "How far a window's peak may be from the one that the samples are scaled for, before all "
+        1.0,
+        "How far a window's peak may be from the one that the samples are scaled by, before all "
         "of it is computed anew.",
         least=0,
         most=60,
