@@ -81,29 +81,25 @@ def lower_incremental(model: EAT, hop_samples: int) -> tuple[Start, Step]:
     split_front(start)
     maps = tuple(_kept_maps(step, hop_samples))
     if not maps:
-        frame = model.spec.n_samples // _frames_behind_front(model)
+        frame = model.spec.stride // 4  # behind the front; stage 2 halves twice
         raise UsageError(
             f"{model.spec.name}: a hop of {hop_samples} samples.",
-            f"a multiple of {frame} samples, and less than about half a window of "
+            f"a multiple of {frame} samples, and at most about half a window of "
             f"{model.spec.n_samples}.",
         )
     return Start(start, maps), Step(step, maps)
 
 
-def _frames_behind_front(model: EAT) -> int:
-    return 2 * 2 * model.spec.tokens
-
-
 def _kept_maps(model: EAT, hop_samples: int) -> Iterator[KeptMap]:
     """Of the front's last block, and of each behind it for which it pays; `model` in planes."""
-    spec = model.spec
+    spec, front = model.spec, _front(model)
     total, channels, spoilt = spec.n_samples, spec.backbone.stem_channels, (0, 0)
-    for name, block in (*_front(model), *_stage2(model)):
+    for index, (name, block) in enumerate((*front, *_stage2(model))):
         for taps in taps_of(block):
             spoilt = taps.spoilt(*spoilt, total)
             total //= taps.stride
             channels *= 2 if taps.stride > 1 else 1
-        if name in dict(_front(model)[:-1]):
+        if index < len(front) - 1:
             continue
         hop, rest = divmod(hop_samples * total, spec.n_samples)
         left = widened(block, Span(0, spoilt[0])).end
