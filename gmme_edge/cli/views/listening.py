@@ -24,10 +24,11 @@ class ListeningView:
     """Events on stdout as lines or JSON lines; bars below them where a person watches."""
 
     def __init__(self, as_json: bool, live: Live | None) -> None:
-        self._as_json, self._live = as_json, live
+        self._as_json, self._live, self._events = as_json, live, 0
 
     def show(self, stream: Stream, heard: list[Event | Gap]) -> None:
         for one in heard:
+            self._events += isinstance(one, Event)
             if self._as_json:
                 sys.stdout.write(json.dumps(one.to_dict()) + "\n")
                 sys.stdout.flush()
@@ -40,7 +41,8 @@ class ListeningView:
         spared = stream.windows - stream.computed
         stderr.print(
             f"{stream.position_s:.1f} s heard; {stream.computed} of {stream.windows} windows "
-            f"computed, {spared} without activity.",
+            f"computed, {spared} without activity; {self._events or 'no'} "
+            f"event{'s' * (self._events != 1)}.",
             highlight=False,
         )
 
