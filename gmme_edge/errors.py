@@ -25,6 +25,7 @@ Each message says what was got, what was expected and how to fix it.
 
 from __future__ import annotations
 
+import errno
 import importlib
 from types import ModuleType
 
@@ -114,6 +115,14 @@ class OutputError(PlatformError):
 
 INTERRUPTED_EXIT_CODE = 130
 
+_EXPECTED = {
+    errno.ENOENT: "a file or folder that exists.",
+    errno.EEXIST: "a folder, or a name that is still free.",
+    errno.ENOTDIR: "a folder.",
+    errno.EISDIR: "a file.",
+    errno.EACCES: "what this user may read, and write where it is an output.",
+    errno.EROFS: "a place that can be written to.",
+}
 _OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "failed to allocate memory")
 
 
@@ -139,10 +148,20 @@ def translate(error: BaseException) -> GmmeEdgeError | None:
     if isinstance(error, ValueError) and "embedded null" in text:
         return InputError(f"A name holds a NUL: {text}", "names that a file can have.")
     if isinstance(error, OSError):
-        return InputError(text, "", "check the path, its permissions and the room on its disk.")
+        return _name_file(error)
     if type(error).__module__ == "sqlite3":
         return InputError(f"A data base cannot be used: {text}", "an intact file, and room for it.")
     return None
+
+
+def _name_file(error: OSError) -> InputError:
+    """What a system call says of a file: its name first, without the number of the error."""
+    fix = "check the path, its permissions and the room on its disk."
+    if error.filename is None or error.strerror is None:
+        return InputError(str(error) or type(error).__name__, "", fix)
+    name = error.filename
+    told = f"{name if isinstance(name, str) else repr(name)}: {error.strerror}."
+    return InputError(told, _EXPECTED.get(error.errno or 0, ""), fix)
 
 
 def shorten(value: object, most: int = 60) -> str:

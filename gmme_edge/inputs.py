@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -23,7 +24,8 @@ def read_file(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
     """
     content = read_start(path, most_bytes + 1)
     if len(content) > most_bytes:
-        raise OSError(f"it is larger than {most_bytes:,} bytes")
+        told = f"it is larger than {most_bytes:,} bytes"
+        raise OSError(errno.EINVAL, told, str(path))
     return content
 
 
@@ -33,7 +35,7 @@ def read_start(path: Path, n_bytes: int) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError("it is a pipe or a device, no file")
+            raise OSError(errno.EINVAL, "it is a pipe or a device, no file", str(path))
         return file.read(n_bytes)
 
 

@@ -25,3 +25,7 @@ class Observer:
 
 
 SILENT = Observer()
+
+
+class ToldInterrupt(KeyboardInterrupt):
+    """An interrupt of which the user was told what was done and what is left."""

@@ -201,8 +201,22 @@ def test_missing_empty_and_folder(tmp_path: Path) -> None:
     (tmp_path / "empty.wav").touch()
     with pytest.raises(AudioError, match=r"empty\.wav is empty"):
         read_audio(tmp_path / "empty.wav", RATE)
-    with pytest.raises(AudioError, match="is no file"):
+    with pytest.raises(AudioError, match=r"is a folder, no file") as refused:
         read_audio(tmp_path, RATE)
+    assert refused.value.fix == "name a file in it."
+    with pytest.raises(AudioError, match=r"/dev/null is a pipe or a device, no file"):
+        read_audio(Path("/dev/null"), RATE)
+
+
+def test_a_cut_recording_is_told_without_an_option_that_the_caller_may_not_have(
+    tmp_path: Path,
+) -> None:
+    soundfile.write(tmp_path / "a.wav", sine(1000, RATE), RATE)
+    content = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(content[:500])
+    with pytest.raises(AudioError, match="is truncated") as refused:
+        read_audio(tmp_path / "a.wav", RATE)
+    assert "--" not in str(refused.value)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

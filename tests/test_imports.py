@@ -166,9 +166,9 @@ print("loaded:", sorted(heavy & set(sys.modules)))
 MISSING = [
     (["train"], "torch", "train"),
     (["train"], "safetensors", "train"),
-    (["export", "ckpt"], "onnx", "export"),
-    (["export", "ckpt"], "onnxscript", "export"),
-    (["export", "ckpt"], "onnxruntime", "cpu"),
+    (["export", "CHECKPOINT"], "onnx", "export"),
+    (["export", "CHECKPOINT"], "onnxscript", "export"),
+    (["export", "CHECKPOINT"], "onnxruntime", "cpu"),
     (["evaluate", "CHECKPOINT"], "torch", "train"),
     (["evaluate", "BUNDLE"], "onnxruntime", "cpu"),
     (["predict", "BUNDLE"], "onnxruntime", "cpu"),

@@ -156,7 +156,7 @@ class Recording:
                 f"{self.name} is truncated: it announces more audio than the file holds "
                 f"({decoded} frames decoded).",
                 "a complete file.",
-                "copy it again, or leave it out with --skip-bad.",
+                "copy it again, or leave it out.",
             )
 
 
@@ -226,11 +226,19 @@ def refuse_unknown_length(announced: int, path: Path, name: str) -> None:
         )
 
 
+def _no_file(path: Path, name: str) -> AudioError:
+    if path.is_dir():
+        return AudioError(f"{name} is a folder, no file.", "an audio file.", "name a file in it.")
+    if path.exists():
+        return AudioError(f"{name} is a pipe or a device, no file.", "an audio file.")
+    return AudioError(f"{name} does not exist.", "an audio file.", "check the path.")
+
+
 @contextmanager
 def _opened(path: Path, name: str) -> Iterator[tuple[int, memoryview]]:
     """A descriptor and a map of the file, which is read as its content says, not its name."""
     if not path.is_file():
-        raise AudioError(f"{name} does not exist or is no file.", "an audio file.")
+        raise _no_file(path, name)
     if path.stat().st_size == 0:
         raise AudioError(f"{name} is empty (0 bytes).", "an audio file.")
     handle = os.open(path, os.O_RDONLY)

@@ -230,7 +230,6 @@ class Bundle:
 
 
 def _no_bundle(root: Path) -> BundleError:
-    got = f"{root} is no bundle: it has no {MANIFEST}."
     if (root / "model.safetensors").is_file():
         import shlex
 
@@ -239,6 +238,8 @@ def _no_bundle(root: Path) -> BundleError:
             "a bundle, which `gmme-edge export` makes of it.",
             f"gmme-edge export {shlex.quote(str(root))} -o BUNDLE, then use BUNDLE.",
         )
+    lacks = f"it has no {MANIFEST}" if root.is_dir() else "it is a file"
+    got = f"{root} is no bundle: {lacks}." if root.exists() else f"{root} does not exist."
     return BundleError(got, describe_choice("a folder that `gmme-edge export` wrote"))
 
 

@@ -114,6 +114,7 @@ class Commands(TyperGroup):
             _complain(error, as_json=ctx.meta["gmme_edge.json"])
             raise typer.Exit(error.exit_code) from None
         except _ClickUsageError as error:
+            _name_what_was_got(error)
             told = _in_config(error)
             if not (told or ctx.meta["gmme_edge.json"]):
                 raise
@@ -128,6 +129,16 @@ class Commands(TyperGroup):
             config = read_config(path, self.commands)
             ctx.default_map = config.defaults
             current_config.set(config)
+
+
+def _name_what_was_got(error: Any) -> None:  # noqa: ANN401 - click's or typer's
+    """Newer typers say what a value should be, and not which one it was."""
+    found: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
+    if found and repr(got := found[0].get("input")) not in error.message:
+        error.message = f"{got!r}: {error.message}"
+    ctx = getattr(error, "ctx", None)
+    if ctx is not None and ctx.info_name == "listen" and "extra argument" in error.message:
+        error.message += ". A recording stands behind --file"
 
 
 def _in_config(error: Any) -> UsageError | None:  # noqa: ANN401 - click's or typer's

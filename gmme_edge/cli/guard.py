@@ -14,6 +14,7 @@ import typer
 from gmme_edge.cli.options.config import current_config
 from gmme_edge.cli.views.console import config_file, errors, stderr
 from gmme_edge.errors import INTERRUPTED_EXIT_CODE, GmmeEdgeError, UsageError, translate
+from gmme_edge.observer import ToldInterrupt
 
 _QuietOption = Annotated[
     bool,
@@ -53,7 +54,9 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
                 stderr.print(f"options of [{name}] from {used}", soft_wrap=True)
             command(**given)
             sys.stdout.flush()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            if not isinstance(interrupt, ToldInterrupt):
+                stderr.print("interrupted")
             raise typer.Exit(INTERRUPTED_EXIT_CODE) from None
         except BrokenPipeError:  # `| head` closed the pipe; typer knows how to end quietly
             raise

@@ -35,11 +35,18 @@ def check_present(folder: Path) -> None:
     for name in (DESCRIPTION, WEIGHTS):
         if not (folder / name).is_file():
             raise CheckpointError(
-                f"{folder} is no checkpoint: it has no {name}.",
+                f"{folder} is no checkpoint: {_lack(folder, name)}.",
                 describe_choice(f"a folder with {WEIGHTS} and {DESCRIPTION}"),
                 "train one with `gmme-edge train`, or turn a state dict into one with "
                 "`gmme-edge convert`.",
             )
+
+
+def _lack(folder: Path, name: str) -> str:
+    if not folder.is_dir():
+        return "it is a file" if folder.exists() else "there is no such folder"
+    exported = (folder / "manifest.json").is_file()
+    return f"it is a bundle without {name}" if exported else f"it has no {name}"
 
 
 def read_description(folder: Path) -> Description:

@@ -60,7 +60,8 @@ def choose_backend(
     known = _remembered(path)
     if known is not None:
         return known
-    failed = {name: why.splitlines()[0] for name, why in works.items() if why is not None}
+    absent = [name for name, why in works.items() if why is not None]
+    failed: dict[str, str] = {}
     opened: _Open = {}
     golden = bundle.golden()
     try:
@@ -73,7 +74,15 @@ def choose_backend(
                 failed[name] = error.got
                 if name in opened:
                     opened.pop(name).close()
-        backend, reason = _fastest(opened, golden[INPUT][:1], failed)
+        if not opened:
+            whys = [why.splitlines()[0] for why in works.values() if why is not None]
+            told = _tell({**dict(zip(absent, whys)), **failed})  # noqa: B905 - Python 3.8
+            raise PlatformError(f"No backend runs this bundle here. {told}.", "at least one.")
+        backend, reason = _fastest(opened, golden[INPUT][:1])
+        if failed:
+            reason += f"; left out: {_tell(failed)}"
+        if absent:
+            reason += f"; `gmme-edge doctor` tells why {', '.join(absent)} cannot run here"
     finally:
         for session in opened.values():
             session.close()
@@ -83,21 +92,21 @@ def choose_backend(
 
 
 def remembered_choices() -> list[Choice]:
-    """What the cache folder holds, for whoever wants to look."""
+    """What the cache folder holds of bundles that are still there, for whoever wants to look."""
     try:
         paths = sorted((default_cache() / _FOLDER).glob("*.json"))
     except (GmmeEdgeError, OSError):
         return []
-    return [known for known in map(_remembered, paths) if known is not None]
+    known = [one for one in map(_remembered, paths) if one is not None]
+    return [one for one in known if Path(one.bundle).exists()]
 
 
-def _fastest(
-    opened: _Open, window: np.ndarray[Any, Any], failed: dict[str, str]
-) -> tuple[str, str]:
+def _tell(failed: dict[str, str]) -> str:
+    return "; ".join(f"{name}: {why.rstrip('.')}" for name, why in failed.items())
+
+
+def _fastest(opened: _Open, window: np.ndarray[Any, Any]) -> tuple[str, str]:
     """Interleaved, so that whatever else the machine does hits all alike."""
-    left_out = "; ".join(f"{name}: {why}" for name, why in failed.items())
-    if not opened:
-        raise PlatformError(f"No backend runs this bundle here. {left_out}", "at least one.")
     times_ms: dict[str, list[float]] = {name: [] for name in opened}
     for _ in range(_WARM_UPS + _ROUNDS):
         for name, session in opened.items():
@@ -108,7 +117,7 @@ def _fastest(
     ranked = sorted(medians_ms, key=medians_ms.__getitem__)
     told = [f"{name} in {opened[name].precision} {medians_ms[name]:.3g} ms" for name in ranked]
     reason = f"{ranked[0]} is the fastest here that agrees with the export: {', '.join(told)}"
-    return ranked[0], f"{reason} a window" + (f"; {left_out}" if left_out else "")
+    return ranked[0], f"{reason} a window"
 
 
 def _place(

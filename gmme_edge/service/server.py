@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -60,6 +61,11 @@ def listen_on(host: str, port: int) -> Iterator[tuple[socket.socket, str]]:
         yield opened, f"http://{named}:{opened.getsockname()[1]}"
 
 
+def _is_said(record: logging.LogRecord) -> bool:
+    """Leave out uvicorn's error about each refused stream: the client has its answer by then."""
+    return "without completing handshake" not in record.getMessage()
+
+
 class Server(uvicorn.Server):
     """uvicorn, which tells streams to end before it ends their connections."""
 
@@ -86,6 +92,7 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=max(1, round(grace_s)),
         )
         super().__init__(config)
+        logging.getLogger("uvicorn.error").addFilter(_is_said)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -59,6 +59,8 @@ def train_network(
     from gmme_edge.training.run.loop import Trainer, TrainingData
     from gmme_edge.workflows.training import run_trainer
 
+    observer = observer or TrainingObserver()
+    observer.stage("prepare the network")
     sounds = _sounds(_TRAIN_PER_CLASS, seed=0)
     data = TrainingData(sounds, None, LABELS, {"dataset": "synthetic", "seed": 0})
     spec = preset(name, Task("demo", _SAMPLE_RATE_HZ, _N_SAMPLES, _FACTORS, len(LABELS)))
@@ -66,7 +68,7 @@ def train_network(
         epochs, batch_size=16, max_lr=1e-3, ema_decay=0.9, ema_unit="step", augment=False
     )
     trainer = Trainer(spec, data, recipe, output / f"{name}-checkpoint")
-    run_trainer(trainer, f"train {name}", observer or TrainingObserver())
+    run_trainer(trainer, f"train {name}", observer)
     return trainer
 
 

@@ -89,6 +89,8 @@ def evaluate(
     if settings.record and runs_on_torch(folder, settings.backend):
         raise UsageError(f"{artifact} is a checkpoint; --record is for a bundle's manifest.")
     reference = _reference(settings.against)
+    if runs_on_torch(folder, settings.backend):
+        observer.stage("load PyTorch")
     candidates = _candidates(folder, settings)
     first = candidates[0]
     if first.unfinished:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import GateError, require
+from gmme_edge.models.description import check_present
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.ownership import claim_bundle
 from gmme_edge.pretrained import resolve
@@ -77,7 +78,9 @@ def export(source: str | Path, settings: ExportSettings, observer: Observer = SI
     engines, asked = engine_options(settings.engines), settings.bundle
     if settings.verdict.auto:
         check_backend(settings.verdict.auto_backend)
-    require_exporters()
+    if not asked.untrained:
+        check_present(resolve(source))  # a wrong path is told before torch is loaded
+    require_exporters(observer)
     from gmme_calibration.thresholds import Method
     from gmme_exporters.board.plan import (
         JETSON_OPSET,
@@ -124,8 +127,9 @@ def export(source: str | Path, settings: ExportSettings, observer: Observer = SI
     return Exported(bundle, left_out, script, trtexec_lines(bundle, engines), page, models)
 
 
-def require_exporters() -> None:
-    """Raise `MissingDependencyError` where a library that exports need is absent."""
+def require_exporters(observer: Observer) -> None:
+    """Load the libraries that exports need; raises `MissingDependencyError` where one is absent."""
+    observer.stage("load PyTorch")
     for module in ("torch", "safetensors", "onnx", "onnxscript"):
         require(module, "export", "export")
     require("onnxruntime", "quantize and check the exported graphs")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gmme_edge.audio import AUDIO_SUFFIXES, FOREIGN_SUFFIXES
+from gmme_edge.audio import AUDIO_SUFFIXES, FOREIGN_SUFFIXES, Recording, Waveform
 from gmme_edge.errors import AudioError, BundleError, UsageError
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.pretrained import resolve
@@ -17,6 +18,8 @@ from gmme_edge.runtime.classifier import load
 from gmme_edge.runtime.engines.cache import Rebuild
 from gmme_edge.workflows.clips import tell_foreign
 from gmme_edge.workflows.settings.predicting import PredictionSettings
+
+_PARTS = 1000  # of a recording, so that the bar of a long one does not stand still
 
 
 @dataclass(frozen=True)
@@ -121,13 +124,36 @@ def _listen(
             observer.note(f"note: {listener.backend_reason}")
         observer.stage("listen")
         for i, path in enumerate(recordings):
-            observer.progress("listen", i, len(recordings))
+            tell = partial(_tell_share, observer, i, len(recordings))
+            tell(0.0)
             try:
-                heard = Heard(path, listener.analyze_file(path))
+                with own_errors():
+                    recording = _Watched(path, listener.sample_rate_hz, tell)
+                    heard = Heard(path, listener.analyze_recording(recording))
             except AudioError as error:
                 heard = Heard(path, error=error)
+            tell(1.0)
             yield heard
-        observer.progress("listen", len(recordings), len(recordings))
+
+
+class _Watched(Recording):
+    """A recording that tells which share of it was given to the network."""
+
+    def __init__(self, path: Path, rate_hz: int, tell: Callable[[float], None]) -> None:
+        self._tell = tell
+        super().__init__(path, rate_hz)
+
+    def blocks(self) -> Iterator[Waveform]:
+        given = 0
+        for block in super().blocks():
+            for start in range(0, len(block), step := self.sample_rate_hz):
+                yield block[start : start + step]
+                given += len(block[start : start + step])
+                self._tell(given / max(self.n_given, 1))
+
+
+def _tell_share(observer: Observer, done: int, total: int, share: float) -> None:
+    observer.progress("recordings", round((done + share) * _PARTS), total * _PARTS)
 
 
 def _refuse_checkpoint(bundle: str | Path) -> None:

@@ -15,6 +15,7 @@ from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError, require
 from gmme_edge.files import write_json
 from gmme_edge.observer import SILENT, Observer
+from gmme_edge.pretrained import list_names
 from gmme_edge.public import public
 from gmme_edge.report.render.page import require_templates
 from gmme_edge.runtime.backends import AUTO, BACKENDS, resolve_precision
@@ -85,6 +86,7 @@ def scan(
         BundleError: no bundle, or a damaged one.
     """
     rules = rules or EventSettings()
+    _refuse_models(recordings)
     opened = Bundle.open(bundle)
     settings, why = _settle_backend(opened, settings)
     if why:
@@ -128,6 +130,17 @@ def status(folder: Path) -> Scan:
     """
     with Journal(folder) as journal:
         return Scan(folder, journal.counts(), {"parameters": journal.parameters}, {})
+
+
+def _refuse_models(recordings: Sequence[Path]) -> None:
+    """`predict` and `listen` take a model before the recordings; here it would be one of them."""
+    for name in (str(path) for path in recordings if not path.exists()):
+        if name in list_names():
+            raise UsageError(
+                f"{name} is a shipped model, and no recording.",
+                "recordings, or folders of them.",
+                f"name the model with -m {name}.",
+            )
 
 
 def _settle_backend(opened: Bundle, settings: ScanSettings) -> tuple[ScanSettings, str]:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from gmme_edge.destinations import real_folder
 from gmme_edge.errors import UsageError
 from gmme_edge.files import updating_folder, write_json, write_text
+from gmme_edge.models.description import check_present
 from gmme_edge.observer import SILENT, Observer
+from gmme_edge.pretrained import resolve
 from gmme_edge.public import public
 from gmme_edge.report.documents import describe_result
 from gmme_edge.report.render.sensitivity import draw_sensitivity_chart
@@ -63,7 +65,8 @@ def measure_sensitivity(
     Raises:
         GmmeEdgeError: see the exception's kind; nothing half-written stays.
     """
-    require_exporters()
+    check_present(resolve(source))  # a wrong path is told before torch is loaded
+    require_exporters(observer)
     from gmme_calibration.thresholds import Method
     from gmme_edge.data.store import default_cache
     from gmme_edge.models.checkpoint import open_checkpoint

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from gmme_edge.errors import require
 from gmme_edge.files import write_json
-from gmme_edge.observer import SILENT
+from gmme_edge.observer import SILENT, ToldInterrupt
 from gmme_edge.public import public
 from gmme_edge.report.paired import PairedResult, Tested, compare_pair, load_tested, parse_tested
 from gmme_edge.training.folds import RESULT, fold_folder, is_result
@@ -190,15 +190,11 @@ def run_trainer(
         if trainer.state.step > first_step:
             write_curves(trainer, title)
             observer.note(f"stopped at step {trainer.state.step}; the same command continues it.")
-            raise _Told from None
+            raise ToldInterrupt from None
         raise
     finally:
         observer.ended()
     write_curves(trainer, title)
-
-
-class _Told(KeyboardInterrupt):
-    """An interrupt that the observer was told of."""
 
 
 @contextlib.contextmanager
@@ -207,12 +203,12 @@ def _loading(observer: TrainingObserver) -> Iterator[None]:
     try:
         with interrupt_on_signal():
             yield
-    except _Told:
+    except ToldInterrupt:
         raise
     except KeyboardInterrupt:
         observer.ended()
         observer.note("stopped before a step was done; the same command starts again.")
-        raise
+        raise ToldInterrupt from None
 
 
 def watched_part(trainer: Trainer) -> str:

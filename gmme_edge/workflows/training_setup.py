@@ -44,6 +44,7 @@ class TrainingSetup:
     fabric: Fabric | None
     observer: Observer
     _whole: dict[int, WaveformStore] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
 
     @property
     def rank(self) -> int:
@@ -102,7 +103,8 @@ class TrainingSetup:
             description["validation_share"] = settings.validation_share
         counts = opened.counts()
         watched = "validation" if "validation" in counts else "test"
-        if watched == "test" and "test" in counts:
+        if watched == "test" and "test" in counts and "watched" not in self._told:
+            self._told.add("watched")  # once, not for each fold
             self.observer.note(
                 "note: the figures of each epoch are of the test clips, so choose nothing by "
                 "them; --validation-share 0.1 watches training clips that are held out"

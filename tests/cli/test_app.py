@@ -19,6 +19,7 @@ from gmme_edge.cli.app import app
 from gmme_edge.cli.group import Commands
 from gmme_edge.cli.guard import guarded
 from gmme_edge.cli.options.signature import with_options
+from gmme_edge.observer import ToldInterrupt
 
 COMMANDS = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
@@ -166,7 +167,34 @@ def test_errors_become_exit_codes(kind: type[errors.GmmeEdgeError], exit_code: i
 
 
 def test_ctrl_c_is_130() -> None:
-    assert run_raising(KeyboardInterrupt()).exit_code == 130  # type: ignore[attr-defined]
+    for error, told in ((KeyboardInterrupt(), "interrupted\n"), (ToldInterrupt(), "")):
+        result = run_raising(error)
+        assert (result.exit_code, result.stderr) == (130, told)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "got"),
+    [
+        (["predict", "esc10", "a.wav", "--top", "0"], "0"),
+        (["predict", "esc10", "a.wav", "--top", "x"], "'x'"),
+        (["listen", "--file", "a.wav", "--on", "80"], "80"),
+        (["listen", "--file", "a.wav", "--on", "loud"], "'loud'"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_option(arguments: list[str], got: str) -> None:
+    for more in ([], ["--json"]):
+        result = CliRunner().invoke(app, [*arguments, *more])
+        words = " ".join(result.stderr.split())
+        assert result.exit_code == 2 and got in words and arguments[-2] in words
+
+
+def test_a_recording_in_the_wrong_place_is_told_where_it_belongs(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["listen", "esc10", "long.wav", "--json"])
+    assert result.exit_code == 2 and "A recording stands behind --file" in result.stderr
+    given = ["scan", "esc10", str(tmp_path), "-o", str(tmp_path / "found")]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 2 and "name the model with -m esc10" in result.stderr
+    assert not (tmp_path / "found").exists()
 
 
 def test_a_bug_is_not_hidden() -> None:

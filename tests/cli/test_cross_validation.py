@@ -60,6 +60,7 @@ def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = train(data, out)
     assert result.exit_code == 0, result.stderr
     assert "all clips pooled" in result.stdout and "mean of the folds" in result.stdout
+    assert result.stderr.count("note: the figures of each epoch are of the test clips") == 1
     return out
 
 

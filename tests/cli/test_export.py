@@ -14,6 +14,8 @@ from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
 from gmme_edge.files import sha256_of
 from gmme_edge.models.checkpoint import save_checkpoint
+from gmme_edge.observer import Observer
+from gmme_edge.workflows import exporting, sensitivity
 from gmme_edge.workflows.int8 import synthetic_clips
 from tests.artifacts import (
     RATE_HZ,
@@ -23,6 +25,7 @@ from tests.artifacts import (
     small_spec,
     write_words,
 )
+from tests.bundles import make_bundle
 
 
 def export(source: object, out: Path, *options: object) -> Result:
@@ -171,6 +174,57 @@ def test_an_unfinished_checkpoint_is_exported_with_a_warning(root: Path, tmp_pat
     told = "the training is unfinished: it ended in epoch 2 of 25"
     assert f"warning: {told}" in " ".join(result.stderr.split())
     assert told in Bundle.open(tmp_path / "out").manifest.provenance["unfinished_training"]
+
+
+@pytest.mark.parametrize("command", ["export", "sensitivity"])
+def test_a_wrong_path_is_told_before_torch_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def load(*_: object) -> None:
+        raise AssertionError("torch is loaded")
+
+    for module in (exporting, sensitivity):
+        monkeypatch.setattr(module, "require_exporters", load)
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    bundle = make_bundle(tmp_path / "bundle").path
+    for source, lacks in {
+        tmp_path / "gone": "there is no such folder",
+        tmp_path / "file": "it is a file",
+        tmp_path / "folder": "it has no model.json",
+        bundle: "it is a bundle without model.json",
+    }.items():
+        data = () if command == "export" else ("--dataset", "folder", "--data", tmp_path)
+        arguments = [command, source, "-o", tmp_path / "out", *data]
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == 3
+        assert f"{source} is no checkpoint: {lacks}.\n" in result.stderr
+
+
+def test_while_torch_is_loaded_that_is_shown() -> None:
+    told: list[str] = []
+
+    class Watching(Observer):
+        def stage(self, name: str) -> None:
+            told.append(name)
+
+    exporting.require_exporters(Watching())
+    assert told == ["load PyTorch"]
+
+
+@pytest.mark.parametrize("command", ["predict", "verify", "profile", "evaluate"])
+def test_a_bundle_that_is_not_there_is_told_from_what_is_none(tmp_path: Path, command: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    more = {"predict": ("a.wav",), "evaluate": ("--dataset", "folder", "--data", str(tmp_path))}
+    for name, told in {
+        "gone": "gone does not exist.",
+        "file": "file is no bundle: it is a file.",
+        "folder": "folder is no bundle: it has no manifest.json.",
+    }.items():
+        given = [command, str(tmp_path / name), *more.get(command, ())]
+        result = CliRunner().invoke(app, given)
+        assert result.exit_code == 3 and f"/{told}\n" in result.stderr, result.stderr
 
 
 def test_another_folder_is_not_replaced(root: Path, tmp_path: Path) -> None:

@@ -45,6 +45,9 @@ def test_a_recording_gives_the_events_of_a_stream(recording: Path, tmp_path: Pat
     shown = [json.loads(line) for line in done.stdout.splitlines()]
     head, *logged = [json.loads(line) for line in log.read_text().splitlines()]
     assert logged == shown and {e["kind"] for e in shown} == {"event"}
+    assert done.stderr.endswith(f"without activity; {len(shown)} events.\n")
+    quiet = run("digits", "--file", recording, "--on", 1, "--no-gate")
+    assert quiet.stdout == "" and quiet.stderr.endswith("without activity; no events.\n")
     assert max(e["end_sample"] for e in shown) == 32_000
     assert head["kind"] == "stream" and len(head["model_sha256"]) == 64
     assert (head["hop_us"], head["gate"], head["rules"]["on"]) == (400_000, None, 0.05)
@@ -85,7 +88,7 @@ def test_a_recording_is_heard_to_its_end_or_not_at_all(recording: Path, tmp_path
     assert run("digits", "--file", tmp_path / "named.raw").exit_code == 0
     os.mkfifo(tmp_path / "pipe.wav")
     done = run("digits", "--file", tmp_path / "pipe.wav")
-    assert done.exit_code == 3 and "is no file" in done.stderr
+    assert done.exit_code == 3 and "is a pipe or a device, no file" in done.stderr
 
 
 def test_what_its_user_should_know_of_a_recording_is_a_note(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -13,15 +14,17 @@ import soundfile
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from typer.testing import CliRunner
 
 from gmme_edge import errors
 from gmme_edge.bundle.signing import make_key
 from gmme_edge.cli import guard
 from gmme_edge.cli.app import app
-from gmme_edge.cli.views import console
+from gmme_edge.cli.views import console, tables
 from gmme_edge.cli.views.observer import ConsoleObserver, watch
 from gmme_edge.scoring import Predictions
+from gmme_edge.workflows.searching import Match
 from tests.artifacts import RATE_HZ, WORDS, copy_bundle, edit_manifest, sounds
 from tests.bundles import make_bundle
 from tests.data.trees import write_clip
@@ -326,3 +329,24 @@ def test_no_color_is_heeded(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for more, colored in (({}, True), ({"NO_COLOR": "1"}, False)):
         done = run("verify", str(bundle), "--precision", "none", **terminal, **more)
         assert done.returncode and ("\x1b[31m" in done.stderr) == colored, done.stderr
+
+
+@pytest.mark.parametrize("name", ["a.wav", b"a.wav", 3])
+def test_an_error_of_the_system_names_the_file_and_no_number(name: object) -> None:
+    told = errors.translate(FileExistsError(17, "File exists", name))
+    assert told is not None and "Errno" not in str(told)
+    assert told.got == f"{name if isinstance(name, str) else repr(name)}: File exists."
+    assert told.expected == "a folder, or a name that is still free." and told.fix
+
+
+def test_similar_windows_fit_80_columns() -> None:
+    folder = "/a/very/long/path/to/an/archive/of/recordings/that/somebody/keeps"
+    found = [
+        Match(f"{folder}/{day}/20190522_010000.flac", 2.6, 7.8, time, 0.5)
+        for day, time in ((1, "2019-05-21T23:00:00.000+00:00"), (2, ""))
+    ]
+    with io.StringIO() as file:
+        Console(width=80, file=file).print(tables.matches_table(found))
+        shown = file.getvalue()
+    assert "2019-05-21 23:00:00" in shown and "1/20190522_010000.flac" in shown and "…" not in shown
+    assert folder not in shown and len(shown.splitlines()) == 6

@@ -13,8 +13,12 @@ import torch
 from click.testing import Result
 from typer.testing import CliRunner
 
+import gmme_edge
+from gmme_edge.audio import Recording
 from gmme_edge.cli.app import app
+from gmme_edge.observer import Observer
 from gmme_edge.runtime.classifier import Classifier
+from gmme_edge.workflows import predicting
 from tests.artifacts import (
     N_SAMPLES,
     RATE_HZ,
@@ -147,17 +151,38 @@ def test_a_checkpoint_is_told_from_a_bundle(root: Path, recordings: list[Path]) 
 def test_ctrl_c_says_what_was_done(
     bundle: Path, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    analyze = Classifier.analyze_file
+    analyze = Classifier.analyze_recording
 
-    def interrupted(self: Classifier, path: Path) -> object:
-        if path == recordings[2]:
+    def interrupted(self: Classifier, recording: Recording) -> object:
+        if recording.path == recordings[2]:
             raise KeyboardInterrupt
-        return analyze(self, path)
+        return analyze(self, recording)
 
-    monkeypatch.setattr(Classifier, "analyze_file", interrupted)
+    monkeypatch.setattr(Classifier, "analyze_recording", interrupted)
     result = predict(bundle, *recordings, "--json")
     assert result.exit_code == 130 and len(json.loads(result.stdout)) == 2
-    assert "2 of 3 recordings were heard" in result.stderr
+    assert result.stderr == "interrupted: 2 of 3 recordings were heard\n"
+
+
+def test_the_bar_moves_within_a_long_recording(bundle: Path, tmp_path: Path) -> None:
+    told: list[tuple[str, float]] = []
+
+    class Watching(Observer):
+        def progress(self, what: str, done: int, total: int) -> None:
+            told.append((what, done / total))
+
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 10 * RATE_HZ)
+    soundfile.write(tmp_path / "long.wav", noise, RATE_HZ)
+    paths = [tmp_path / "long.wav", tmp_path / "gone.wav"]
+    heard = list(predicting.predict(bundle, paths, observer=Watching()))
+    assert heard[0].analysis is not None and heard[1].error is not None
+    shares = [share for _, share in told]
+    assert {what for what, _ in told} == {"recordings"} and shares == sorted(shares)
+    assert sum(0 < share < 0.5 for share in shares) >= 8  # the first of two recordings
+    assert (shares[0], shares[-1]) == (0, 1)
+    with gmme_edge.load(bundle) as classifier:
+        alone = classifier.analyze_file(paths[0])
+    assert np.array_equal(heard[0].analysis.logits, alone.logits)
 
 
 @pytest.mark.slow

@@ -42,6 +42,14 @@ def test_lines_fit_80_columns(tmp_path: Path) -> None:
     assert "epoch 3499/3500" in lines[0] and "100:00:00 left" in lines[1]
 
 
+def test_a_line_of_a_slow_training_says_what_its_numbers_are(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, replace(RECIPE, epochs=5))
+    p = Progress(1, 1, 1, 2.31, 0.19, 4e-5, 0.44, 1313.0, None)
+    line = training_view._figures(p, trainer, False)
+    assert line == "1/5 step 1 loss 2.31 acc 19% lr 4e-05 0.4 clips/s 21:53 left"
+    assert training_view._rate(123456.0) == "123456 clips/s"
+
+
 def test_a_terminal_shows_the_figures_and_is_left_clean(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

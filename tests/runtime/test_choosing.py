@@ -66,9 +66,28 @@ def test_the_fastest_that_agrees_is_taken_and_the_others_are_told(
 ) -> None:
     choice = choose_backend(bundle)
     assert choice.backend == "openvino"
-    for part in ("openvino in fp32", "ort-cpu in fp32", "disagrees", "tensorrt is not here"):
+    for part in ("openvino in fp32", "ort-cpu in fp32", "left out: ort-cuda: ", "disagrees"):
         assert part in choice.reason
-    assert "buy one" not in choice.reason
+    told = "; `gmme-edge doctor` tells why openvino-gpu, tensorrt, tensorrt-rtx cannot run here"
+    assert choice.reason.endswith(told)
+    assert "buy one" not in choice.reason and "is not here" not in choice.reason
+    assert ".;" not in choice.reason and ".," not in choice.reason
+
+
+def test_a_choice_for_a_bundle_that_is_gone_is_not_shown(bundle: Bundle, opened: list[str]) -> None:
+    choice = choose_backend(bundle)
+    assert remembered_choices() == [choice]
+    bundle.path.rename(bundle.path.with_name("elsewhere"))
+    assert remembered_choices() == []
+
+
+def test_where_no_backend_is_installed_each_reason_is_told(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = "It is not here.\nFix: buy one."
+    monkeypatch.setattr(choosing, "why_unavailable", lambda name: why)
+    with pytest.raises(PlatformError, match="ort-cpu: It is not here; ort-cuda: It is not here;"):
+        choose_backend(bundle)
 
 
 def test_a_choice_is_remembered_for_these_files_and_this_machine(

@@ -130,6 +130,17 @@ def test_more_requests_at_once_than_allowed_are_told_to_come_again(service: Runn
     assert found == [200, 200]
 
 
+def test_a_refused_stream_leaves_no_error_in_the_log(
+    service: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        connect(f"{service.stream_url}?rate_hz=0", proxy=None)
+    assert refused.value.response.status_code == 400
+    assert json.loads(refused.value.response.body or b"")["error"]["got"] == "rate_hz is 0."
+    assert service.classify(SOUND, RAW).status_code == 200  # what was logged is logged by now
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 def test_more_streams_at_once_than_allowed_are_refused(service: Running) -> None:
     address = f"{service.stream_url}{RAW}"
     with connect(address, proxy=None), pytest.raises(InvalidStatus) as refused:

@@ -14,7 +14,10 @@ from gmme_edge.errors import require
 _Epochs = Annotated[
     int,
     typer.Option(
-        min=1, max=10_000, help="5 take about a minute on 2 cores.", rich_help_panel="Training"
+        min=1,
+        max=10_000,
+        help="5 take about a minute a network on 2 cores.",
+        rich_help_panel="Training",
     ),
 ]
 
@@ -41,12 +44,15 @@ def demo(
     """
     require("onnxruntime", "run the demo")
     _listen(threads)
-    torch = require("torch", "train")
-    for module in ("safetensors", "onnx", "onnxscript"):
-        require(module, "run the demo")
     from gmme_edge.cli.views.console import emit_json, stderr, stdout
     from gmme_edge.cli.views.export import describe_bundle
     from gmme_edge.cli.views.observer import watch
+
+    with watch() as observer:
+        observer.stage("load PyTorch")
+        torch = require("torch", "train")
+        for module in ("safetensors", "onnx", "onnxscript"):
+            require(module, "run the demo")
     from gmme_edge.cli.views.training import watch_training
     from gmme_edge.report.render.terminal import comparison_tables
     from gmme_edge.workflows import demonstrating

@@ -10,6 +10,7 @@ import typer
 from gmme_edge.cli.options.common import BundleArgument, JsonOption, RebuildOption, make_rebuild
 from gmme_edge.cli.options.signature import with_options
 from gmme_edge.errors import PartialError
+from gmme_edge.observer import ToldInterrupt
 from gmme_edge.workflows.settings.predicting import PredictionSettings
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ def predict(
     except KeyboardInterrupt:
         _show(found, settings.top, json)
         told = f"interrupted: {len(found)} of {len(recordings)} recordings were heard"
-        stderr.print(told, markup=False, highlight=False)
-        raise
+        stderr.print(told)
+        raise ToldInterrupt from None
     failed = [heard.error for heard in found if heard.error]
     if len(failed) == len(found) and failed:
         raise failed[0]

@@ -11,6 +11,7 @@ import typer
 from gmme_edge.cli.options.common import JsonOption
 from gmme_edge.cli.options.signature import with_options
 from gmme_edge.errors import AudioError, PartialError, UsageError
+from gmme_edge.observer import ToldInterrupt
 from gmme_edge.workflows.settings.listening import EventSettings
 from gmme_edge.workflows.settings.scanning import ScanSettings, WorkerSettings
 
@@ -48,7 +49,7 @@ def scan(
     Where some recordings cannot be heard, skipped.csv names them and the exit code is 9; where none
     can, it is 3.
     """
-    from gmme_edge.cli.views.console import tell_written
+    from gmme_edge.cli.views.console import stderr, tell_written
     from gmme_edge.cli.views.observer import watch
     from gmme_edge.workflows import scanning
 
@@ -57,8 +58,12 @@ def scan(
         return
     if not recordings:
         raise UsageError("There are no recordings to scan.", "files or folders.")
-    with watch() as observer:
-        found = scanning.scan(bundle, recordings, settings, rules, workers, observer)
+    try:
+        with watch() as observer:
+            found = scanning.scan(bundle, recordings, settings, rules, workers, observer)
+    except KeyboardInterrupt:
+        stderr.print("interrupted; the same command goes on where this one stopped")
+        raise ToldInterrupt from None
     _show(found, json)
     similar = ["gmme-edge", "similar", str(found.folder), "SOME.wav"]
     tell_written(found.folder, shlex.join(similar) if settings.embeddings else "")

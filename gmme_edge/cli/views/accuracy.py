@@ -32,7 +32,7 @@ def show_score(record: dict[str, Any], score: Score, flips: FlipReport | None) -
 
 
 def _score_table(score: Score) -> Table:
-    table = _table("class", "clips", "accuracy", "most often taken for")
+    table = _table("class, level", "clips", "accuracy", "most often taken for")
     for index, (label, figures) in enumerate(score.per_class.items()):
         wrong = score.confusion[index].copy()
         wrong[index] = 0

@@ -24,10 +24,11 @@ class ListeningView:
     """Events on stdout as lines or JSON lines; bars below them where a person watches."""
 
     def __init__(self, as_json: bool, live: Live | None) -> None:
-        self._as_json, self._live = as_json, live
+        self._as_json, self._live, self._events = as_json, live, 0
 
     def show(self, stream: Stream, heard: list[Event | Gap]) -> None:
         for one in heard:
+            self._events += isinstance(one, Event)
             if self._as_json:
                 sys.stdout.write(json.dumps(one.to_dict()) + "\n")
                 sys.stdout.flush()
@@ -37,14 +38,13 @@ class ListeningView:
             self._live.update(_bars(stream))
 
     def sum_up(self, stream: Stream, in_part: int | None = None) -> None:
-        """Args:
-        in_part: of how many windows only the new part was computed, where that was asked for.
-        """
+        """What was heard; `in_part` of the computed windows incrementally, where asked for."""
         spared = stream.windows - stream.computed
         part = "" if in_part is None else f" ({in_part} of them in part)"
         stderr.print(
             f"{stream.position_s:.1f} s heard; {stream.computed} of {stream.windows} windows "
-            f"computed{part}, {spared} without activity.",
+            f"computed{part}, {spared} without activity; {self._events or 'no'} "
+            f"event{'s' * (self._events != 1)}.",
             highlight=False,
         )
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from gmme_edge.workflows.searching import Match
+
+_TO_SECONDS = len("2019-05-22T01:02:03")
 
 
 def parity_table(parity: Mapping[str, Mapping[str, float]]) -> Table:
@@ -29,18 +32,24 @@ def parity_table(parity: Mapping[str, Mapping[str, float]]) -> Table:
 
 
 def matches_table(found: Sequence[Match]) -> Table:
-    """Windows of an archive, the most similar first."""
+    """Windows of an archive, the most similar first.
+
+    A recording is named by its path below the folder that all share; a time in whole seconds.
+    """
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("similarity", "start s", "end s", "UTC")
+    from gmme_edge.evaluation import clip_names
+
+    table = Table("similarity", "start s", "end s")
+    table.add_column("UTC", no_wrap=True)
     table.add_column("recording", overflow="fold")
-    for one in found:
+    for one, name in zip(found, clip_names([Path(one.path) for one in found]), strict=True):
         table.add_row(
             f"{one.similarity:.3f}",
             f"{one.start_s:.2f}",
             f"{one.end_s:.2f}",
-            one.start_utc,
-            Text(one.path),
+            one.start_utc[:_TO_SECONDS].replace("T", " "),
+            Text(name),
         )
     return table

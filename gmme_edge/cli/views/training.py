@@ -167,7 +167,7 @@ class _View:
         done = p.step / p.total_steps
         yield f"{self.title}  epoch {p.epoch}/{trainer.recipe.epochs}"
         yield (
-            f"{_bar(done, 30)} {done:4.0%}  {p.clips_per_s:.0f} clips/s  {_clock(p.left_s)} left  "
+            f"{_bar(done, 30)} {done:4.0%}  {_rate(p.clips_per_s)}  {_clock(p.left_s)} left  "
             f"lr {p.learning_rate:.1e}"
         )
         history = list(trainer.state.history)
@@ -207,11 +207,16 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def _rate(clips_per_s: float) -> str:
+    """A large network on a small CPU hears less than a clip a second."""
+    return f"{clips_per_s:.{0 if clips_per_s >= 10 else 1}f} clips/s"
+
+
 def _figures(p: Progress, trainer: Trainer, end: bool) -> str:
     accuracy = p.monitor_accuracy if end else None
     watched = "" if accuracy is None else f" {watched_part(trainer)} {accuracy:.1%}"
     place = "" if end else f" step {p.step}"
     return (
         f"{p.epoch}/{trainer.recipe.epochs}{place} loss {p.loss:.2f} acc {p.accuracy:.0%}{watched} "
-        f"lr {p.learning_rate:.0e} {p.clips_per_s:.0f}/s {_clock(p.left_s)}"
+        f"lr {p.learning_rate:.0e} {_rate(p.clips_per_s)} {_clock(p.left_s)} left"
     )
