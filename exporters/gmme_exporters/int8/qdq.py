@@ -32,6 +32,7 @@ from gmme_exporters.graphs.queries import (
     nodes_before_first_conv,
     weighted_layers,
 )
+from gmme_exporters.int8.shapes import move_shapes
 
 Int8Precision = Literal["int8-ort", "int8-tensorrt"]
 Ranges = Mapping[str, tuple[float, float]]
@@ -167,6 +168,8 @@ def _write_qdq(
         extra_options=_tensorrt_options() if for_tensorrt else _ORT_OPTIONS,
     )
     quantizer.quantize_model()
+    if not for_tensorrt:
+        move_shapes(quantizer.model.model)
     quantizer.model.save_model_to_file(str(out), False)
     onnx.checker.check_model(str(out))
 

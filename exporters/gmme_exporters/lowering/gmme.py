@@ -11,14 +11,13 @@ neighbours along the long axis become channels, each with the same kernel 2 samp
 m = 4 adds 9 % of multiply-adds (K = 32) and fills four times the lanes. The outputs are put in
 order again by one transposition of a small map.
 
-In 8 bits, where a convolution is a copy of patches and a product, the copies decide: the map is
-turned so that the long axis of every kernel is contiguous, and m is four times as large.
+For integers there is another layout (`gmme_int8.py`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -28,43 +27,42 @@ from gmme_edge.models.downsample import GMME, SameConv2d
 from gmme_edge.models.eat import EAT
 from gmme_exporters.lowering.planes import PlaneMap
 
-LANES, INT8_LANES = 32, 128
-"""Output channels that a convolution should have: four vectors of 8 floats, or two of 64 bytes."""
+LANES = 32
+"""Output channels that a convolution should have: four vectors of 8 floats."""
+
+Convs = tuple[nn.Module, nn.Module, nn.Module]
+"""Along frequency, along time, and of the square neighbourhood."""
 
 
 def relay_gmme(model: EAT) -> None:
     """Replace the GMME blocks; needs `to_planes`."""
-    _relay(model, LANES, turn=False)
+    relay(model, lambda block, size: RelaidGMME(block, neighbour_convs(block, size)))
 
 
-def relay_gmme_for_int8(model: EAT) -> None:
-    """Replace the GMME blocks, kernels along frequency turned; needs `to_planes`."""
-    _relay(model, INT8_LANES, turn=True)
-
-
-def _relay(model: EAT, lanes: int, turn: bool) -> None:
+def relay(model: EAT, relaid: Callable[[GMME, tuple[int, int]], nn.Module]) -> None:
+    """Replace every GMME block; `relaid` gets rows and columns of its inner maps besides."""
     channels = model.spec.backbone.stem_channels << len(model.spec.factors)
     frames = 2 * model.spec.tokens * GMME.STRIDE
     for index, block in enumerate(model.stage2):
         if isinstance(block, PlaneMap) and isinstance(block.block, GMME):
-            size = channels // 2, frames // 2
-            model.stage2[index] = RelaidGMME(block.block, size, lanes, turn)
+            model.stage2[index] = relaid(block.block, (channels // 2, frames // 2))
             channels, frames = 2 * channels, frames // 2
 
 
+def neighbour_convs(block: GMME, size: tuple[int, int]) -> Convs:
+    return (
+        NeighbourConv(block.conv_f, block.patches, 0, size),
+        NeighbourConv(block.conv_t, block.patches, 1, size),
+        NeighbourConv(block.conv_g, block.patches, 1, size),
+    )
+
+
 class RelaidGMME(nn.Module):
-    """`GMME` in eval mode on planes, ``(B, F, 1, T)`` → ``(B, 2F, 1, T/2)``.
+    """`GMME` in eval mode on planes, ``(B, F, 1, T)`` → ``(B, 2F, 1, T/2)``."""
 
-    Args:
-        size: rows and columns of its inner maps, (F/2, T/2).
-        turn: whether kernels along frequency see the map turned.
-    """
-
-    def __init__(self, block: GMME, size: tuple[int, int], lanes: int, turn: bool) -> None:
+    def __init__(self, block: GMME, convs: Convs) -> None:
         super().__init__()
-        self.conv_f = NeighbourConv(block.conv_f, block.patches, 0, size, lanes, turn)
-        self.conv_t = NeighbourConv(block.conv_t, block.patches, 1, size, lanes)
-        self.conv_g = NeighbourConv(block.conv_g, block.patches, 1, size, lanes)
+        self.conv_f, self.conv_t, self.conv_g = convs
         self.act_f, self.act_t, self.act_g, self.act_m = (
             lower_prelu(act) for act in (block.act_f, block.act_t, block.act_g, block.act_m)
         )
@@ -72,18 +70,18 @@ class RelaidGMME(nn.Module):
         self.phi.weight.data = block.phi.weight.detach()[:, :, 0, 0]
         self.phi.bias.data = block.phi.bias.detach()[:, None]  # type: ignore[union-attr]
 
-    @property
-    def convs(self) -> tuple[NeighbourConv, NeighbourConv, NeighbourConv]:
-        return self.conv_f, self.conv_t, self.conv_g
+    def gate_and_map(self, along: Tensor, act: nn.Module) -> tuple[Tensor, ...]:
+        """The two halves of what a convolution found along an axis."""
+        return act(along).chunk(2, dim=1)  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.mix([conv(x) for conv in self.convs], x)
+        return self.mix([conv(x) for conv in (self.conv_f, self.conv_t, self.conv_g)], x)
 
     def mix(self, found: Sequence[Tensor], x: Tensor) -> Tensor:
         """What the three convolutions found in `x`, to ``(B, 2F, 1, T/2)``."""
         along_f, along_t, around = found
-        gate_f, map_f = self.act_f(along_f).chunk(2, dim=1)
-        gate_t, map_t = self.act_t(along_t).chunk(2, dim=1)
+        gate_f, map_f = self.gate_and_map(along_f, self.act_f)
+        gate_t, map_t = self.gate_and_map(along_t, self.act_t)
         gated = torch.sigmoid(gate_f) * torch.sigmoid(gate_t) * self.act_m(map_f * map_t)
         mixed = (self.act_g(around) + gated).flatten(2)
         y = self.phi.weight @ mixed + self.phi.bias
@@ -97,34 +95,26 @@ class NeighbourConv(nn.Module):
     Args:
         axis: 0 where neighbours lie along frequency, 1 along time.
         size: rows and columns of the output.
-        turn: convolve the map ``(B, 1, T, F)`` instead of ``(B, 1, F, T)``.
     """
 
     def __init__(
-        self,
-        conv: SameConv2d,
-        patches: bool,
-        axis: int,
-        size: tuple[int, int],
-        lanes: int,
-        turn: bool = False,
+        self, conv: SameConv2d, patches: bool, axis: int, size: tuple[int, int], lanes: int = LANES
     ) -> None:
         super().__init__()
         weight = raw_kernel(conv.weight.detach()) if patches else conv.weight.detach()
         unit = 2 if patches else 1
         rows, columns = (((k - 1) // 2 * unit, k // 2 * unit) for k in conv.kernel_size)
-        self.channels, self.axis, self.turn = conv.out_channels, axis, turn
+        self.channels, self.axis = conv.out_channels, axis
         self.m = math.gcd(max(1, lanes // conv.out_channels), size[axis])
         shifted = [F.pad(weight, _both(axis, (2 * i, 2 * (self.m - 1 - i)))) for i in range(self.m)]
-        weight = torch.stack(shifted, 1).flatten(0, 1)
-        self.weight = nn.Parameter(weight.mT if turn else weight, requires_grad=False)
+        self.weight = nn.Parameter(torch.stack(shifted, 1).flatten(0, 1), requires_grad=False)
         bias = None if conv.bias is None else conv.bias.detach().repeat_interleave(self.m)
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
-        self.pad = (*rows, *columns) if turn else (*columns, *rows)
-        self.stride = (2 * self.m, 2) if axis == 0 and not turn else (2, 2 * self.m)
+        self.pad = (*columns, *rows)
+        self.stride = (2 * self.m, 2) if axis == 0 else (2, 2 * self.m)
 
     def forward(self, x: Tensor) -> Tensor:
-        image = x.permute(0, 2, 3, 1) if self.turn else x.flatten(1, 2).unsqueeze(1)
+        image = x.flatten(1, 2).unsqueeze(1)
         return self._in_order(F.conv2d(F.pad(image, self.pad), self.weight, self.bias, self.stride))
 
     def convolve(self, x: Tensor) -> Tensor:
@@ -134,8 +124,6 @@ class NeighbourConv(nn.Module):
 
     def _in_order(self, y: Tensor) -> Tensor:
         split: Tensor = y.unflatten(1, (self.channels, self.m))  # type: ignore[no-untyped-call]  # C, m, F', T'
-        if self.turn:
-            return split.permute(0, 1, 4, 2, 3).flatten(2, 3)
         if self.axis == 0:
             return split.transpose(2, 3).flatten(2, 3)
         return split.permute(0, 1, 3, 4, 2).flatten(3, 4)

@@ -81,15 +81,14 @@ def taps_of(block: nn.Module) -> tuple[Taps, ...]:
     if isinstance(block, PlaneResBlock | PlaneSeparableDown):
         return (_taps(block.depth),)
     assert isinstance(block, RelaidGMME)
-    beside = [_neighbour_taps(conv, alone=True) for conv in block.convs]
+    beside = [_neighbour_taps(conv, alone=True) for conv in _convs(block)]
     before = max(taps.before for taps in beside)
     return (Taps(before, max(t.length - t.before for t in beside) + before, 2),)
 
 
 def widened(block: nn.Module, span: Span) -> Span:
     """The span that a block gives where this one is asked for: whole groups of neighbours."""
-    convs = block.convs if isinstance(block, RelaidGMME) else ()
-    group = max((conv.m for conv in convs if conv.axis), default=1)
+    group = max((conv.m for conv in _convs(block) if conv.axis), default=1)
     return Span(span.first // group * group, math.ceil(span.end / group) * group)
 
 
@@ -122,7 +121,7 @@ def compute(block: nn.Module, piece: Piece, span: Span) -> Piece:
         y = block.shortcut(same) + (leaky(block.point(same)) + leaky(depth.x))
         return Piece(y, span.first, piece.total)
     assert isinstance(block, RelaidGMME)
-    y = block.mix([_neighbours(conv, piece, span) for conv in block.convs], piece.x)
+    y = block.mix([_neighbours(conv, piece, span) for conv in _convs(block)], piece.x)
     return Piece(y, span.first, piece.total // 2)
 
 
@@ -131,6 +130,11 @@ def join(*pieces: Piece) -> Piece:
     held = [piece for piece in pieces if piece.x.shape[-1]]
     x = torch.cat([piece.x for piece in held], -1) if len(held) > 1 else held[0].x
     return Piece(x, held[0].first, held[0].total)
+
+
+def _convs(block: nn.Module) -> list[NeighbourConv]:
+    """Of a GMME block; none of another."""
+    return [conv for conv in block.children() if isinstance(conv, NeighbourConv)]
 
 
 def _inside(span: Span, total: int) -> Span:

@@ -13,7 +13,8 @@ from gmme_edge.bundle.precisions import PRECISIONS
 from gmme_edge.errors import UsageError
 from gmme_edge.models.eat import EAT
 from gmme_exporters.lowering.front import split_front
-from gmme_exporters.lowering.gmme import relay_gmme, relay_gmme_for_int8
+from gmme_exporters.lowering.gmme import relay_gmme
+from gmme_exporters.lowering.gmme_int8 import relay_gmme_for_int8
 from gmme_exporters.lowering.head import lower_head
 from gmme_exporters.lowering.planes import to_planes
 

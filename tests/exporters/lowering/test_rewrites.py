@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -17,10 +18,11 @@ from torch import nn
 
 from gmme_edge.errors import UsageError
 from gmme_edge.models.eat import EAT
-from gmme_edge.spec import Downsample, ModelSpec
+from gmme_edge.spec import Downsample, ModelSpec, preset
 from gmme_exporters.graphs.export import export_onnx
 from gmme_exporters.lowering.front import FrontInPieces, split_front
 from gmme_exporters.lowering.gmme import MaxPReLU, NeighbourConv, lower_prelu, relay_gmme
+from gmme_exporters.lowering.gmme_int8 import GroupedConv
 from gmme_exporters.lowering.head import lower_head
 from gmme_exporters.lowering.planes import to_planes
 from gmme_exporters.lowering.targets import TARGETS, Rewrite, lower, rewrites_of, target_of
@@ -170,3 +172,26 @@ def test_int8_is_shaped_for_the_kernels_that_run_it() -> None:
     assert target_of("int8-ort", "ort-cpu") == "ort-cpu-int8"
     assert target_of("int8-ort", "tensorrt") == "tensorrt"
     assert target_of("fp16", "ort-cpu") == "ort-cpu"
+
+
+@pytest.mark.parametrize(("kind", "long"), [("gmme", 5), ("gmme-lite", 3)])
+def test_samples_become_channels_for_integers(kind: str, long: int) -> None:
+    """Groups of 16 samples for long kernels, of 8 for the others."""
+    spec = preset(f"eat-s-{kind}-k32c8", "speech-commands")
+    lowered = lower(EAT(spec), "ort-cpu-int8")
+    convs = [module for module in lowered.modules() if isinstance(module, GroupedConv)]
+    shapes = {tuple(conv.weight.shape[i] for i in (0, 1, 3)) for conv in convs}
+    assert shapes == {(64, 16, long), (16, 8, 3)}
+    assert len(convs) == 6
+
+
+def test_the_head_has_no_node_that_is_slower_than_its_parts(tmp_path: Path) -> None:
+    export_onnx(lower(EAT(TINY), "ort-cpu"), tmp_path / "lowered.onnx")
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(
+        tmp_path / "lowered.onnx", options, providers=["CPUExecutionProvider"]
+    )
+    found = {node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node}
+    assert "BiasGelu" in found and "LayerNormalization" in found
+    assert not found & {"Erf", "SkipLayerNormalization"}
