@@ -118,7 +118,7 @@ class Watch(TrainingObserver):
             self.memory_mb["after two steps"] = memory_mb()
         if len(self.steps) == self._n_steps:
             self.memory_mb["after the last"] = memory_mb()
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)  # SIGINT is ignored where a shell's & started this
 
     def _hear(self) -> None:
         now = time.perf_counter()

@@ -48,7 +48,7 @@ def test_a_stopped_run_in_parts_goes_on_with_them(tmp_path: Path) -> None:
 def test_a_fresh_network_is_seeded_on_a_few_clips_of_a_large_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """128 clips of 4 s at once took 4 GB, however small the parts of a batch were."""
+    """All 128 clips in one pass may not fit, however small the parts of a batch are."""
     seen: list[int] = []
     seed = start.seed_batch_norm
     monkeypatch.setattr(
