@@ -24,7 +24,7 @@ from gmme_calibration.ranges import calibrate_ranges
 from gmme_calibration.sample import Windows
 from gmme_calibration.thresholds import Method
 from gmme_edge.bundle.bundle import Bundle
-from gmme_edge.data.store import WaveformStore
+from gmme_edge.data.store import WaveformStore, end_to_end
 from gmme_exporters.int8.qdq import OP_TYPES, prepare_int8
 
 
@@ -39,7 +39,7 @@ def measure(bundle: Path, n_clips: int, method: Method) -> str:
             for _ in range(n_clips):
                 rng.uniform(-0.5, 0.5, n_samples).astype("<f4").tofile(file)
         store = WaveformStore(
-            np.memmap(samples, "<f4", "r"), np.arange(n_clips + 1) * n_samples,
+            np.memmap(samples, "<f4", "r"), end_to_end([n_samples] * n_clips),
             np.zeros(n_clips, np.int64), (Path("noise"),) * n_clips, (), (),
         )  # fmt: skip
         begun, cpu_begun = time.perf_counter(), time.process_time()

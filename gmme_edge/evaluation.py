@@ -35,7 +35,7 @@ def predict_store(
     Args:
         predict: raw waveforms ``(B, n_samples)`` → logits ``(B, n_classes)``.
     """
-    counts = [len(window_starts(length, n_samples)) for length in np.diff(store.offsets).tolist()]
+    counts = [len(window_starts(length, n_samples)) for length in store.lengths.tolist()]
     pooled: list[NDArray[np.float64]] = []
     waiting: list[tuple[NDArray[np.float32], NDArray[np.float64]]] = []  # of clips not yet whole
     for windows in _batches(store, n_samples, batch_size):
@@ -57,7 +57,7 @@ def _batches(store: WaveformStore, n_samples: int, batch_size: int) -> Iterator[
     """The windows of all clips, `batch_size` at a time."""
     batch: list[Waveform] = []
     for i in range(len(store)):
-        start, end = int(store.offsets[i]), int(store.offsets[i + 1])
+        start, end = store.bounds[i].tolist()
         for window in stream_windows(_blocks(store, start, end), end - start, n_samples):
             batch.append(window)
             if len(batch) == batch_size:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gmme_edge.data.store import WaveformStore
+from gmme_edge.data.store import WaveformStore, end_to_end
 from gmme_edge.errors import InputError
 from gmme_edge.evaluation import clip_names, predict_store, score_store
 from gmme_edge.pooling import pool_windows, softmax
@@ -172,7 +172,7 @@ def make_store(lengths: list[int], labels: list[int]) -> WaveformStore:
     """Clip i holds the value i everywhere."""
     return WaveformStore(
         np.concatenate([np.full(n, i, np.float32) for i, n in enumerate(lengths)]),
-        np.cumsum([0, *lengths]), np.array(labels),
+        end_to_end(lengths), np.array(labels),
         tuple(Path(f"{i}.wav") for i in range(len(labels))), (), (),
     )  # fmt: skip
 

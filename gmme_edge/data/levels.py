@@ -27,7 +27,7 @@ def level_edges(levels_dbfs: NDArray[np.float64]) -> tuple[float, ...]:
 
 def first_window(store: WaveformStore, i: int, n_samples: int) -> Waveform:
     """The first `n_samples` of recording `i`, zeros behind a shorter one; ``(n_samples,)``."""
-    start, end = (int(offset) for offset in store.offsets[i : i + 2])
+    start, end = store.bounds[i].tolist()
     window = np.zeros(n_samples, np.float32)
     known = store.read(start, min(end, start + n_samples))
     window[: len(known)] = known

@@ -32,6 +32,7 @@ from gmme_edge.data.cache import limit_bytes, mark_used, shrink
 from gmme_edge.data.dataset import Clip
 from gmme_edge.data.waveforms import LITTLE_ENDIAN
 from gmme_edge.data.waveforms import WaveformStore as WaveformStore
+from gmme_edge.data.waveforms import end_to_end as end_to_end
 from gmme_edge.errors import AudioError, DatasetError
 from gmme_edge.files import replacing_folder, write_json
 from gmme_edge.folders import default_cache as default_cache
@@ -89,7 +90,7 @@ def load_waveforms(
     kept = [clip for i, clip in enumerate(clips) if i not in index.skipped]
     return WaveformStore(
         samples=samples,
-        offsets=np.concatenate([[0], np.cumsum(index.lengths)]).astype(np.int64),
+        bounds=end_to_end(index.lengths),
         labels=np.array([clip.label for clip in kept], np.int64),
         paths=tuple(clip.path for clip in kept),
         silent=tuple(clips[i].path for i in index.silent),

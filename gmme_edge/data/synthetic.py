@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.audio import Waveform
-from gmme_edge.data.store import WaveformStore
+from gmme_edge.data.store import WaveformStore, end_to_end
 from gmme_edge.errors import UsageError
 
 _Sound = NDArray[np.float64]
@@ -126,7 +126,7 @@ def make_synthetic(
     count = len(waveforms)
     return WaveformStore(
         samples=np.concatenate(waveforms),
-        offsets=np.arange(count + 1, dtype=np.int64) * n_samples,
+        bounds=end_to_end([n_samples] * count),
         labels=np.tile(np.arange(len(LABELS), dtype=np.int64), clips_per_class),
         paths=tuple(
             Path(f"synthetic/{LABELS[i % len(LABELS)]}/{i // len(LABELS)}") for i in range(count)

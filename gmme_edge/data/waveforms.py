@@ -1,9 +1,8 @@
-"""Labelled waveforms end to end, mostly in a memory map on disk."""
+"""Labelled waveforms, mostly parts of one memory map on disk."""
 
 from __future__ import annotations
 
 import mmap
-import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,8 @@ class WaveformStore:
     """Labelled waveforms of one sample rate.
 
     Attributes:
-        samples: all waveforms end to end, shape (total,), a read-only memory map.
-        offsets: where each begins, and the end of the last; shape (n + 1,).
+        samples: what all of them lie in, shape (total,), a read-only memory map.
+        bounds: where each begins and ends in it, shape (n, 2); see `end_to_end`.
         labels: shape (n,).
         paths: the n recordings.
         silent: recordings that hold only silence; they are used all the same.
@@ -31,7 +30,7 @@ class WaveformStore:
     """
 
     samples: NDArray[np.float32]
-    offsets: NDArray[np.int64]
+    bounds: NDArray[np.int64]
     labels: NDArray[np.int64]
     paths: tuple[Path, ...]
     silent: tuple[Path, ...]
@@ -40,11 +39,16 @@ class WaveformStore:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Of each recording, in samples; shape (n,)."""
+        return self.bounds[:, 1] - self.bounds[:, 0]
+
     def waveform(self, i: int) -> Waveform:
         """Recording `i` as a copy of its own, shape (length,), which may be written to."""
         if not 0 <= i < len(self):
             raise IndexError(f"recording {i} of {len(self)}")
-        return np.array(self.samples[self.offsets[i] : self.offsets[i + 1]])
+        return np.array(self.samples[slice(*self.bounds[i])])
 
     def read(self, start: int, end: int) -> Waveform:
         """A copy of ``samples[start:end]`` that leaves nothing of the map in memory.
@@ -57,18 +61,13 @@ class WaveformStore:
         return part
 
     def subset(self, paths: Collection[Path]) -> WaveformStore:
-        """Those of the recordings that are among `paths`, in the same order.
-
-        Of a memory map the part is one too, of a nameless file beside it: it takes no memory
-        that the system cannot take back.
-        """
+        """Those of the recordings that are among `paths`, in the same order; nothing is copied."""
         kept = [i for i, path in enumerate(self.paths) if path in paths]
         if not kept:
             raise DatasetError("There are no recordings in this part.", "at least one.")
-        waveforms = [self.samples[self.offsets[i] : self.offsets[i + 1]] for i in kept]
         return WaveformStore(
-            samples=_join(waveforms, self.samples),
-            offsets=np.cumsum([0, *map(len, waveforms)]).astype(np.int64),
+            samples=self.samples,
+            bounds=self.bounds[kept],
             labels=self.labels[kept],
             paths=tuple(self.paths[i] for i in kept),
             silent=tuple(path for path in self.silent if path in paths),
@@ -76,14 +75,7 @@ class WaveformStore:
         )
 
 
-def _join(waveforms: Sequence[Waveform], source: Waveform) -> Waveform:
-    """All `waveforms` end to end, where `source` lies: in memory or on its disk."""
-    name = getattr(source, "filename", None)
-    if name is None:
-        return np.concatenate(waveforms)
-    folder = next(path for path in Path(name).parents if path.is_dir())
-    with tempfile.TemporaryFile(dir=folder) as file:
-        for waveform in waveforms:
-            file.write(np.ascontiguousarray(waveform).data)
-        file.flush()
-        return np.memmap(file, dtype=LITTLE_ENDIAN, mode="r")
+def end_to_end(lengths: Sequence[int]) -> NDArray[np.int64]:
+    """`WaveformStore.bounds` of recordings of these `lengths`, each behind the one before."""
+    ends = np.cumsum(lengths, dtype=np.int64)
+    return np.stack([ends - np.asarray(lengths, np.int64), ends], axis=1)

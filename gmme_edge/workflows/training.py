@@ -49,7 +49,7 @@ class Trained:
 
     Attributes:
         figures: of the last epoch; ``monitor_accuracy`` is of the `watched` clips.
-        watched: "validation" or "test".
+        watched: "validation", "test" or "none".
     """
 
     checkpoint: Path
@@ -174,6 +174,7 @@ def run_trainer(
     """Run a trainer to its end under an observer, and draw its curves now and then."""
     drawn_at = time.monotonic()
     first_step = trainer.state.step
+    scoring = f"score the {watched_part(trainer)} clips"
 
     def on_progress(progress: Progress) -> None:
         nonlocal drawn_at
@@ -185,7 +186,7 @@ def run_trainer(
 
     observer.began(trainer, title)
     try:
-        trainer.run(on_progress, restart)
+        trainer.run(on_progress, restart, lambda done, n: observer.progress(scoring, done, n))
     except KeyboardInterrupt:
         if trainer.state.step > first_step:
             write_curves(trainer, title)

@@ -99,15 +99,18 @@ class TrainingSetup:
         settings, opened = self.job.data, plan.dataset
         description: dict[str, Any] = {"dataset": settings.dataset, "fold": fold}
         if settings.validation_share is not None:
-            opened = _hold_out(opened, settings.validation_share)
             description["validation_share"] = settings.validation_share
+        if settings.validation_share:
+            opened = _hold_out(opened, settings.validation_share)
         counts = opened.counts()
         watched = "validation" if "validation" in counts else "test"
+        if settings.validation_share == 0:
+            watched = "none"
         if watched == "test" and "test" in counts and "watched" not in self._told:
             self._told.add("watched")  # once, not for each fold
             self.observer.note(
                 "note: the figures of each epoch are of the test clips, so choose nothing by "
-                "them; --validation-share 0.1 watches training clips that are held out"
+                "them; --validation-share 0.1 watches training clips that are held out, and 0 none"
             )
         description["monitor"] = watched
         parts = [part for part in ("train", watched) if part in counts] or ["train"]
@@ -122,10 +125,10 @@ class TrainingSetup:
         return TrainingData(stores[0], monitor, opened.labels, description, facts)
 
     def _decode(self, clips: tuple[Clip, ...], what: str, plan: Plan) -> WaveformStore:
-        """Of a cross-validation the whole data set is decoded once, and each fold is a view."""
+        """Of a data set in folds the whole is decoded once for all of them; each part is a view."""
         rate_hz, settings = plan.spec.sample_rate_hz, self.job.data
         self.observer.stage(f"load the {what} clips")
-        if len(self.job.folds) < 2:
+        if settings.fold is None and settings.folds is None:
             return load_clips(clips, what, rate_hz, settings, self.observer)
         if rate_hz not in self._whole:
             every = tuple(sorted(plan.dataset.clips, key=lambda clip: clip.path))

@@ -11,7 +11,7 @@ from onnx import helper
 from gmme_calibration.ranges import Ranges, calibrate_ranges
 from gmme_calibration.sample import Windows
 from gmme_calibration.thresholds import METHODS, Method
-from gmme_edge.data.store import WaveformStore
+from gmme_edge.data.store import WaveformStore, end_to_end
 from gmme_edge.errors import CheckpointError
 from gmme_exporters.int8.qdq import OP_TYPES
 from tests.artifacts import sounds
@@ -159,7 +159,7 @@ def test_memory_does_not_grow_with_the_clips(small: Path, tmp_path: Path, name: 
     with path.open("wb") as file:
         file.truncate(length * n_clips * 4)  # a hole: no disk space
     store = WaveformStore(
-        np.memmap(path, "<f4", "r"), np.arange(n_clips + 1) * length,
+        np.memmap(path, "<f4", "r"), end_to_end([length] * n_clips),
         np.zeros(n_clips, np.int64), (path,) * n_clips, (), (),
     )  # fmt: skip
     levels: list[int] = []

@@ -18,7 +18,7 @@ from gmme_calibration.sample import (
     stratify,
 )
 from gmme_edge.data.dataset import Clip
-from gmme_edge.data.store import WaveformStore, load_waveforms
+from gmme_edge.data.store import WaveformStore, end_to_end, load_waveforms
 from gmme_edge.errors import DatasetError
 from tests.data.trees import write_clip
 
@@ -72,10 +72,9 @@ def test_any_sample_is_fair(sizes: list[int], size: int, seed: int, order: objec
 
 
 def store_of(*waveforms: np.ndarray) -> WaveformStore:
-    lengths = [len(waveform) for waveform in waveforms]
     return WaveformStore(
         np.concatenate(waveforms),
-        np.concatenate([[0], np.cumsum(lengths)]),
+        end_to_end([len(waveform) for waveform in waveforms]),
         np.arange(len(waveforms)),
         tuple(Path(f"{i}/nowhere.wav") for i in range(len(waveforms))),
         (),

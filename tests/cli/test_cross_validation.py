@@ -15,6 +15,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from gmme_edge.cli.app import app
+from gmme_edge.data.cache import list_entries
 from gmme_edge.models.checkpoint import load_checkpoint
 from gmme_edge.training.cross_validation import RESULT
 from gmme_edge.training.run import loop
@@ -208,3 +209,23 @@ def test_a_held_out_share_is_watched_and_the_test_clips_are_scored(
     assert "choose nothing by them" not in result.stderr
     (fold,) = json.loads((tmp_path / RESULT).read_text())["folds"]
     assert fold["n"] == 3
+
+
+def test_nothing_is_watched_where_nothing_should_be(data: Path, tmp_path: Path) -> None:
+    """No test clip is scored before the last epoch of its fold."""
+    result = train(data, tmp_path, "--validation-share", "0", folds="1")
+    assert result.exit_code == 0, result.stderr
+    training = load_checkpoint(tmp_path / "fold-1").training
+    assert (training["data"]["monitor"], training["data"]["clips"]) == ("none", 12)
+    assert all("monitor_accuracy" not in epoch for epoch in training["history"])
+    (fold,) = json.loads((tmp_path / RESULT).read_text())["folds"]
+    assert fold["n"] == 3
+
+
+def test_folds_that_are_trained_one_by_one_share_what_is_decoded(
+    data: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    for fold in ("1", "2"):
+        assert train(data, tmp_path / fold, "--cache", str(cache), folds=fold).exit_code == 0
+    assert len(list_entries(cache)) == 1

@@ -72,3 +72,30 @@ def test_elsewhere_one_line_per_epoch(tmp_path: Path, monkeypatch: pytest.Monkey
     lines = file.getvalue().splitlines()
     assert [line.split(" loss ")[0] for line in lines] == ["tiny 1/2", "tiny 2/2"]
     assert trainer.state.step == 2 * STEPS_PER_EPOCH
+
+
+def test_a_long_scoring_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """10,000 clips that are watched take minutes on a CPU."""
+    file = io.StringIO()
+    monkeypatch.setattr(console, "stderr", Console(file=file, width=80))
+    monkeypatch.setattr(training_view, "_LINE_EVERY_S", 0.0)
+    with watch_training() as view:
+        run_trainer(make_trainer(tmp_path, replace(RECIPE, epochs=1)), "tiny", view)
+    assert "score the test clips: 6 of 6" in file.getvalue().splitlines()
+
+
+def test_a_terminal_shows_a_scoring_until_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        console, "stderr", Console(file=io.StringIO(), width=80, force_terminal=True)
+    )
+    with watch_training() as view:
+        view.began(make_trainer(tmp_path), "tiny")
+        progress = Progress(1, 3, 12, 1.0, 0.5, 1e-3, 10.0, 60.0, None)
+        view.stepped(progress)
+        view.progress("score the test clips", 32, 6_000)
+        assert view._view is not None
+        assert list(view._view._lines(progress))[-1] == "score the test clips: 32 of 6000"
+        view.stepped(progress)
+        assert "score" not in list(view._view._lines(progress))[-1]

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from gmme_edge.data.levels import SILENCE, level_dbfs, name_levels
-from gmme_edge.data.store import WaveformStore
+from gmme_edge.data.store import WaveformStore, end_to_end
 
 
 def store_of(*waveforms: np.ndarray) -> WaveformStore:
-    offsets = np.cumsum([0, *map(len, waveforms)])
+    bounds = end_to_end([len(waveform) for waveform in waveforms])
     paths = tuple(Path(f"{i}.wav") for i in range(len(waveforms)))
     samples = np.concatenate(waveforms).astype(np.float32)
-    return WaveformStore(samples, offsets, np.zeros(len(paths), np.int64), paths, (), ())
+    return WaveformStore(samples, bounds, np.zeros(len(paths), np.int64), paths, (), ())
 
 
 @pytest.mark.parametrize("amplitude", [1.0, 0.1, 1e-3])

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from gmme_edge import audio
 from gmme_edge.data import store
 from gmme_edge.data.dataset import Clip
 from gmme_edge.data.registry import open_dataset
-from gmme_edge.data.store import WaveformStore, load_waveforms
+from gmme_edge.data.store import WaveformStore, end_to_end, load_waveforms
 from gmme_edge.errors import AudioError, DatasetError
 from gmme_edge.folders import default_cache
 from tests.data.trees import shared, write_clip
@@ -57,7 +58,8 @@ def test_waveforms_equal_the_files(clips: list[Clip], cache: Path) -> None:
     assert len(loaded) == 20
     assert loaded.paths == tuple(clip.path for clip in clips)
     assert loaded.labels.tolist() == [i % 3 for i in range(20)]
-    assert loaded.offsets.tolist() == np.cumsum([0, *range(100, 120)]).tolist()
+    ends = np.cumsum(range(100, 120)).tolist()
+    assert loaded.bounds.tolist() == list(map(list, pairwise([0, *ends])))
     assert loaded.samples.dtype == np.float32 and loaded.samples.shape == (sum(range(100, 120)),)
     for i, clip in enumerate(clips):
         expected, _ = soundfile.read(clip.path, dtype="float32")
@@ -302,16 +304,16 @@ def test_real_recordings_keep_their_duration(cache: Path) -> None:
         )
 
 
-def test_a_part_of_a_memory_map_takes_no_memory(tmp_path: Path) -> None:
-    """A fold of a cross-validation is as reclaimable as the whole data set."""
+def test_a_part_of_a_memory_map_is_no_copy(tmp_path: Path) -> None:
+    """The folds of a cross-validation take neither memory nor disk beside the whole data set."""
     file = tmp_path / "samples.f32"
     np.arange(12, dtype=np.float32).tofile(file)
     paths = tuple(Path(f"{i}.wav") for i in range(3))
     whole = WaveformStore(
-        np.memmap(file, np.float32, "r"), np.array([0, 4, 6, 12]), np.array([0, 1, 2]), paths,
+        np.memmap(file, np.float32, "r"), end_to_end([4, 2, 6]), np.array([0, 1, 2]), paths,
         (), (),
     )  # fmt: skip
     part = whole.subset({paths[0], paths[2]})
-    assert isinstance(part.samples, np.memmap) and not part.samples.flags.writeable
-    assert part.samples.tolist() == [0, 1, 2, 3, 6, 7, 8, 9, 10, 11]
-    assert part.offsets.tolist() == [0, 4, 10] and list(tmp_path.iterdir()) == [file]
+    assert part.samples is whole.samples and part.labels.tolist() == [0, 2]
+    assert [part.waveform(i).tolist() for i in (0, 1)] == [[0, 1, 2, 3], [6, 7, 8, 9, 10, 11]]
+    assert part.lengths.tolist() == [4, 6] and list(tmp_path.iterdir()) == [file]

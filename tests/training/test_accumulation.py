@@ -11,10 +11,11 @@ import torch
 from gmme_edge.errors import PlatformError
 from gmme_edge.spec import preset
 from gmme_edge.training.recipe import Recipe
+from gmme_edge.training.run import start
 from gmme_edge.training.run.accumulation import split_rows
 from gmme_edge.training.run.loop import Place
 from gmme_edge.training.run.memory import activation_bytes, fitting_micro_batch
-from tests.training.tiny_run import RECIPE, make_trainer
+from tests.training.tiny_run import RECIPE, make_data, make_trainer
 
 
 def test_parts_are_even_and_make_up_the_batch() -> None:
@@ -42,6 +43,19 @@ def test_a_stopped_run_in_parts_goes_on_with_them(tmp_path: Path) -> None:
     again = make_trainer(tmp_path, replace(RECIPE, epochs=1), place=Place(micro_batch=2))
     again.run()
     assert again.state.micro_batch == 2
+
+
+def test_a_fresh_network_is_seeded_on_a_few_clips_of_a_large_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All 128 clips in one pass may not fit, however small the parts of a batch are."""
+    seen: list[int] = []
+    seed = start.seed_batch_norm
+    monkeypatch.setattr(
+        start, "seed_batch_norm", lambda model, clips: (seen.append(len(clips)), seed(model, clips))
+    )
+    make_trainer(tmp_path, replace(RECIPE, batch_size=60), make_data(64))
+    assert seen == [32]
 
 
 def test_memory_is_forecast_before_a_step() -> None:

@@ -104,8 +104,9 @@ def test_progress_adds_up(tmp_path: Path) -> None:
 def test_monitor_is_scored_with_the_averaged_weights(tmp_path: Path) -> None:
     data = make_data()
     trainer = make_trainer(tmp_path, data=data)
-    trainer.run()
-    assert data.monitor is not None
+    told: list[tuple[int, int]] = []
+    trainer.run(on_scored=lambda done, total: told.append((done, total)))
+    assert data.monitor is not None and told == [(6, 6)] * RECIPE.epochs
     predict = torch_predictor(load_checkpoint(tmp_path).model)
     wanted = score_store(predict, data.monitor, trainer.spec.n_samples, LABELS).accuracy
     assert trainer.state.history[-1]["monitor_accuracy"] == wanted

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gmme_edge.data.store import WaveformStore
+from gmme_edge.data.store import WaveformStore, end_to_end
 from gmme_edge.models.eat import EAT
 from gmme_edge.spec import Downsample
 from gmme_edge.training.feed.batches import Batches
@@ -34,7 +34,7 @@ STEPS_PER_EPOCH, TOTAL_STEPS = 3, 12  # 13 clips: the last partial batch is drop
 def make_store(waveforms: Sequence[np.ndarray], labels: Sequence[int]) -> WaveformStore:
     return WaveformStore(
         np.concatenate(waveforms).astype(np.float32),
-        np.cumsum([0, *map(len, waveforms)]).astype(np.int64),
+        end_to_end([len(waveform) for waveform in waveforms]),
         np.array(labels, np.int64),
         tuple(Path(f"clip-{i}.wav") for i in range(len(labels))),
         (),

@@ -52,6 +52,8 @@ class TrainingView(TrainingObserver):
     def progress(self, what: str, done: int, total: int) -> None:
         if self._loading is not None:
             self._loading.progress(what, done, total)
+        elif self._view is not None and console.stderr.is_terminal:
+            self._view.scored = f"{what}: {done} of {total}"
         elif time.monotonic() - self._said_at >= _LINE_EVERY_S:
             self._print(f"{what}: {done} of {total}")
 
@@ -70,7 +72,7 @@ class TrainingView(TrainingObserver):
     def stepped(self, progress: Progress) -> None:
         view = self._view
         assert view is not None
-        first, view.progress = view.progress is None, progress
+        first, view.progress, view.scored = view.progress is None, progress, ""
         if console.stderr.is_terminal:
             return
         steps, n_clips = view.trainer.steps_per_epoch, view.trainer.batch_size
@@ -154,6 +156,7 @@ class _View:
     def __init__(self, trainer: Trainer, title: str) -> None:
         self.trainer, self.title = trainer, title
         self.progress: Progress | None = None
+        self.scored = ""
 
     def render(self) -> ConsoleRenderable:
         from rich.text import Text
@@ -176,6 +179,8 @@ class _View:
         if p.monitor_accuracy is not None:
             watched = [e["monitor_accuracy"] for e in history if "monitor_accuracy" in e]
             yield _row(watched_part(trainer), watched, p.monitor_accuracy, "{:.1%}")
+        if self.scored:
+            yield self.scored
 
 
 def _row(name: str, past: Sequence[float], now: float, form: str) -> str:

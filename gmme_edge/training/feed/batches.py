@@ -39,8 +39,8 @@ class Batches:
     ) -> None:
         self._samples, self._n_samples = store.samples, n_samples
         self.device = torch.device(device)
-        self._lengths = np.diff(store.offsets)
-        self._crops = Crops(store.samples, store.offsets, n_samples, crop_energy)
+        self._lengths = store.lengths
+        self._crops = Crops(store.samples, store.bounds, n_samples, crop_energy)
         # Windows that begin here or later reach beyond the store's end: they have zeros to spare.
         self._edge = max(len(store.samples) - n_samples, 0)
         self._tail = np.append(store.samples[self._edge :], np.zeros(n_samples, np.float32))

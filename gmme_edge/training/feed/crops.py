@@ -25,10 +25,9 @@ class Crops:
     """
 
     def __init__(
-        self, samples: Waveform, offsets: NDArray[np.integer], n_samples: int, min_energy: float
+        self, samples: Waveform, bounds: NDArray[np.int64], n_samples: int, min_energy: float
     ) -> None:
-        self._starts = np.asarray(offsets[:-1], np.int64)
-        self._lengths = np.diff(offsets)
+        self._starts, self._lengths = bounds[:, 0], bounds[:, 1] - bounds[:, 0]
         self._n_samples, self._min_energy = n_samples, min_energy
         long_clips = bool((self._lengths > n_samples).any())
         self._energy = _energy(samples) if min_energy and long_clips else None

@@ -111,11 +111,15 @@ class Trainer:
         }
 
     def run(
-        self, on_progress: Callable[[Progress], None] | None = None, restart: bool = False
+        self,
+        on_progress: Callable[[Progress], None] | None = None,
+        restart: bool = False,
+        on_scored: Callable[[int, int], None] | None = None,
     ) -> None:
         """Train to the end, continuing what `out` holds unless `restart`.
 
-        `on_progress` is called after each step, on process 0.
+        On process 0, `on_progress` is called after each step, and `on_scored` while the watched
+        clips are scored: with how many are done, and how many there are.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM on any process, once the state is saved.
@@ -129,7 +133,7 @@ class Trainer:
             while state.step < self.total_steps:
                 loss, norm = self._step()
                 if state.step % self.steps_per_epoch == 0:
-                    self._end_epoch()
+                    self._end_epoch(on_scored)
                 progress = self._progress(loss, clock)
                 self._report(progress, loss, norm)
                 if on_progress and processes.rank == 0:
@@ -240,7 +244,7 @@ class Trainer:
         soft = distillation_loss(logits, taught, recipe.teacher_temperature)
         return (1 - recipe.teacher_weight) * losses + recipe.teacher_weight * soft
 
-    def _end_epoch(self) -> None:
+    def _end_epoch(self, on_scored: Callable[[int, int], None] | None) -> None:
         running = self.state.running
         entry = {
             "epoch": float(self.state.step // self.steps_per_epoch),
@@ -248,18 +252,18 @@ class Trainer:
             "accuracy": running["correct"] / running["clips"],
         }
         if self.data.monitor is not None:
-            entry["monitor_accuracy"] = self._monitor(self.data.monitor)
+            entry["monitor_accuracy"] = self._monitor(self.data.monitor, on_scored)
         self.state.history.append(entry)
         self.state.running = new_running()
         if self._journal:
             self._journal.log(self.state.step, "epoch", entry)
 
-    def _monitor(self, store: WaveformStore) -> float:
+    def _monitor(self, store: WaveformStore, on_scored: Callable[[int, int], None] | None) -> float:
         """The averaged weights' accuracy, found by process 0."""
         accuracy = torch.zeros((), dtype=torch.float64, device=self.device)
         if self.processes.rank == 0:
             predict = torch_predictor(self.state.ema.model)
-            score = score_store(predict, store, self.spec.n_samples, self.data.labels)
+            score = score_store(predict, store, self.spec.n_samples, self.data.labels, on_scored)
             accuracy.fill_(score.accuracy)
         return float(self.processes.sum(accuracy))
 

@@ -16,6 +16,7 @@ from gmme_edge.training.feed.batches import Batches, generator_for
 from gmme_edge.training.recipe import Recipe
 
 _CALIBRATION_BATCH = 16
+_SEEDING_CLIPS = 32  # as many as are scored at once: a whole batch of long clips may not fit
 
 
 def initial_network(
@@ -24,14 +25,15 @@ def initial_network(
     """The network on the device of `batches`; a function of the recipe's seed.
 
     Args:
-        first: the clips of the first step, whose statistics seed a fresh network's BatchNorms.
+        first: the clips of the first step; some of them seed a fresh network's BatchNorms.
         start: its weights; fresh ones otherwise.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = EAT(spec, recipe.dropout).to(batches.device)
         if start is None:
-            waveform, _ = batches.take(first, generator_for(recipe.seed, 0, stream=2))
+            few = first[:_SEEDING_CLIPS]
+            waveform, _ = batches.take(few, generator_for(recipe.seed, 0, stream=2))
             seed_batch_norm(model, peak_scale(waveform))
         else:
             model.load_state_dict(start.state_dict())
