@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import List, Sequence, Tuple  # noqa: UP035
+from collections.abc import Iterator, Sequence
+from typing import List, Tuple  # noqa: UP035
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,16 @@ from gmme_edge.runtime.ort_loading import (
     make_options,
     worth_spinning,
 )
+from gmme_edge.runtime.parity import RELATIVE_LIMITS, Parity, compare_logits
 from gmme_edge.runtime.session import TensorFacts
 
 SCALE, HOP = "scale", "hop_samples"
 """What the graphs call the factor of the samples, and their note of how far windows are apart."""
+
+VERIFIED_WINDOWS = 4
+"""The first as a whole, then three of which each hears the one before."""
+
+_PEAK, _SILENCE = 0.95, 1e-30  # as in every exported graph
 
 Frames = List[NDArray[np.float32]]  # noqa: UP006 - evaluated, and Python 3.8 has no other
 
@@ -39,7 +46,8 @@ class IncrementalGraphs:
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         check_threads(threads)
-        self._n_classes = bundle.manifest.model.n_classes
+        spec = bundle.manifest.model
+        self._n_classes, self._n_samples = spec.n_classes, spec.n_samples
         start, step = (_open(bundle, role, threads) for role in INCREMENTAL)
         self.hop_samples, self._kept = _check(bundle, start, step)
         self._start: InferenceSession | None = start
@@ -57,6 +65,28 @@ class IncrementalGraphs:
     ) -> Tuple[NDArray[np.float32], Frames]:  # noqa: UP006 - as above
         """As `start`, with the frames that the window one hop before gave."""
         return self._run(self._step, window, scale, kept)
+
+    def follow(self, sound: NDArray[np.float32], scale: float, count: int) -> NDArray[np.float32]:
+        """Logits of windows a hop apart from the sound's start on, all but the first by steps.
+
+        Args:
+            sound: ``(samples,)``; `count` is cut to the windows that it holds.
+
+        Returns:
+            ``(windows, n_classes)``.
+        """
+        found: list[NDArray[np.float32]] = []
+        kept: Frames = []
+        for window in self.windows(sound, count):
+            logits, kept = self.step(window, scale, kept) if kept else self.start(window, scale)
+            found.append(logits)
+        return np.concatenate(found)
+
+    def windows(self, sound: NDArray[np.float32], count: int) -> Iterator[NDArray[np.float32]]:
+        """What `follow` hears, ``(1, samples)`` each."""
+        last = len(sound) - self._n_samples
+        for start in range(0, last + 1, self.hop_samples)[:count]:
+            yield np.ascontiguousarray(sound[None, start : start + self._n_samples])
 
     def close(self) -> None:
         """Free both; calling it twice does no harm."""
@@ -84,6 +114,43 @@ class IncrementalGraphs:
                 f"finite ones of shape (1, {self._n_classes}).",
             )
         return logits, handed_on
+
+
+def has_incremental(bundle: Bundle) -> bool:
+    """Whether it was exported with such graphs."""
+    return any(file.role in INCREMENTAL for file in bundle.manifest.files)
+
+
+def scale_for(peak: float) -> float:
+    """The factor that ordinary graphs give samples of this peak: 0.95 of it; silence is left."""
+    return _PEAK / peak if peak > _SILENCE else 1.0
+
+
+def verify_incremental(bundle: Bundle, threads: int | None = None) -> Parity:
+    """Whole windows against the golden logits, and steps against whole windows, on this machine.
+
+    Raises:
+        ParityError: they are too far from each other.
+        BundleError, UsageError, PlatformError: as `IncrementalGraphs` raises.
+    """
+    golden = bundle.golden()
+    clips = golden[INPUT]
+    peaks = np.abs(clips).max(axis=1)
+    sound, scale = np.resize(clips[:2], 2 * clips.shape[1]), scale_for(float(peaks.max()))
+    graphs = IncrementalGraphs(bundle, threads)
+    try:
+        whole = [graphs.start(c[None], scale_for(float(p)))[0] for c, p in zip(clips, peaks)]  # noqa: B905
+        steps = graphs.follow(sound, scale, VERIFIED_WINDOWS)
+        alone = [graphs.start(w, scale)[0] for w in graphs.windows(sound, VERIFIED_WINDOWS)]
+    finally:
+        graphs.close()
+    parity = compare_logits(
+        np.concatenate([*whole, steps]),
+        np.concatenate([golden["logits"], *alone]),
+        RELATIVE_LIMITS[REFERENCE],
+    )
+    parity.check(f"{bundle.path}, its incremental graphs on ort-cpu")
+    return parity
 
 
 def kept_names(count: int) -> Tuple[str, ...]:  # noqa: UP006 - as above

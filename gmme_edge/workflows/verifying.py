@@ -11,7 +11,8 @@ from gmme_edge.bundle.signing import PublicKey
 from gmme_edge.public import public
 from gmme_edge.runtime.backends import open_session, resolve_precision, runnable_precisions
 from gmme_edge.runtime.engines.cache import Rebuild
-from gmme_edge.runtime.parity import Verified, verify_bundle
+from gmme_edge.runtime.incremental_graphs import has_incremental, verify_incremental
+from gmme_edge.runtime.parity import Parity, Verified, verify_bundle
 from gmme_edge.workflows.settings.verifying import VerifySettings
 
 
@@ -23,6 +24,8 @@ class Verification:
         n_files: files whose hash is the manifest's.
         signed_by: the name of the key that was trusted and has signed; None where none was given.
         precisions: each precision's outputs, by its name.
+        incremental: those of the graphs that compute only what is new, where the bundle has them
+            and the backend runs them.
     """
 
     bundle: str
@@ -30,6 +33,7 @@ class Verification:
     n_files: int
     signed_by: str | None
     precisions: dict[str, Verified]
+    incremental: Parity | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -42,6 +46,7 @@ class Verification:
                 name: each.repeat.to_dict() if each.repeat else None
                 for name, each in self.precisions.items()
             },
+            "incremental": self.incremental.to_dict() if self.incremental else None,
         }
 
 
@@ -74,4 +79,8 @@ def verify(
         lambda name: open_session(opened, backend, name, settings.threads, rebuild),
         chosen,
     )
-    return Verification(str(bundle), backend, len(opened.manifest.files), signer, results)
+    incremental = None
+    if backend == "ort-cpu" and has_incremental(opened):
+        incremental = verify_incremental(opened, settings.threads)
+    n_files = len(opened.manifest.files)
+    return Verification(str(bundle), backend, n_files, signer, results, incremental)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from click.testing import Result
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from gmme_edge.cli.app import app
 from gmme_edge.files import sha256_of
-from tests.artifacts import copy_bundle, edit_manifest
+from tests.artifacts import copy_bundle, edit_manifest, incremental_bundle
 
 
 @pytest.fixture
@@ -129,3 +130,28 @@ def test_wrong_options_are_exit_code_2(bundle: Path, options: tuple[str, ...]) -
 
 def test_no_bundle_is_exit_code_3(tmp_path: Path) -> None:
     assert verify(tmp_path).exit_code == 3
+
+
+def test_incremental_graphs_are_verified_too(root: Path, tmp_path: Path) -> None:
+    """Steps that no longer compute what whole windows do, though their hash is right."""
+    mine = copy_bundle(incremental_bundle(root), tmp_path / "bundle")
+    found = json.loads(verify(mine, "--json").stdout)["incremental"]
+    assert 0 < found["relative"] < 1e-5 and found["n_clips"] == 4 + 4
+    assert "The incremental graphs compute" in verify(mine).stdout
+    path = mine / "incremental.step.onnx"
+    graph = onnx.load(path)
+    for tensor in graph.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            values = onnx.numpy_helper.to_array(tensor)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values * np.float32(1.01), tensor.name))
+    onnx.save(graph, path)
+    entry = {"sha256": sha256_of(path), "size_bytes": path.stat().st_size}
+
+    def rehash(values: dict[str, list[dict[str, object]]]) -> None:
+        for file in values["files"]:
+            if file["path"] == path.name:
+                file.update(entry)
+
+    edit_manifest(mine, rehash)
+    done = verify(mine)
+    assert done.exit_code == 5 and "incremental graphs" in done.stderr

@@ -15,15 +15,15 @@ from gmme_edge.models.eat import EAT
 from gmme_edge.runtime.incremental_graphs import (
     HOP,
     SCALE,
+    VERIFIED_WINDOWS,
     IncrementalGraphs,
     kept_names,
     next_names,
+    scale_for,
 )
 from gmme_edge.runtime.parity import RELATIVE_LIMITS, Parity, compare_logits
 from gmme_exporters.graphs.export import Names, trace
 from gmme_exporters.lowering.incremental import lower_incremental
-
-_CHECKED = 4  # windows: the first as a whole, then three of which each hears the one before
 
 
 def export_incremental(model: EAT, hop_samples: int, folder: Path, opset: int) -> None:
@@ -57,21 +57,13 @@ def check_incremental(bundle: Bundle, model: EAT, clips: Waveform) -> Parity:
         ParityError: they differ by more than fp32 may.
     """
     graphs = IncrementalGraphs(bundle)
-    size, hop = model.spec.n_samples, graphs.hop_samples
-    sound = np.resize(clips[:2], 2 * size)
-    scale = 0.95 / max(float(np.abs(sound).max()), 1e-3)
-    found, kept = [], None
-    starts = range(0, size + 1, hop)[:_CHECKED]
-    for at in starts:
-        window = np.ascontiguousarray(sound[None, at : at + size])
-        logits, kept = graphs.step(window, scale, kept) if kept else graphs.start(window, scale)
-        found.append(logits)
+    sound = np.resize(clips[:2], 2 * model.spec.n_samples)
+    scale = scale_for(float(np.abs(sound).max()))
+    found = graphs.follow(sound, scale, VERIFIED_WINDOWS)
+    windows = [torch.from_numpy(w * scale)[:, None] for w in graphs.windows(sound, len(found))]
     graphs.close()
     with torch.no_grad():
-        whole = [
-            model(torch.from_numpy(sound[None, None, at : at + size] * scale)) for at in starts
-        ]
-    reference = torch.cat(whole).numpy()
-    parity = compare_logits(np.concatenate(found), reference, RELATIVE_LIMITS["fp32"])
+        reference = torch.cat([model(window) for window in windows]).numpy()
+    parity = compare_logits(found, reference, RELATIVE_LIMITS["fp32"])
     parity.check("The incremental graphs", "torch")
     return parity

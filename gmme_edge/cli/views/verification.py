@@ -34,6 +34,11 @@ def conclusions(found: Verification) -> list[str]:
             "does not hold what the same graph gave when it was exported, so that was not "
             "compared; an export of today holds it."
         )
+    if found.incremental:
+        lines.append(
+            "The incremental graphs compute whole windows and their new parts alike: within "
+            f"{found.incremental.relative:.1e} of the largest logit."
+        )
     for name, each in found.precisions.items():
         if each.reference.top1_agreement < 1:
             lines.append(

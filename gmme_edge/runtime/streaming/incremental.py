@@ -21,12 +21,11 @@ from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError
 from gmme_edge.pooling import softmax
 from gmme_edge.public import own_errors, public
-from gmme_edge.runtime.incremental_graphs import Frames, IncrementalGraphs
+from gmme_edge.runtime.incremental_graphs import Frames, IncrementalGraphs, scale_for
 from gmme_edge.runtime.streaming.rules import check_number
 
 HOLD_DB = 1.0
 _MOST_HOLD_DB = 60.0
-_PEAK, _SILENCE = 0.95, 1e-30  # as in every exported graph
 
 
 class HeldPeak:
@@ -49,8 +48,8 @@ class HeldPeak:
 
     @property
     def scale(self) -> float:
-        """As in the graphs: a peak of 0.95; silence is left as it is."""
-        return _PEAK / self.peak if self.peak > _SILENCE else 1.0
+        """Of the samples."""
+        return scale_for(self.peak)
 
 
 class IncrementalClassifier:
