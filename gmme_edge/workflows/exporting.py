@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # these load torch
     from gmme_edge.bundle.bundle import Manifest
     from gmme_edge.data.store import WaveformStore
     from gmme_edge.models.checkpoint import Checkpoint
+    from gmme_edge.spec import ModelSpec
     from gmme_edge.workflows.int8 import Refiner
     from gmme_exporters.options import ExportOptions
 
@@ -82,36 +83,14 @@ def export(source: str | Path, settings: ExportSettings, observer: Observer = SI
         check_present(resolve(source))  # a wrong path is told before torch is loaded
     require_exporters(observer)
     from gmme_calibration.thresholds import Method
-    from gmme_exporters.board.plan import (
-        JETSON_OPSET,
-        PAGE,
-        SCRIPT,
-        check_plan,
-        write_plan,
-    )
-    from gmme_exporters.graphs.export import DEFAULT_OPSET
-    from gmme_exporters.options import ExportOptions
+    from gmme_exporters.board.plan import PAGE, SCRIPT, check_plan, write_plan
 
     check_outlets(settings)
     method = Method.parse(settings.calibration.calib_method)
     if asked.plan:
         check_plan(asked.plan, settings.precisions)
     checkpoint = _open(source, asked)
-    usual_opset = JETSON_OPSET if asked.plan else DEFAULT_OPSET
-    options = ExportOptions(
-        precisions=settings.precisions,
-        opset=usual_opset if asked.opset is None else asked.opset,
-        embedding=asked.embedding,
-        max_error=asked.max_error,
-        engines=engines,
-        compact=asked.compact,
-        target=settings.lowering.chosen(asked.plan),
-        incremental_hop_samples=settings.lowering.incremental_hop_samples(checkpoint.spec),
-        untrained=asked.untrained,
-        source=None if asked.untrained else resolve(source),
-        force=asked.force,
-        command=command_line("export", [source], settings),
-    )
+    options = _make_options(source, settings, checkpoint.spec)
     writes = (*options.writes, *((SCRIPT, PAGE) if asked.plan else ()))
     if note := settings.lowering.rounded_hop(checkpoint.spec):
         observer.note(note)
@@ -125,6 +104,29 @@ def export(source: str | Path, settings: ExportSettings, observer: Observer = SI
     left_out: dict[str, str] = bundle.manifest.provenance.get("left_out", {})
     page, models = write_page(bundle, settings.web), write_triton(bundle, settings.triton)
     return Exported(bundle, left_out, script, trtexec_lines(bundle, engines), page, models)
+
+
+def _make_options(source: str | Path, settings: ExportSettings, spec: ModelSpec) -> ExportOptions:
+    from gmme_exporters.board.plan import JETSON_OPSET
+    from gmme_exporters.graphs.export import DEFAULT_OPSET
+    from gmme_exporters.options import ExportOptions
+
+    asked = settings.bundle
+    usual_opset = JETSON_OPSET if asked.plan else DEFAULT_OPSET
+    return ExportOptions(
+        precisions=settings.precisions,
+        opset=usual_opset if asked.opset is None else asked.opset,
+        embedding=asked.embedding,
+        max_error=asked.max_error,
+        engines=engine_options(settings.engines),
+        compact=asked.compact,
+        target=settings.lowering.chosen(asked.plan),
+        incremental_hop_samples=settings.lowering.incremental_hop_samples(spec),
+        untrained=asked.untrained,
+        source=None if asked.untrained else resolve(source),
+        force=asked.force,
+        command=command_line("export", [source], settings),
+    )
 
 
 def require_exporters(observer: Observer) -> None:

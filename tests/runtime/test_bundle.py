@@ -197,11 +197,18 @@ def test_a_manifest_that_is_no_json_object(mine: Path, content: bytes) -> None:
         verify(mine)
 
 
-@pytest.mark.parametrize("name", ["nowhere", "empty", "file"])
-def test_what_is_no_bundle(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("nowhere", "nowhere does not exist"),
+        ("empty", "no bundle: it has no manifest.json"),
+        ("file", "no bundle: it is a file"),
+    ],
+)
+def test_what_is_no_bundle(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
-    with pytest.raises(BundleError, match="no bundle"):
+    with pytest.raises(BundleError, match=text):
         Bundle.open(str(tmp_path / name))
 
 

@@ -98,7 +98,7 @@ class GroupedConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         image = x.permute(0, 2, 3, 1) if self.axis == 0 else x.permute(0, 2, 1, 3)
-        cut = image.squeeze(1).unflatten(-1, (-1, 2 * self.m)).permute(0, 3, 1, 2)  # type: ignore[no-untyped-call]
+        cut = image.flatten(1, 2).unflatten(-1, (-1, 2 * self.m)).permute(0, 3, 1, 2)  # type: ignore[no-untyped-call]
         y = F.conv2d(F.pad(cut, self.pad), self.weight, self.bias, (2, 1))
         split: Tensor = y.unflatten(1, (self.channels, self.m))  # type: ignore[no-untyped-call]
         if self.axis == 0:  # C, m, T', F'/m
