@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -261,7 +262,9 @@ def test_doctor_names_packages_and_backends(monkeypatch: pytest.MonkeyPatch) -> 
     assert problems["ort-cpu"] is None
     assert findings["packages"]["onnxruntime"]
     assert findings["device"]["python"]
-    assert all(len(line) <= 80 for line in _run("doctor").stdout.splitlines())
+    shown = _run("doctor").stdout
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    assert re.search(r"memory +[\d.]+ [GM]B", shown) and "_bytes" not in shown
 
 
 def test_both_onnxruntimes_are_a_warning() -> None:

@@ -32,8 +32,6 @@ def _render(findings: dict[str, Any]) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    from gmme_edge.report.render.cells import format_value
-
     def table(title: str, rows: list[tuple[str, str]]) -> Table:
         made = Table(title=title, title_justify="left", box=box.SIMPLE, show_header=False)
         made.add_column(no_wrap=True)
@@ -44,7 +42,7 @@ def _render(findings: dict[str, Any]) -> RenderableType:
 
     return Group(
         table("Packages", [(n, v or "not installed") for n, v in findings["packages"].items()]),
-        table("Machine", [(n, format_value(v)) for n, v in findings["device"].items()]),
+        table("Machine", [_machine_row(*found) for found in findings["device"].items()]),
         table(
             "Backends",
             [(b["name"], b["problem"] or "works") for b in findings["backends"]],
@@ -55,3 +53,11 @@ def _render(findings: dict[str, Any]) -> RenderableType:
         ),
         *(Text(f"warning: {warning}", "yellow") for warning in findings["warnings"]),
     )
+
+
+def _machine_row(name: str, value: Any) -> tuple[str, str]:  # noqa: ANN401 - of JSON
+    from gmme_edge.report.render.cells import format_bytes, format_value
+
+    if name.endswith("_bytes") and isinstance(value, int):
+        return name.removesuffix("_bytes"), format_bytes(value)
+    return name, format_value(value)
