@@ -8,10 +8,10 @@ neither the padding at the end of the old window nor that at the start of the ne
                        spoilt                    a hop, and spoilt
 
 **Start** computes a whole window, and gives the frames that the next may keep. **Step** takes them,
-computes left and right, and gives the frames for the window after it. The blocks of the front
-hear some hundred samples farther than a hop, so their left and right are computed from samples;
-each block of stage 2 keeps its frames. The last block for which that pays joins all three, and
-what follows it computes whole windows.
+computes left and right, and gives the frames for the window after it. What is spoilt in the front
+is short (1,792 samples of 114,688), so its left and right are computed from samples; each block of
+stage 2 keeps its frames. The last block for which that pays joins all three, and what follows it
+computes whole windows.
 
 Frames can be kept only while the samples are scaled alike, so both graphs are given the factor.
 """
