@@ -205,7 +205,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--only", choices=("time", "level", "scenes"))
     parser.add_argument("--bundles", type=Path)
-    parser.add_argument("--repetitions", type=int, default=40)
+    parser.add_argument("--repetitions", type=int, default=30)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     if options.data is None and options.only != "time":

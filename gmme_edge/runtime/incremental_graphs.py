@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from typing import List, Tuple  # noqa: UP035
+from typing import List  # noqa: UP035
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,13 +57,13 @@ class IncrementalGraphs:
 
     def start(
         self, window: NDArray[np.float32], scale: float
-    ) -> Tuple[NDArray[np.float32], Frames]:  # noqa: UP006 - as above
+    ) -> tuple[NDArray[np.float32], Frames]:
         """``(1, samples)`` and their factor → logits ``(1, n_classes)``, frames for the next."""
         return self._run(self._start, window, scale, [])
 
     def step(
         self, window: NDArray[np.float32], scale: float, kept: Frames
-    ) -> Tuple[NDArray[np.float32], Frames]:  # noqa: UP006 - as above
+    ) -> tuple[NDArray[np.float32], Frames]:
         """As `start`, with the frames that the window one hop before gave."""
         return self._run(self._step, window, scale, kept)
 
@@ -99,7 +100,7 @@ class IncrementalGraphs:
         window: NDArray[np.float32],
         scale: float,
         kept: Frames,
-    ) -> Tuple[NDArray[np.float32], Frames]:  # noqa: UP006 - as above
+    ) -> tuple[NDArray[np.float32], Frames]:
         self._guard.check()
         assert session is not None
         given = {INPUT: window, SCALE: np.full((1, 1), scale, np.float32)}
@@ -153,12 +154,12 @@ def verify_incremental(bundle: Bundle, threads: int | None = None) -> Parity:
     return parity
 
 
-def kept_names(count: int) -> Tuple[str, ...]:  # noqa: UP006 - as above
+def kept_names(count: int) -> tuple[str, ...]:
     """What the graphs call the frames of each map that a window is given."""
     return tuple(f"kept.{index}" for index in range(count))
 
 
-def next_names(count: int) -> Tuple[str, ...]:  # noqa: UP006 - as above
+def next_names(count: int) -> tuple[str, ...]:
     """What they call those that it hands on."""
     return tuple(map(_next, kept_names(count)))
 
@@ -185,7 +186,7 @@ def _open(bundle: Bundle, role: Role, threads: int | None) -> InferenceSession:
 
 def _check(
     bundle: Bundle, start: InferenceSession, step: InferenceSession
-) -> Tuple[int, Tuple[str, ...]]:  # noqa: UP006 - as above
+) -> tuple[int, tuple[str, ...]]:
     """The hop in samples and the names of the kept frames, of two graphs that fit each other."""
     spec = bundle.manifest.model
     count = len(start.get_outputs()) - 1
@@ -200,8 +201,8 @@ def _check(
         and _shapes(step.get_inputs()) == {**own, **dict(zip(kept, frames))}  # noqa: B905
         and _shapes(start.get_outputs()) == _shapes(step.get_outputs()) == {**result, **handed_on}
         and notes[0] == notes[1]
-        and notes[0].isdecimal()
-        and 1 <= int(notes[0][:9]) <= spec.n_samples
+        and re.fullmatch("[0-9]{1,9}", notes[0])
+        and 1 <= int(notes[0]) <= spec.n_samples
     )
     if not fits:
         raise BundleError(

@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # these load torch
     from gmme_edge.spec import ModelSpec
     from gmme_edge.workflows.int8 import Refiner
     from gmme_exporters.options import ExportOptions
+    from gmme_exporters.tensorrt.build import EngineOptions
 
     Judge = Callable[[Bundle, Observer], Manifest]
 
@@ -90,7 +91,7 @@ def export(source: str | Path, settings: ExportSettings, observer: Observer = SI
     if asked.plan:
         check_plan(asked.plan, settings.precisions)
     checkpoint = _open(source, asked)
-    options = _make_options(source, settings, checkpoint.spec)
+    options = _make_options(source, settings, engines, checkpoint.spec)
     writes = (*options.writes, *((SCRIPT, PAGE) if asked.plan else ()))
     if note := settings.lowering.rounded_hop(checkpoint.spec):
         observer.note(note)
@@ -106,7 +107,12 @@ def export(source: str | Path, settings: ExportSettings, observer: Observer = SI
     return Exported(bundle, left_out, script, trtexec_lines(bundle, engines), page, models)
 
 
-def _make_options(source: str | Path, settings: ExportSettings, spec: ModelSpec) -> ExportOptions:
+def _make_options(
+    source: str | Path,
+    settings: ExportSettings,
+    engines: tuple[EngineOptions, ...],
+    spec: ModelSpec,
+) -> ExportOptions:
     from gmme_exporters.board.plan import JETSON_OPSET
     from gmme_exporters.graphs.export import DEFAULT_OPSET
     from gmme_exporters.options import ExportOptions
@@ -118,7 +124,7 @@ def _make_options(source: str | Path, settings: ExportSettings, spec: ModelSpec)
         opset=usual_opset if asked.opset is None else asked.opset,
         embedding=asked.embedding,
         max_error=asked.max_error,
-        engines=engine_options(settings.engines),
+        engines=engines,
         compact=asked.compact,
         target=settings.lowering.chosen(asked.plan),
         incremental_hop_samples=settings.lowering.incremental_hop_samples(spec),

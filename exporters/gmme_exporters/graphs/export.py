@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -85,11 +86,9 @@ def trace(
     Raises:
         PlatformError: the exporter fixed the batch size, or does not know an operation.
     """
-    any_batch = len(example[0]) > 1
-    write = _export_dynamo if opset >= _FIRST_DYNAMO_OPSET else _export_torchscript
     try:
         with _quiet():
-            write(graph.eval(), example, names, path, opset, any_batch)
+            _write(graph.eval(), example, names, path, opset)
     except torch.onnx.OnnxExporterError as error:
         raise translate(error) or PlatformError(
             f"torch {torch.__version__} cannot export this network.",
@@ -98,7 +97,7 @@ def trace(
             "alone, so leave --no-lowering and --target generic out there.",
         ) from error
     proto = onnx.load(path)
-    if any_batch:
+    if _any_batch(example):
         _name_batch_axis(proto)
     name_after_modules(proto)
     _strip_traces(proto)
@@ -108,48 +107,34 @@ def trace(
     onnx.save(proto, path)
 
 
-def _export_dynamo(
-    graph: nn.Module,
-    example: tuple[Tensor, ...],
-    names: Names,
-    path: Path,
-    opset: int,
-    any_batch: bool,
+def _any_batch(example: tuple[Tensor, ...]) -> bool:
+    return len(example[0]) > 1
+
+
+def _write(
+    graph: nn.Module, example: tuple[Tensor, ...], names: Names, path: Path, opset: int
 ) -> None:
-    dynamic = tuple({0: torch.export.Dim.DYNAMIC} for _ in example) if any_batch else None
+    common: dict[str, Any] = {
+        "input_names": list(names.inputs),
+        "output_names": list(names.outputs),
+        "opset_version": opset,
+    }
+    if opset < _FIRST_DYNAMO_OPSET:
+        every = (*names.inputs, *names.outputs)
+        axes = {name: {0: "batch"} for name in every} if _any_batch(example) else None
+        torch.onnx.export(graph, example, path, **common, dynamo=False, dynamic_axes=axes)
+        return
+    batch = {0: torch.export.Dim.DYNAMIC}
     torch.onnx.export(
         graph,
         example,
         path,
-        input_names=list(names.inputs),
-        output_names=list(names.outputs),
-        opset_version=opset,
+        **common,
         dynamo=True,
         optimize=True,  # torch 2.6 does not by itself, and leaves biases unfolded
         external_data=False,
         verbose=False,
-        dynamic_shapes=dynamic,
-    )
-
-
-def _export_torchscript(
-    graph: nn.Module,
-    example: tuple[Tensor, ...],
-    names: Names,
-    path: Path,
-    opset: int,
-    any_batch: bool,
-) -> None:
-    every = (*names.inputs, *names.outputs)
-    torch.onnx.export(
-        graph,
-        example,
-        path,
-        input_names=list(names.inputs),
-        output_names=list(names.outputs),
-        opset_version=opset,
-        dynamo=False,
-        dynamic_axes={name: {0: "batch"} for name in every} if any_batch else None,
+        dynamic_shapes=(batch,) * len(example) if _any_batch(example) else None,
     )
 
 

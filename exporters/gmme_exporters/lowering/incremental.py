@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from gmme_edge.errors import UsageError
@@ -30,7 +31,7 @@ from gmme_edge.models.eat import EAT
 from gmme_exporters.lowering.front import split_front
 from gmme_exporters.lowering.gmme import relay_gmme
 from gmme_exporters.lowering.head import lower_head
-from gmme_exporters.lowering.pieces import Piece, Span, compute, join, needed, taps_of, widened
+from gmme_exporters.lowering.pieces import Piece, Span, compute, needed, taps_of, widened
 from gmme_exporters.lowering.planes import to_planes
 
 _WORTH_IT = 0.8
@@ -196,13 +197,9 @@ class _Window:
 
     def cut(self, span: Span) -> Piece:
         wanted = [Span(max(span.first, has.first), min(span.end, has.end)) for has in self.spans]
-        return join(
-            *(
-                Piece(part.cut(of), of.first, self.total)
-                for part, of in zip(self.parts, wanted, strict=True)
-                if of.size > 0
-            )
-        )
+        pairs = zip(self.parts, wanted, strict=True)
+        held = [part.cut(of) for part, of in pairs if of.size > 0]
+        return Piece(torch.cat(held, -1) if len(held) > 1 else held[0], span.first, self.total)
 
     def through(self, block: nn.Module, span: Span) -> Piece:
         """A span behind `block`."""

@@ -15,7 +15,6 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -125,15 +124,8 @@ def compute(block: nn.Module, piece: Piece, span: Span) -> Piece:
     return Piece(y, span.first, piece.total // 2)
 
 
-def join(*pieces: Piece) -> Piece:
-    """Pieces that follow each other; empty ones are left out."""
-    held = [piece for piece in pieces if piece.x.shape[-1]]
-    x = torch.cat([piece.x for piece in held], -1) if len(held) > 1 else held[0].x
-    return Piece(x, held[0].first, held[0].total)
-
-
 def _convs(block: nn.Module) -> list[NeighbourConv]:
-    """Of a GMME block; none of another."""
+    """Of a GMME block, in the order in which `mix` takes what they find; none of another."""
     return [conv for conv in block.children() if isinstance(conv, NeighbourConv)]
 
 
