@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gmme_edge.models.convolution import Conv1d, Conv2d, pad_ends
 from gmme_edge.spec import Downsample
 
 
@@ -33,7 +34,7 @@ class Blur(nn.Module):
         self.channels, self.stride = channels, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        padded = F.pad(x, (self.stride, self.stride), mode="reflect")
+        padded = pad_ends(x, (self.stride, self.stride), "reflect")
         return self._filter(padded, self.taps)
 
     def _filter(self, x: Tensor, taps: Tensor) -> Tensor:
@@ -49,12 +50,12 @@ class AADown(nn.Module):
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
         self.pad = (stride + 1) // 2, stride // 2
-        self.conv = nn.Conv1d(channels, 2 * channels, stride + 1, bias=False)
+        self.conv = Conv1d(channels, 2 * channels, stride + 1, bias=False)
         self.norm = nn.BatchNorm1d(2 * channels)
         self.blur = Blur(2 * channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        padded = F.pad(x, self.pad, mode="reflect")
+        padded = pad_ends(x, self.pad, "reflect")
         y: Tensor = self.blur(F.leaky_relu(self.norm(self.conv(padded)), 0.2))
         return y
 
@@ -70,10 +71,10 @@ class SeparableDown(nn.Module):
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
-        self.depth = nn.Conv1d(
+        self.depth = Conv1d(
             channels, channels, 2 * stride + 1, stride, stride, groups=channels, bias=False
         )
-        self.point = nn.Conv1d(channels, 2 * channels, 1, bias=False)
+        self.point = Conv1d(channels, 2 * channels, 1, bias=False)
         self.norm = nn.BatchNorm1d(2 * channels)
 
     def initialise(self) -> None:
@@ -84,7 +85,7 @@ class SeparableDown(nn.Module):
         return F.leaky_relu(self.norm(self.point(self.depth(x))), 0.2)
 
 
-class SameConv2d(nn.Conv2d):
+class SameConv2d(Conv2d):
     """Convolution whose zero padding keeps ceil(size / stride); even kernels pad one more after."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import torch
@@ -11,11 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gmme_edge.audio import Waveform
+from gmme_edge.models.convolution import Conv1d, Padding, pad_ends
 from gmme_edge.models.downsample import AADown, SeparableDown, build_downsample
 from gmme_edge.spec import Backbone, ModelSpec
-
-Padding = Literal["reflect", "constant"]
-"""How a convolution continues its input, by torch's names; constant is zeros."""
 
 
 def peak_scale(waveform: Tensor) -> Tensor:
@@ -33,11 +30,11 @@ class Stem(nn.Module):
     def __init__(self, channels: int, padding: Padding = "reflect") -> None:
         super().__init__()
         self.padding: Padding = padding
-        self.conv = nn.Conv1d(1, channels, 7, bias=False)
+        self.conv = Conv1d(1, channels, 7, bias=False)
         self.norm = nn.BatchNorm1d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(self.norm(self.conv(F.pad(x, (3, 3), mode=self.padding))), 0.2)
+        return F.leaky_relu(self.norm(self.conv(pad_ends(x, (3, 3), self.padding))), 0.2)
 
 
 class ResBlock(nn.Module):
@@ -49,17 +46,17 @@ class ResBlock(nn.Module):
         super().__init__()
         self.padding: Padding = padding
         self.pad = dilation * (self.KERNEL // 2)
-        self.shortcut = nn.Conv1d(channels, channels, 1)
-        self.point = nn.Conv1d(channels, channels, 1, bias=False)
+        self.shortcut = Conv1d(channels, channels, 1)
+        self.point = Conv1d(channels, channels, 1, bias=False)
         self.point_norm = nn.BatchNorm1d(channels)
-        self.depth = nn.Conv1d(
+        self.depth = Conv1d(
             channels, channels, self.KERNEL, dilation=dilation, groups=channels, bias=False
         )
         self.depth_norm = nn.BatchNorm1d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         point = F.leaky_relu(self.point_norm(self.point(x)), 0.2)
-        padded = F.pad(x, (self.pad, self.pad), mode=self.padding)
+        padded = pad_ends(x, (self.pad, self.pad), self.padding)
         depth = F.leaky_relu(self.depth_norm(self.depth(padded)), 0.2)
         y: Tensor = self.shortcut(x) + point + depth
         return y
@@ -134,7 +131,7 @@ class EAT(nn.Module):
             stage2.append(build_downsample(spec.downsample, channels))
             channels *= 2
         self.stage1, self.stage2 = nn.Sequential(*stage1), nn.Sequential(*stage2)
-        self.project = nn.Conv1d(channels, width, 1)
+        self.project = Conv1d(channels, width, 1)
         self.class_token = nn.Parameter(torch.zeros(1, 1, width))
         self.position = nn.Parameter(torch.zeros(1, spec.tokens + 1, width))
         self.encoder = nn.Sequential(

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gmme_edge.blocks import FILTERS_OF_FRONT, block_of, choose_blocks
+from gmme_edge.models.convolution import Conv1d
 from gmme_edge.models.downsample import AADown, Blur, SameConv2d, SeparableDown
 from gmme_edge.models.eat import EAT, EncoderLayer
 
@@ -99,7 +100,7 @@ class _Conv(_Simulated):
         return self._quantize("output", super()._conv_forward(x, weight, bias))  # type: ignore[misc]
 
 
-class _Conv1d(_Conv, nn.Conv1d):
+class _Conv1d(_Conv, Conv1d):
     pass
 
 
@@ -158,10 +159,10 @@ class _EncoderLayer(_Simulated, EncoderLayer):
 
 
 def _simulated_class(module: nn.Module) -> type[_Simulated] | None:
-    if type(module) is nn.Conv1d and module.bias is None:
+    if type(module) is Conv1d and module.bias is None:
         return _FoldedConv1d
     return {
-        nn.Conv1d: _Conv1d,
+        Conv1d: _Conv1d,
         nn.Conv2d: _Conv2d,
         SameConv2d: _SameConv2d,
         Blur: _Blur,

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gmme_edge.models.convolution import Padding
 from gmme_edge.models.downsample import AADown, SeparableDown
-from gmme_edge.models.eat import EAT, Padding, ResBlock, Stem
+from gmme_edge.models.eat import EAT, ResBlock, Stem
 
 
 def to_planes(model: EAT) -> None:
