@@ -38,7 +38,7 @@ measure() { # TASK NAME OPTIONS…: its bundles take turns
 
 mkdir -p "$out"
 make speech-commands "eat-s-aa digits eat-s-gmme-lite-k32c8 digits-edge" speech-commands "$fsdd"
-make esc50 "eat-s-aa esc10 eat-s-gmme-lite-k32c8 eat-s-edge-gmme-lite-k32c8" esc10 "$esc10" --fold 5
+make esc50 "eat-s-aa esc10 eat-s-gmme-lite-k32c8 esc10-edge" esc10 "$esc10" --fold 5
 
 for task in speech-commands esc50; do
     measure $task ort --backend ort-cpu --precision fp32,fp16,int8-ort --threads 1,2
