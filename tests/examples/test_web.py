@@ -94,6 +94,12 @@ def page_events(browser: Browser) -> list[dict[str, Any]]:
     return [json.loads(text) for text in browser.run(f"return {script}")]
 
 
+def choose(browser: Browser, recording: Path) -> None:
+    node = browser.devtools("DOM.getDocument")["root"]["nodeId"]
+    chosen = browser.devtools("DOM.querySelector", nodeId=node, selector="#file")["nodeId"]
+    browser.devtools("DOM.setFileInputFiles", nodeId=chosen, files=[str(recording)])
+
+
 def complaints(browser: Browser) -> list[Any]:
     return [each for each in browser.complaints() if each["level"] in ("SEVERE", "WARNING")]
 
@@ -109,9 +115,7 @@ def test_page_gives_pythons_events_of_a_recording(site: Path, tmp_path: Path) ->
         assert browser.run("return self.crossOriginIsolated")
         assert int(browser.run("return document.body.dataset.threads")) >= 1
         assert browser.run("return [...document.querySelectorAll('#model option')].length") == 2
-        node = browser.devtools("DOM.getDocument")["root"]["nodeId"]
-        chosen = browser.devtools("DOM.querySelector", nodeId=node, selector="#file")["nodeId"]
-        browser.devtools("DOM.setFileInputFiles", nodeId=chosen, files=[str(tmp_path / "a.wav")])
+        choose(browser, tmp_path / "a.wav")
         wait_for(browser, "document.body.dataset.stopped")
         found = page_events(browser)
         predictions = json.loads(wait_for(browser, "document.body.dataset.predictions"))
@@ -205,6 +209,37 @@ def test_a_changed_byte_is_told(site: Path, tmp_path: Path) -> None:
         browser.open(url)
         text = wait_for(browser, "document.querySelector('#status.bad')?.textContent")
     assert "SHA-256" in text
+
+
+@pytest.mark.slow
+def test_a_file_that_is_no_recording_is_told_and_leaves_no_other_result(
+    site: Path, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "a.wav", sound(), RATE_HZ)
+    soundfile.write(tmp_path / "silent.wav", sound()[:0], RATE_HZ)
+    (tmp_path / "notes.txt").write_text("no sound")
+    bad = "document.querySelector('#status.bad')?.textContent"
+    with served(site) as url, open_browser() as browser:
+        browser.open(url)
+        wait_for(browser, "document.body.dataset.golden")
+        choose(browser, tmp_path / "a.wav")
+        wait_for(browser, "document.body.dataset.predictions")
+        choose(browser, tmp_path / "notes.txt")
+        assert "notes.txt is no recording that this browser can decode" in wait_for(browser, bad)
+        assert browser.run("return document.querySelectorAll('#bars div, #events li').length") == 0
+        choose(browser, tmp_path / "silent.wav")
+        wait_for(browser, f"{bad} === 'silent.wav holds no sound.'")
+
+
+@pytest.mark.slow
+def test_a_page_that_is_opened_the_wrong_way_says_the_right_one(site: Path) -> None:
+    status = "document.getElementById('status').textContent"
+    unsafe = "--host-resolver-rules=MAP page.test 127.0.0.1"
+    with served(site) as url, open_browser(unsafe) as browser:
+        browser.open(url.replace("localhost", "page.test"))
+        wait_for(browser, f"{status}.includes('only over https, or from localhost')")
+        browser.open(site / "index.html")
+        wait_for(browser, f"{status}.includes('python3 -m http.server')")
 
 
 @pytest.mark.slow
