@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from gmme_edge.errors import InputError
+from gmme_edge.errors import InputError, reason
 
 
 def is_stream(path: Path) -> bool:
@@ -52,4 +52,4 @@ def real_folder(path: Path) -> Path:
     try:
         return path.resolve()
     except (OSError, RuntimeError, ValueError) as error:  # before Python 3.13 a loop is the second
-        raise InputError(f"{path} leads nowhere: {error}.", "a folder.") from error
+        raise InputError(f"{path} leads nowhere: {reason(error)}.", "a folder.") from error

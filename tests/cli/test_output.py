@@ -263,6 +263,19 @@ def test_a_stage_leaves_a_line_with_its_time_and_no_bar(
     assert capsys.readouterr().err == "first [b]: 1.5 s\nthird: 2.4 s\n"
 
 
+def test_a_bar_begins_anew_in_each_stage() -> None:
+    """One that was full would say all along that no time is left."""
+    bars = console.progress()
+    observer = ConsoleObserver(bars)
+    for stage in ("first", "second"):
+        observer.stage(stage)
+        observer.progress("calibrate", 0, 10)
+        steps = bars.tasks[-1]
+        assert (steps.finished, steps.completed, steps.total, steps.visible) == (False, 0, 10, True)
+        observer.progress("calibrate", 10, 10)
+        assert steps.finished and steps.time_remaining == 0
+
+
 def test_a_stage_that_failed_has_no_time(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="x"), watch() as observer:
         observer.stage("first")
