@@ -78,7 +78,7 @@ class LocalPool(Executor):
         return fresh
 
     def _start(self) -> ProcessPoolExecutor:
-        heard_s = self._context.Value(c_double, lock=False)
+        heard_s = self._context.RawValue(c_double)
         self._heard_s.append(heard_s)
         return ProcessPoolExecutor(
             1, mp_context=self._context, initializer=_hold, initargs=(self._ending, heard_s)
