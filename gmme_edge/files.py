@@ -40,6 +40,8 @@ def replacing(path: Path, size_bytes: int = 0) -> Iterator[Path]:
             yield temporary
         return
     path = behind_links(path)
+    if path.is_dir():  # said before anything is written, and not of a temporary file
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     with naming_full_disk(path, size_bytes), scratch_folder(path) as scratch:
         temporary = scratch / path.name
         yield temporary
@@ -168,7 +170,11 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 
 def _make_locked_folder(path: Path) -> tuple[Path, int | None]:
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=_scratch_prefix(path), dir=path.parent))
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=_scratch_prefix(path), dir=path.parent))
+        except OSError as error:
+            error.filename = str(path)  # what was asked for; nobody knows the temporary name
+            raise
         lock = lock_folder(folder, wait=True)
         if folder.exists():
             return folder, lock

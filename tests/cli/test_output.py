@@ -283,6 +283,20 @@ def test_a_stage_that_failed_has_no_time(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err == ""
 
 
+def test_an_output_that_cannot_be_is_told_before_anything_is_measured(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(*_: object) -> None:
+        raise AssertionError("measured")
+
+    for name in ("profile", "profile_layers", "profile_roofline"):
+        monkeypatch.setattr(f"gmme_edge.workflows.profiling.{name}", measure)
+    for kind in ((), ("--layers",), ("--roofline",)):
+        result = invoke("profile", bundle, *kind, "-o", tmp_path)
+        assert result.exit_code == 3  # type: ignore[attr-defined]
+        assert f"{tmp_path}: Is a directory." in result.stderr  # type: ignore[attr-defined]
+
+
 def test_what_was_written_is_told_with_the_next_call(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "b", "eat-s-aa", ("fp32",))
     out = tmp_path / "r.json"
