@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import sys
@@ -21,7 +22,7 @@ import soundfile
 import gmme_edge
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.data.synthetic import synthesize
-from gmme_edge.errors import MissingDependencyError, UsageError
+from gmme_edge.errors import DiskFullError, MissingDependencyError, UsageError
 from gmme_exporters.web.site import find_runtime, write_site
 from tests.examples.streams import case, difference
 from tests.examples.tools import EXAMPLES, PACKAGES, VECTORS, change_a_byte, needs, run
@@ -309,6 +310,22 @@ def test_a_page_that_was_not_finished_can_be_written_again(
     assert write_site(Bundle.open("digits"), tmp_path / "site", runtime).is_file()
     values = json.loads((tmp_path / "site" / "site.json").read_text())
     assert values["bundles"] == ["digits"]
+
+
+def test_a_full_disk_is_told_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = shutil.copyfile
+
+    def copy(source: Path, to: Path, **how: Any) -> Any:  # noqa: ANN401 - as shutil has it
+        if str(source).endswith(".wasm"):
+            raise OSError(errno.ENOSPC, "No space left on device", str(source))
+        return real(source, to, **how)
+
+    runtime = find_runtime(fake_runtime(tmp_path / "ort"))
+    monkeypatch.setattr("gmme_exporters.web.site.shutil.copyfile", copy)
+    with pytest.raises(DiskFullError, match=f"{tmp_path}/site could not be written: No space"):
+        write_site(Bundle.open("digits"), tmp_path / "site", runtime)
+    monkeypatch.undo()
+    assert write_site(Bundle.open("digits"), tmp_path / "site", runtime).is_file()
 
 
 def test_a_page_is_not_written_over_other_files(tmp_path: Path) -> None:
