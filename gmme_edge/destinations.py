@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from gmme_edge.errors import InputError
+from gmme_edge.errors import InputError, reason
 
 
 def is_stream(path: Path) -> bool:
@@ -47,9 +47,26 @@ def behind_links(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def refuse_unwritable(path: Path | None) -> None:
+    """Say before the work, not after it, that its result cannot be written to the file `path`.
+
+    Raises:
+        OSError: `path` is a folder, or the folder that it is to lie in cannot be written to.
+    """
+    if path is None or is_stream(path):
+        return
+    path = behind_links(path)
+    folder = next(each for each in path.absolute().parents if each.exists())
+    number = errno.EISDIR if path.is_dir() else errno.ENOTDIR if not folder.is_dir() else 0
+    if not number and not os.access(folder, os.W_OK | os.X_OK):
+        number = errno.EACCES
+    if number:
+        raise OSError(number, os.strerror(number), str(path))
+
+
 def real_folder(path: Path) -> Path:
     """`path` behind its links; raises `InputError` where they lead nowhere."""
     try:
         return path.resolve()
     except (OSError, RuntimeError, ValueError) as error:  # before Python 3.13 a loop is the second
-        raise InputError(f"{path} leads nowhere: {error}.", "a folder.") from error
+        raise InputError(f"{path} leads nowhere: {reason(error)}.", "a folder.") from error

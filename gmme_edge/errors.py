@@ -164,6 +164,12 @@ def _name_file(error: OSError) -> InputError:
     return InputError(told, _EXPECTED.get(error.errno or 0, ""), fix)
 
 
+def reason(error: BaseException) -> str:
+    """Why something failed, for a message that names the file already: without number and name."""
+    told = error.strerror if isinstance(error, OSError) else None
+    return (told or str(error) or type(error).__name__).rstrip(".")
+
+
 def shorten(value: object, most: int = 60) -> str:
     """`value` for a message, whatever its class does when it is asked for a text."""
     try:

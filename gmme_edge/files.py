@@ -36,11 +36,13 @@ def replacing(path: Path, size_bytes: int = 0) -> Iterator[Path]:
         DiskFullError: there is no room; nothing of the new file stays.
     """
     if is_stream(path):
-        with _naming_full_disk(path, size_bytes), pouring_into(path) as temporary:
+        with naming_full_disk(path, size_bytes), pouring_into(path) as temporary:
             yield temporary
         return
     path = behind_links(path)
-    with _naming_full_disk(path, size_bytes), scratch_folder(path) as scratch:
+    if path.is_dir():  # said before anything is written, and not of a temporary file
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    with naming_full_disk(path, size_bytes), scratch_folder(path) as scratch:
         temporary = scratch / path.name
         yield temporary
         with temporary.open("rb+") as file:
@@ -52,7 +54,7 @@ def replacing(path: Path, size_bytes: int = 0) -> Iterator[Path]:
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """As `replacing`, for a folder; the old folder, if any, stays until the new one is complete."""
-    with _naming_full_disk(path), scratch_folder(path) as scratch:
+    with naming_full_disk(path), scratch_folder(path) as scratch:
         temporary, old = scratch / path.name, scratch / _OLD
         temporary.mkdir()
         yield temporary
@@ -79,7 +81,7 @@ def updating_folder(path: Path, owned: Collection[str], last: str) -> Iterator[P
         owned: relative to `path`.
         last: the file that makes the folder complete.
     """
-    with _naming_full_disk(path), scratch_folder(path) as scratch:
+    with naming_full_disk(path), scratch_folder(path) as scratch:
         new, old, temporary = scratch / path.name, scratch / _OLD, scratch / ".work"
         new.mkdir()
         temporary.mkdir()
@@ -168,7 +170,11 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 
 def _make_locked_folder(path: Path) -> tuple[Path, int | None]:
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=_scratch_prefix(path), dir=path.parent))
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=_scratch_prefix(path), dir=path.parent))
+        except OSError as error:
+            error.filename = str(path)  # what was asked for; nobody knows the temporary name
+            raise
         lock = lock_folder(folder, wait=True)
         if folder.exists():
             return folder, lock
@@ -198,7 +204,7 @@ def _scratch_prefix(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _naming_full_disk(path: Path, size_bytes: int = 0) -> Iterator[None]:
+def naming_full_disk(path: Path, size_bytes: int = 0) -> Iterator[None]:
     old_bytes = path.stat().st_size if path.is_file() else 0
     try:
         yield

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gmme_edge.errors import InputError
+from gmme_edge.errors import InputError, reason
 
 MOST_BYTES = 32 << 20
 _MOST_CONTAINERS = 1_000_000  # Python takes a second for so many
@@ -33,10 +33,16 @@ def read_start(path: Path, n_bytes: int) -> bytes:
     """The first bytes of a file; raises `OSError` as `read_file` does."""
     # Without O_NONBLOCK a pipe that nobody writes to would be waited for.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
             raise OSError(errno.EINVAL, "it is a pipe or a device, no file", str(path))
-        return file.read(n_bytes)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(n_bytes)
+    finally:
+        os.close(descriptor)
 
 
 def read_text(path: Path, most_bytes: int = MOST_BYTES, encoding: str = "utf-8") -> str:
@@ -70,7 +76,7 @@ def read_json(
     except FileNotFoundError:
         raise error(f"{path} does not exist.", f"a {kind}.") from None
     except (OSError, ValueError, RecursionError) as problem:
-        raise error(f"{path} is no readable JSON: {problem}", f"a {kind}.") from problem
+        raise error(f"{path} is no readable JSON: {reason(problem)}.", f"a {kind}.") from problem
     if not isinstance(values, dict) or not isinstance(values.get("schema"), int):
         raise error(f"{path} has no schema number.", f"a {kind}.")
     if values["schema"] != schema:

@@ -92,6 +92,28 @@ def test_find_similar_ranks_the_recording_itself_first(workplace: Path) -> None:
     assert float(lines[0].split()[0]) == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("python/monitor.py", "digits", "notes.wav"), "notes.wav"),
+        (("python/find_similar.py", "nowhere", "a.wav", "b.wav"), "nowhere does not exist."),
+        (("triton/client.py", "nowhere", "model"), "nowhere does not exist."),
+    ],
+)
+def test_an_example_tells_a_mistake_in_words(
+    words: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.wav").write_text("no sound")
+    script, *rest = words
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / script, *rest],
+        cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )  # fmt: skip
+    assert done.returncode == 1 and told in done.stderr
+    assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+
+
 @pytest.mark.slow
 def test_the_pipeline_goes_from_sounds_to_a_comparison(workplace: Path) -> None:
     words = [

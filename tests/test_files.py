@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import save_file
 
 from gmme_edge import files, locks
+from gmme_edge.destinations import refuse_unwritable
 from gmme_edge.errors import BundleError, DiskFullError, InputError
 from gmme_edge.files import (
     replacing,
@@ -31,6 +32,44 @@ from gmme_edge.files import (
 from gmme_edge.inputs import read_json
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("kind", ["folder", "link to it", "below a file"])
+def test_where_no_file_can_be_is_told_before_the_work(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link to it").symlink_to("folder")
+    (tmp_path / "file").touch()
+    path = tmp_path / ("file/r.json" if kind == "below a file" else kind)
+    with pytest.raises(OSError, match=r"Is a directory|Not a directory"):
+        refuse_unwritable(path)
+    for fine in (None, tmp_path / "r.json", tmp_path / "new/folders/r.json", Path("/dev/null")):
+        refuse_unwritable(fine)
+
+
+def test_a_folder_without_permission_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr("os.access", lambda path, mode: bool(asked.append(path)))  # root may all
+    with pytest.raises(PermissionError) as refused:
+        refuse_unwritable(tmp_path / "new" / "r.json")
+    assert refused.value.filename == str(tmp_path / "new" / "r.json") and asked == [tmp_path]
+
+
+def test_messages_name_what_was_asked_for_and_no_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(prefix: str, dir: Path) -> str:  # noqa: A002 - tempfile's own name
+        raise PermissionError(errno.EACCES, "Permission denied", f"{dir}/{prefix}x")
+
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError) as refused:
+        write_json(tmp_path / "folder", {})
+    assert refused.value.filename == str(tmp_path / "folder")
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with pytest.raises(PermissionError) as denied:
+        write_json(tmp_path / "r.json", {})
+    assert denied.value.filename == str(tmp_path / "r.json")
 
 
 @pytest.fixture

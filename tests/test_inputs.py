@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import pytest
 from gmme_edge.audio import Recording
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.bundle.signing import PublicKey
-from gmme_edge.cli.commands.engine_info import _read
+from gmme_edge.cli.commands.engine_info import _parse
 from gmme_edge.data.tables import read_table
-from gmme_edge.errors import GmmeEdgeError
+from gmme_edge.errors import GmmeEdgeError, InputError
 from gmme_edge.inputs import read_file, read_json, read_start
 from gmme_edge.report.paired import load_tested
 from gmme_edge.training.folds import is_result
@@ -35,7 +36,7 @@ _READERS: dict[str, Callable[[Path], object]] = {
     "JSON": lambda path: read_json(path, "thing", 1),
     "a table": lambda path: read_table(path, ["path"]),
     "labels": _read_labels,
-    "an engine's layers": _read,
+    "an engine's layers": _parse,
     "a public key": PublicKey.read,
     "a manifest": lambda path: Bundle.open(path.parent),
     "a recording": lambda path: Recording(path, 8000),
@@ -54,6 +55,17 @@ def test_what_is_no_file_of_reasonable_size_is_refused_at_once(
     with pytest.raises(GmmeEdgeError):
         read(path)
     assert not is_result(path)
+
+
+def test_why_a_file_cannot_be_read_is_told_without_numbers_of_the_system(tmp_path: Path) -> None:
+    for kind, told in (("f", "does not exist."), ("", "is no readable JSON: Is a directory.")):
+        with pytest.raises(InputError, match=re.escape(f"{tmp_path / kind} {told}")):
+            read_json(tmp_path / kind, "thing", 1)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        with pytest.raises(IsADirectoryError, match=re.escape(repr(str(tmp_path)))):
+            read_start(tmp_path, 1)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_file_is_read_up_to_its_bound(tmp_path: Path) -> None:

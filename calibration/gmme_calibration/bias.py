@@ -64,6 +64,7 @@ def correct_biases(
     corrections: Corrections = {}
     if not convs:
         return corrections
+    progress(0, len(convs))
     exact, names = onnx.load(quantizer.prepared), [name for c in convs for name in c.outputs]
     expected = _means(_Stages(exact, waveforms).run(names), convs)
     with tempfile.TemporaryDirectory() as folder:

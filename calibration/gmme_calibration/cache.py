@@ -12,7 +12,7 @@ import onnxruntime
 
 from gmme_calibration.ranges import Ranges
 from gmme_calibration.thresholds import Method
-from gmme_edge.errors import DatasetError, DiskFullError, InputError
+from gmme_edge.errors import DatasetError, DiskFullError, InputError, reason
 from gmme_edge.files import sha256_of, write_json
 from gmme_edge.inputs import read_json
 
@@ -49,7 +49,7 @@ def cached_ranges(folder: Path, key: str, compute: Callable[[], Ranges]) -> Rang
         raise
     except OSError as error:
         raise DatasetError(
-            f"The cache of ranges cannot be written to {path.parent}: {error}",
+            f"The cache of ranges cannot be written to {path.parent}: {reason(error)}.",
             "a folder that may be written to.",
             "name another one with --cache DIR.",
         ) from error

@@ -81,8 +81,12 @@ class Probe:
         """The Q/DQ graph in which the layers named `floats` stay in floating point."""
         self.quantizer.write(out, floats, self.corrections(floats))
 
-    def corrections(self, floats: Collection[str]) -> dict[str, NDArray[np.float32]]:
-        return correct_biases(self.quantizer, self.waveforms, floats) if self.correct else {}
+    def corrections(
+        self, floats: Collection[str], on_progress: Callable[[int, int], None] | None = None
+    ) -> dict[str, NDArray[np.float32]]:
+        if not self.correct:
+            return {}
+        return correct_biases(self.quantizer, self.waveforms, floats, on_progress)
 
     def all_but(self, kept: Iterable[Layer]) -> tuple[str, ...]:
         names = {layer.name for layer in kept}
@@ -122,6 +126,8 @@ def measure_effects(
     progress = on_progress or (lambda done, total: None)
     parts = parts_of(probe.quantizer.layers, by_layer)
     total = sum(layer.macs for layer in probe.quantizer.layers)
+    n_graphs = 2 * len(parts)
+    progress(0, n_graphs)
     reference = probe.run(probe.quantizer.prepared, probe.waveforms)
     effects = []
     with tempfile.TemporaryDirectory() as folder:
@@ -132,10 +138,10 @@ def measure_effects(
                 probe.write(graph, floats)
                 sqnr = sqnr_db(reference, probe.run(graph, probe.waveforms))
                 figures.append((sqnr, accuracy(graph) if accuracy else None))
+                progress(2 * done + len(figures), n_graphs)
             (alone, accuracy_alone), (others, accuracy_others) = figures
             macs = sum(layer.macs for layer in layers) / total
             effects.append(Effect(name, macs, alone, others, accuracy_alone, accuracy_others))
-            progress(done + 1, len(parts))
     return effects
 
 

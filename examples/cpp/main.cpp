@@ -60,9 +60,19 @@ Options parse(const std::vector<std::string>& words) {
   return options;
 }
 
+gmme_edge::Sound read_sound(const std::string& file) {
+  const gmme_edge::Bytes content = gmme_edge::read_file(file);
+  try {
+    return gmme_edge::read_wav(content);
+  } catch (const Error& error) {
+    throw Error(file + ": " + error.what());  // of several files, which one
+  }
+}
+
 void classify(gmme_edge::Classifier& classifier, const Options& options) {
+  if (options.files.empty()) throw Error("classify needs a WAV file.");
   for (const std::string& file : options.files) {
-    const gmme_edge::Sound sound = gmme_edge::read_wav(gmme_edge::read_file(file));
+    const gmme_edge::Sound sound = read_sound(file);
     Json line = {{"file", file}, {"predictions", Json::array()}};
     for (const auto& each : classifier.classify(gmme_edge::to_mono(sound), sound.rate_hz))
       line["predictions"].push_back({{"label", each.label}, {"probability", each.probability}});

@@ -57,6 +57,9 @@ func run(words []string) error {
 func tell(line any) error { return json.NewEncoder(os.Stdout).Encode(line) }
 
 func classify(classifier *Classifier, files []string) error {
+	if len(files) == 0 {
+		return fmt.Errorf("classify needs a WAV file")
+	}
 	for _, file := range files {
 		rateHz, mono, err := ReadWAV(file)
 		if err != nil {

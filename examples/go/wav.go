@@ -31,8 +31,10 @@ func ReadWAV(path string) (rateHz int, mono []float32, err error) {
 		case kind == "data" && form.channels == 0:
 			return 0, nil, fmt.Errorf("%s has no format before its samples", path)
 		case kind == "data":
-			mono, err = form.mean(chunk)
-			return form.rateHz, mono, err
+			if mono, err = form.mean(chunk); err != nil {
+				return 0, nil, fmt.Errorf("%s: %w", path, err)
+			}
+			return form.rateHz, mono, nil
 		}
 		at += 8 + length + length%2
 	}

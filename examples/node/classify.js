@@ -4,7 +4,12 @@ import { join } from "node:path";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 import { Bundle, Classifier, readWav } from "./gmme_edge.js";
 
+process.on("uncaughtException", (error) => {
+  console.error(`error: ${error.message}`); // what went wrong, not where in this program
+  process.exit(1);
+});
 const [folder, ...files] = process.argv.slice(2);
+if (!folder) throw new Error("Usage: node classify.js BUNDLE FILE.wav…");
 const read = async (path) => new Uint8Array(await readFile(join(folder, path)));
 const open = async ({ path }) => {
   const session = await InferenceSession.create(join(folder, path), { intraOpNumThreads: 1 });

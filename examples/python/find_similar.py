@@ -13,6 +13,7 @@ import numpy as np
 import soundfile
 
 import gmme_edge
+from gmme_edge.errors import GmmeEdgeError
 
 
 def main() -> None:
@@ -33,4 +34,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (GmmeEdgeError, soundfile.LibsndfileError) as error:
+        sys.exit(f"error: {error}")

@@ -8,10 +8,12 @@ Needs gmme-edge[cpu]; no torch. Chunks of any size will do: a microphone's callb
 from __future__ import annotations
 
 import argparse
+import sys
 
 import soundfile
 
 import gmme_edge
+from gmme_edge.errors import GmmeEdgeError
 
 
 def main() -> None:
@@ -38,4 +40,7 @@ def show(events: list[gmme_edge.Event]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (GmmeEdgeError, soundfile.LibsndfileError) as error:
+        sys.exit(f"error: {error}")

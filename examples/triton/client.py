@@ -22,7 +22,7 @@ import numpy as np
 
 import gmme_edge
 from gmme_edge.bundle.bundle import Bundle
-from gmme_edge.errors import PlatformError
+from gmme_edge.errors import GmmeEdgeError, PlatformError
 from gmme_edge.runtime.classifier import Classifier
 from gmme_edge.runtime.parity import verify_bundle
 
@@ -138,4 +138,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except GmmeEdgeError as error:
+        sys.exit(f"error: {error}")

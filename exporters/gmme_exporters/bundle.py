@@ -155,7 +155,8 @@ class _Writer:
         for precision in self.options.precisions:
             target = targets.target_of(precision, self.options.target)
             source = self.workshop.float_graph(self.checkpoint.model, precision, calibration)
-            self.observer.stage(f"write {precision}")
+            if not is_int8(precision):
+                self.observer.stage(f"write {precision}")
             path = self.folder / f"model.{precision}.onnx"
             if precision == "fp32" and self.options.compact:
                 share_weights(source, self.folder / WEIGHTS, path)
@@ -196,6 +197,7 @@ class _Writer:
         refined = (
             calibration.refine(quantizer) if calibration.refine else Refinement(quantizer.front)
         )
+        self.observer.stage(f"write {precision}")
         quantizer.write(path, refined.floats, refined.corrections)
         self.quantization[precision] = {
             "float_layers": list(refined.floats),
@@ -227,7 +229,7 @@ class _Writer:
                 logits, reference["logits"], RELATIVE_LIMITS[precision] if limit is None else limit
             )
             try:
-                parity.check(f"The exported {precision} graph")
+                parity.check(f"The exported {precision} graph", "torch", _fix_of(precision))
             except ParityError as error:
                 if not is_int8(precision) or len(self.options.precisions) == 1:
                     raise
@@ -278,6 +280,13 @@ class _Writer:
         operators = list_operators(self.folder / path) if is_graph else ()
         file = describe_file(self.folder, path, role, precision, target, opset, operators)
         self.files.append(file)
+
+
+def _fix_of(precision: str) -> str:
+    """What to do where a graph is over its limit."""
+    if is_int8(precision):
+        return "calibrate on more clips, or with --calib-method mse; or leave INT8 out."
+    return "try --no-lowering, or leave it out of --precision; --max-error allows more."
 
 
 @torch.no_grad()

@@ -43,6 +43,7 @@ class Workshop:
         if path.exists():
             return path
         if calibration and calibration.equalize and equalized:
+            self.observer.stage(f"equalize {precision}")
             model = calibration.equalize(model, precision)
         self.observer.stage(f"export to ONNX for {target}")
         export_onnx(targets.lower(model, target), path, self.opset, self.embedding)
@@ -52,6 +53,7 @@ class Workshop:
         """The quantizer of a `float_graph`, its constants aligned so that silence is exact."""
         prepared = source.with_suffix(".prepared.onnx")
         if source.stem not in self.ranges:
+            self.observer.stage(f"calibrate {precision}")
             prepare_int8(source, prepared)
             self.ranges[source.stem] = calibration.ranges(prepared)
         plain = Quantizer(prepared, self.ranges[source.stem], cast(Int8Precision, precision))

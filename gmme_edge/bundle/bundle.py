@@ -29,7 +29,7 @@ from gmme_edge.bundle.reading import (
     parse_object,
     read_bounded,
 )
-from gmme_edge.errors import BundleError, UsageError
+from gmme_edge.errors import BundleError, UsageError, reason
 from gmme_edge.pretrained import describe_choice, resolve
 
 __all__ = [
@@ -77,7 +77,9 @@ class Bundle:
         except (FileNotFoundError, NotADirectoryError):
             raise _no_bundle(root) from None
         except OSError as error:
-            raise BundleError(f"{root} cannot be read: {error}", "a readable bundle.") from error
+            raise BundleError(
+                f"{root} cannot be read: {reason(error)}.", "a readable bundle."
+            ) from error
         if trust is not None:
             from gmme_edge.bundle.signing import check_signature
 
@@ -165,7 +167,9 @@ class Bundle:
                 f"{path} is missing.", f"the file that {MANIFEST} lists.", _COPY_AGAIN
             ) from None
         except OSError as error:
-            raise BundleError(f"{path} cannot be read: {error}", "a readable file.") from error
+            raise BundleError(
+                f"{path} cannot be read: {reason(error)}.", "a readable file."
+            ) from error
         same_size = len(content) == file.size_bytes
         if not same_size or hashlib.sha256(content).hexdigest() != file.sha256:
             raise BundleError(

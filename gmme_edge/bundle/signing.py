@@ -23,8 +23,8 @@ from typing import Any
 
 from gmme_edge.bundle.manifest import MANIFEST
 from gmme_edge.bundle.reading import MOST_MANIFEST_BYTES, read_bounded
-from gmme_edge.errors import BundleError, UsageError, require, shorten
-from gmme_edge.files import write_text
+from gmme_edge.errors import BundleError, UsageError, reason, require, shorten
+from gmme_edge.files import naming_full_disk, write_text
 from gmme_edge.inputs import read_start
 from gmme_edge.public import public
 
@@ -33,6 +33,7 @@ _COMMENT, _TRUSTED = "untrusted comment: ", "trusted comment: "
 _PLAIN, _HASHED = b"Ed", b"ED"  # a signature of the bytes, or of their BLAKE2b-512
 _NO_PASSWORD, _CHECKSUM = b"\0\0", b"B2"
 _N_ID, _N_KEY, _N_SIGNATURE = 8, 32, 64
+_N_PUBLIC, _N_SECRET = len(_PLAIN) + _N_ID + _N_KEY, 158
 _MOST_BYTES = 64 << 10
 
 
@@ -66,9 +67,19 @@ class PublicKey:
                 text = read_start(Path(trust), _MOST_BYTES).decode("utf-8")
             lines = [line.strip() for line in text.splitlines() if line.strip()]
             raw = base64.b64decode(lines[-1], validate=True)
-        except (OSError, ValueError, IndexError) as error:
-            raise _no_key("public", str(trust), str(error)) from error
-        if len(raw) != len(_PLAIN) + _N_ID + _N_KEY or raw[:2] != _PLAIN:
+        except OSError as error:
+            raise _no_key("public", str(trust), reason(error)) from error
+        except (ValueError, IndexError) as error:
+            is_file = isinstance(trust, Path) or _is_file(str(trust))
+            why = (
+                "it holds no line of base64"
+                if is_file
+                else "no file that can be read, and no line of one"
+            )
+            raise _no_key("public", str(trust), why) from error
+        if len(raw) == _N_SECRET:
+            raise _no_key("public", str(trust), "it is a secret key; its public one ends in .pub")
+        if len(raw) != _N_PUBLIC or raw[:2] != _PLAIN:
             raise _no_key("public", str(trust), f"it holds {len(raw)} bytes of another kind")
         return PublicKey(raw[2:10], raw[10:])
 
@@ -95,7 +106,7 @@ def make_key(path: Path) -> PublicKey:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with naming_full_disk(path), os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(f"{_COMMENT}gmme-edge secret key, no password\n{_encode(plain)}\n")
         write_text(public_path, f"{_COMMENT}minisign public key {public.name}\n{public}\n")
     except BaseException:
@@ -216,7 +227,10 @@ def _read_secret(path: Path) -> tuple[bytes, Any]:
         lines = read_start(path, _MOST_BYTES).decode("utf-8").splitlines()
         raw = _decode(lines[1])
     except (OSError, ValueError, IndexError) as error:
-        raise _no_key("secret", str(path), str(error)) from error
+        why = reason(error) if isinstance(error, OSError) else "it holds no line of base64"
+        raise _no_key("secret", str(path), why) from error
+    if len(raw) == _N_PUBLIC:
+        raise _no_key("secret", str(path), "it is a public key; the secret one has no .pub")
     if raw[:2] == _PLAIN and raw[2:4] != _NO_PASSWORD:
         raise UsageError(
             f"{path} is a key with a password.",
@@ -224,7 +238,7 @@ def _read_secret(path: Path) -> tuple[bytes, Any]:
             f"minisign -S -s {path} -m BUNDLE/{MANIFEST} makes the same signature.",
         )
     pair = raw[54:126]
-    if len(raw) != 158 or raw[:2] != _PLAIN:
+    if len(raw) != _N_SECRET or raw[:2] != _PLAIN:
         raise _no_key("secret", str(path), "it is of another kind")
     identity, seed, public = pair[:8], pair[8:40], pair[40:]
     secret = _ed25519("sign a bundle").Ed25519PrivateKey.from_private_bytes(seed)
@@ -238,7 +252,7 @@ def _read(folder: Path, name: str) -> bytes:
         return read_bounded(folder, name, MOST_MANIFEST_BYTES)
     except OSError as error:
         raise BundleError(
-            f"{folder / name} cannot be read: {error.strerror or error}.", "a bundle's file."
+            f"{folder / name} cannot be read: {reason(error)}.", "a bundle's file."
         ) from error
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gmme_edge.data.dataset import Clip, Dataset, Split
 from gmme_edge.data.folder import check_recordings, scan
-from gmme_edge.errors import DatasetError
+from gmme_edge.errors import DatasetError, reason
 from gmme_edge.inputs import read_text
 
 
@@ -54,7 +54,7 @@ def _read_list(path: Path) -> frozenset[str]:
             "copy the lists of the official archive, or use --dataset folder.",
         ) from None
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read: {error}", "a text file.") from error
+        raise DatasetError(f"{path} cannot be read: {reason(error)}.", "a text file.") from error
     return frozenset(line.strip() for line in lines if line.strip())
 
 

@@ -33,7 +33,7 @@ from gmme_edge.data.dataset import Clip
 from gmme_edge.data.waveforms import LITTLE_ENDIAN
 from gmme_edge.data.waveforms import WaveformStore as WaveformStore
 from gmme_edge.data.waveforms import end_to_end as end_to_end
-from gmme_edge.errors import AudioError, DatasetError
+from gmme_edge.errors import AudioError, DatasetError, reason
 from gmme_edge.files import replacing_folder, write_json
 from gmme_edge.folders import default_cache as default_cache
 from gmme_edge.inputs import read_json
@@ -199,7 +199,8 @@ def _write_entry(
         # stays valid although its file has no name any more.
         if entry is None or error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT):
             raise DatasetError(
-                f"The cache of decoded recordings cannot be written to {folder.parent}: {error}",
+                f"The cache of decoded recordings cannot be written to {folder.parent}: "
+                f"{reason(error)}.",
                 "a folder that may be written to, on a disk with room for the decoded recordings.",
                 "name another one with --cache DIR.",
             ) from error

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gmme_edge.audio import AUDIO_SUFFIXES
-from gmme_edge.errors import DatasetError
+from gmme_edge.errors import DatasetError, reason
 from gmme_edge.inputs import read_text
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
             "save the table as UTF-8.",
         ) from error
     except (OSError, csv.Error) as error:
-        raise DatasetError(f"{path} cannot be read: {error}", wanted) from error
+        raise DatasetError(f"{path} cannot be read: {reason(error)}.", wanted) from error
 
 
 def _parse(path: Path, reader: _csv.Reader, columns: Sequence[str], wanted: str) -> list[Row]:

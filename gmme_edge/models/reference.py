@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from gmme_edge.errors import CheckpointError
+from gmme_edge.errors import CheckpointError, reason
 from gmme_edge.models.eat import EAT
 from gmme_edge.spec import ModelSpec
+
+_NO_TENSORS = "it is damaged, of another kind, or holds a whole network or other objects"
 
 _RENAMES = (
     (r"^module\.", ""),
@@ -55,10 +58,12 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             return tensors
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).partition("\n")[0]  # torch explains weights-only loading at length
+        # torch's own words are long, mean other things or, for a damaged file, nothing.
+        told = reason(error) if isinstance(error, OSError | SafetensorError) else _NO_TENSORS
         raise CheckpointError(
-            f"{path} cannot be read: {type(error).__name__}: {reason}",
+            f"{path} cannot be read: {told}.",
             "a .safetensors file, or a torch file that holds tensors only (no pickled code runs).",
+            "where the network runs: torch.save(model.state_dict(), 'weights.pt')",
         ) from error
     for wrapper in ("state_dict", "model_state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):

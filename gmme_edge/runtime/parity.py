@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmme_edge.bundle.bundle import INPUT, Bundle
-from gmme_edge.bundle.precisions import PRECISIONS, find_precision, graph_of
+from gmme_edge.bundle.precisions import PRECISIONS, find_precision, graph_of, is_int8
 from gmme_edge.errors import BundleError, OutputError, ParityError, UsageError
 from gmme_edge.runtime.session import Outputs, Session
 
@@ -41,14 +41,15 @@ class Parity:
     def to_dict(self) -> dict[str, float]:
         return asdict(self)
 
-    def check(self, what: str, reference: str = "its reference") -> None:
-        """Raise `ParityError` where the limit is passed."""
+    def check(self, what: str, reference: str = "its reference", fix: str = "") -> None:
+        """Raise `ParityError`, with what to do about it, where the limit is passed."""
         if not self.passed:
             raise ParityError(
                 f"{what} disagrees with {reference}: relative error {self.relative:.2e} "
                 f"(max {self.max_abs:.2e}, mean {self.mean_abs:.2e}, top-1 agreement "
                 f"{self.top1_agreement:.1%} of {self.n_clips} clips).",
                 f"a relative error of at most {self.limit:.0e}.",
+                fix,
             )
 
 
@@ -149,11 +150,25 @@ def verify_session(
             "export the bundle again.",
         )
     what = f"{bundle.path} in {precision} on {session.backend}"
+    fix = _other_choice(bundle, precision, session.backend)
     own = golden.get(f"logits.{precision}")
     repeat = None
     if own is not None:
         repeat = compare_logits(logits, own, find_precision(precision).repeat_limit)
-        repeat.check(what, "what the same graph gave when it was exported")
+        repeat.check(what, "what the same graph gave when it was exported", fix)
     reference = compare_logits(logits, golden["logits"], limit)
-    reference.check(what)
+    reference.check(what, fix=fix)
     return Verified(reference, repeat)
+
+
+def _other_choice(bundle: Bundle, precision: str, backend: str) -> str:
+    """What to do where a backend computes something else than the export did."""
+    use = ["--precision fp32"] if "fp32" in bundle.precisions and precision != "fp32" else []
+    use += ["--backend ort-cpu"] if backend != "ort-cpu" else []
+    choice = f"use {' or '.join(use)} here" if use else "use another machine or library version"
+    if not is_int8(precision):
+        return f"{choice}."
+    return (
+        f"{choice}; or see with `gmme-edge evaluate … --backend {backend} --precision "
+        f"{precision}` what it costs. A network that is barely trained makes much of each rounding."
+    )

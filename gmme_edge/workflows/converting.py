@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gmme_edge.errors import UsageError, require
+from gmme_edge.errors import UsageError, reason, require
 from gmme_edge.inputs import read_text
 from gmme_edge.workflows.settings.conversion import ConversionSettings
 
@@ -49,5 +49,6 @@ def _read_labels(path: Path) -> tuple[str, ...]:
     try:
         lines = read_text(path).splitlines()
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", "a text file of class names.") from None
+        told = f"{path} cannot be read: {reason(error)}."
+        raise UsageError(told, "a text file of class names.") from None
     return tuple(line.strip() for line in lines if line.strip())

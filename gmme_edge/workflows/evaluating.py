@@ -15,6 +15,7 @@ from gmme_edge.data.levels import name_levels
 from gmme_edge.data.registry import open_dataset
 from gmme_edge.data.seen import refuse_seen
 from gmme_edge.data.store import WaveformStore
+from gmme_edge.destinations import refuse_unwritable
 from gmme_edge.errors import UsageError, require
 from gmme_edge.evaluation import Predict, score_store
 from gmme_edge.files import write_json
@@ -86,8 +87,7 @@ def evaluate(
     """
     settings = settings or EvaluationSettings()
     folder = resolve(artifact)
-    if settings.record and runs_on_torch(folder, settings.backend):
-        raise UsageError(f"{artifact} is a checkpoint; --record is for a bundle's manifest.")
+    _check(folder, settings)
     reference = _reference(settings.against)
     if runs_on_torch(folder, settings.backend):
         observer.stage("load PyTorch")
@@ -128,6 +128,13 @@ def evaluate(
         reference = reference or (results[0].name, score.predictions)
         _keep(candidate.bundle, document, settings, len(candidates))
     return Evaluation(tuple(results))
+
+
+def _check(folder: Path, settings: EvaluationSettings) -> None:
+    """Say what is wrong before anything is loaded."""
+    if settings.record and runs_on_torch(folder, settings.backend):
+        raise UsageError(f"{folder} is a checkpoint; --record is for a bundle's manifest.")
+    refuse_unwritable(settings.output)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gmme_edge.bundle.bundle import Bundle
+from gmme_edge.destinations import refuse_unwritable
 from gmme_edge.errors import GateError, require
 from gmme_edge.models.description import check_present
 from gmme_edge.observer import SILENT, Observer
@@ -82,6 +83,7 @@ def export(source: str | Path, settings: ExportSettings, observer: Observer = SI
         check_backend(settings.verdict.auto_backend)
     if not asked.untrained:
         check_present(resolve(source))  # a wrong path is told before torch is loaded
+    refuse_unwritable(settings.calibration.save_calib_clips)
     require_exporters(observer)
     from gmme_calibration.thresholds import Method
     from gmme_exporters.board.plan import PAGE, SCRIPT, check_plan, write_plan

@@ -133,7 +133,10 @@ class Refiner:
             floats = quantizer.layers_of(self.floats)
         if self.bias_correction:
             observer.stage(f"correct biases of {quantizer.precision}")
-        return Refinement(floats, probe.corrections(floats), record)
+        corrections = probe.corrections(
+            floats, lambda done, n: observer.progress("correct biases", done, n)
+        )
+        return Refinement(floats, corrections, record)
 
     def _search(
         self, quantizer: Quantizer, probe: Probe, clips: CalibrationSet, observer: Observer

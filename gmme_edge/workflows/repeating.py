@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gmme_edge.errors import InputError
 from gmme_edge.inputs import read_json
-from gmme_edge.pretrained import list_names
+from gmme_edge.pretrained import list_names, resolve
 
 PROGRAM = "gmme-edge"
 REPEATABLE = ("profile", "evaluate", "export", "train", "sensitivity", "compare", "paired")
@@ -24,6 +24,7 @@ def recorded_command(path: Path) -> tuple[str, ...]:
     Raises:
         InputError: no such file, none that records a call, or a call of something else.
     """
+    path = resolve(path)
     file = path / _MANIFEST if path.is_dir() else path
     values = read_json(file, "result or manifest", _SCHEMA)
     noted = values.get("provenance") if "kind" not in values else values

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gmme_edge.audio import Recording, Waveform
 from gmme_edge.bundle.bundle import Bundle
-from gmme_edge.errors import AudioError, BundleError, InputError, require
+from gmme_edge.errors import AudioError, BundleError, InputError, reason, require
 from gmme_edge.inputs import read_json
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.public import public
@@ -107,9 +107,13 @@ def _best(source: _Source, vector: Vectors, top: int) -> list[Match]:
 def _read_head(folder: Path) -> dict[str, Any]:
     """What the scan in `folder` was made with."""
     path = folder / SIDECAR
+    if not path.exists():
+        raise _without_embeddings(
+            folder, f"has no {SIDECAR}" if folder.exists() else "does not exist"
+        )
     head = read_json(path, "scan's result", SCHEMA)
     if "embedding_width" not in head:
-        raise _without_embeddings(folder)
+        raise _without_embeddings(folder, "holds no embeddings")
     parameters = head.get("parameters")
     backend = parameters.get("backend") if isinstance(parameters, dict) else None
     texts = [backend, *(head.get(name) for name in ("bundle", "precision", "model_sha256"))]
@@ -137,14 +141,14 @@ def _open(folder: Path) -> _Source:
         )
     if table.is_file():
         return _open_parquet(table)
-    raise _without_embeddings(folder)
+    raise _without_embeddings(folder, "holds no embeddings")
 
 
-def _without_embeddings(folder: Path) -> InputError:
+def _without_embeddings(folder: Path, why: str) -> InputError:
     return InputError(
-        f"{folder} holds no embeddings.",
+        f"{folder} {why}.",
         "the -o folder of a scan that has ended.",
-        "scan with --embeddings npy.",
+        "gmme-edge scan RECORDINGS -o FOLDER --embeddings npy",
     )
 
 
@@ -152,7 +156,8 @@ def _map(matrix: Path) -> Vectors:
     try:
         found: Vectors = np.load(matrix, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise InputError(f"{matrix} cannot be read: {error}", "the matrix of a scan.") from error
+        told = f"{matrix} cannot be read: {reason(error)}."
+        raise InputError(told, "the matrix of a scan.") from error
     if found.ndim != 2 or found.dtype != np.float32:
         raise InputError(
             f"{matrix} holds {found.dtype} {found.shape}.", "float32 (windows, width)."
@@ -171,7 +176,8 @@ def _open_parquet(table: Path) -> _Source:
     try:
         width = parquet.read_schema(table).field("embedding").type.list_size
     except (ValueError, LookupError, AttributeError) as error:
-        raise InputError(f"{table} cannot be read: {error}", "the vectors of a scan.") from error
+        told = f"{table} cannot be read: {reason(error)}."
+        raise InputError(told, "the vectors of a scan.") from error
 
     def blocks() -> Iterator[Vectors]:
         with parquet.ParquetFile(table) as file:

@@ -147,7 +147,7 @@ def _measure(study: _Study, scratch: Path, observer: Observer) -> dict[str, Any]
         make_probe(quantizer, study.clips, refiner.bias_correction),
         settings.layers,
         accuracy,
-        lambda done, total: observer.progress("parts", done, total),
+        lambda done, total: observer.progress("graphs", done, total),
     )
     return {
         "method": str(study.method),

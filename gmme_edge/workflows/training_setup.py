@@ -25,7 +25,7 @@ from gmme_edge.training.run.journal import Journal
 from gmme_edge.training.run.loop import Place, Start, Trainer, TrainingData
 from gmme_edge.training.run.memory import fitting_micro_batch, free_bytes
 from gmme_edge.training.run.start import check_trained
-from gmme_edge.training.run.state import saved_micro_batch
+from gmme_edge.training.run.state import refuse_other_run, saved_micro_batch
 from gmme_edge.training.transfer import initial_model
 from gmme_edge.workflows.clips import load_clips
 from gmme_edge.workflows.settings.training import MachineSettings
@@ -54,6 +54,8 @@ class TrainingSetup:
         """A trainer that tests on `fold`."""
         source = self._open_source("--init", self.job.transfer.init, plan, fold)
         start = self._start(plan, fold, source)
+        if not self.job.run.restart:  # before the clips, which may take minutes
+            refuse_other_run(out, self._known(plan, fold, start))
         data = self._load(plan, fold)
         if source:
             data = replace(data, facts=inherit(_origin(source), data.facts))
@@ -64,6 +66,22 @@ class TrainingSetup:
     def load_test(self, plan: Plan) -> WaveformStore:
         """The test clips of a fold whose training watches held-out clips instead."""
         return self._decode(plan.dataset.select("test"), "test", plan)
+
+    def _known(self, plan: Plan, fold: int | None, start: Start) -> dict[str, Any]:
+        """As much of `Trainer.identity` as no clip is needed for."""
+        return {
+            "model": plan.spec.to_dict(),
+            "recipe": plan.recipe.to_dict(),
+            "data": {**self._describe_data(fold), "labels": list(plan.dataset.labels)},
+            **start.identity,
+        }
+
+    def _describe_data(self, fold: int | None) -> dict[str, Any]:
+        settings = self.job.data
+        description: dict[str, Any] = {"dataset": settings.dataset, "fold": fold}
+        if settings.validation_share is not None:
+            description["validation_share"] = settings.validation_share
+        return description
 
     def _start(self, plan: Plan, fold: int | None, source: Checkpoint | None) -> Start:
         transfer, recipe, labels = self.job.transfer, plan.recipe, plan.dataset.labels
@@ -97,9 +115,7 @@ class TrainingSetup:
 
     def _load(self, plan: Plan, fold: int | None) -> TrainingData:
         settings, opened = self.job.data, plan.dataset
-        description: dict[str, Any] = {"dataset": settings.dataset, "fold": fold}
-        if settings.validation_share is not None:
-            description["validation_share"] = settings.validation_share
+        description = self._describe_data(fold)
         if settings.validation_share:
             opened = _hold_out(opened, settings.validation_share)
         counts = opened.counts()

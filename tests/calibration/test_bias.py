@@ -81,7 +81,7 @@ def test_layers_in_floating_point_are_left_alone(tmp_path: Path) -> None:
 def test_progress_counts_layers(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     correct_biases(Rounding(tmp_path), clips(2), on_progress=lambda *step: seen.append(step))
-    assert seen == [(1, 2), (2, 2)]
+    assert seen == [(0, 2), (1, 2), (2, 2)]
 
 
 @pytest.mark.parametrize("n_clips", [1, 4])

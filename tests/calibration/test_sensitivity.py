@@ -65,7 +65,9 @@ def test_accuracy_is_measured_on_every_graph(probe: Probe) -> None:
         seen.append(run(path, probe.waveforms))
         return len(seen) / 10
 
-    effects = measure_effects(probe, by_layer=True, accuracy=accuracy)
+    told: list[tuple[int, int]] = []
+    effects = measure_effects(probe, True, accuracy, lambda *step: told.append(step))
+    assert told == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
     assert [(e.accuracy_alone, e.accuracy_others) for e in effects] == [(0.1, 0.2), (0.3, 0.4)]
     for logits, rounds in zip(
         seen, [(True, False), (False, True), (False, True), (True, False)], strict=True

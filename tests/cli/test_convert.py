@@ -132,6 +132,22 @@ def test_exit_codes(
     assert message in result.stderr and not Path("out").exists()
 
 
+def test_what_holds_no_tensors_is_told_in_our_words(tmp_path: Path) -> None:
+    """torch's own words tell how to load it all the same, with codes for a terminal."""
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.pt")
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "whole.pt").read_bytes()[:500])
+    (tmp_path / "notes.pt").write_text("hello")
+    for name in ("whole.pt", "cut.pt", "notes.pt"):
+        result = convert(tmp_path / name, tmp_path / "out")
+        told = f"{name} cannot be read: it is damaged, of another kind, or holds a whole network"
+        assert result.exit_code == 3 and told in result.stderr
+        assert "torch.save(model.state_dict()" in result.stderr
+        assert "Unpickling" not in result.stderr and "x1b" not in result.stderr
+    (tmp_path / "cut.safetensors").write_bytes(b"x" * 99)
+    result = convert(tmp_path / "cut.safetensors", tmp_path / "out")
+    assert result.exit_code == 3 and "header" in result.stderr
+
+
 def test_output_that_is_a_file(state: dict[str, Tensor], tmp_path: Path) -> None:
     torch.save(state, tmp_path / "a.pt")
     (tmp_path / "out").write_text("mine")

@@ -238,6 +238,17 @@ def test_flips_and_levels_of_real_recordings(tmp_path: Path) -> None:
         assert max(fainter) < min(louder) + 0.1  # resampled here, not there
 
 
+def test_an_output_that_cannot_be_is_told_before_a_clip_is_decoded(
+    bundle: Path, words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(*_: object) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr("gmme_edge.workflows.evaluating.load_split", decode)
+    result = evaluate(bundle, words, "-o", tmp_path)
+    assert result.exit_code == 3 and f"{tmp_path}: Is a directory." in result.stderr
+
+
 def test_other_classes_are_exit_code_3(bundle: Path, words: Path, tmp_path: Path) -> None:
     renamed = shutil.copytree(words, tmp_path / "renamed")
     (renamed / WORDS[3]).rename(renamed / "3_other")

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gmme_edge.cli.app import app
+from gmme_edge.pretrained import FOLDER, list_names
 from gmme_edge.spec import PRESETS, TASKS
 
 
@@ -34,6 +35,27 @@ def test_table_of_one_task_names_every_preset_whole_in_80_columns(
     titles = {line.strip() for line in result.stdout.splitlines()} & set(TASKS)
     assert titles == {"speech-commands"}
     assert all(name in result.stdout for name in PRESETS)
+
+
+@pytest.mark.parametrize("name", list_names())
+def test_the_commands_of_a_card_stay_whole_in_80_columns(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that is broken where it is shown would be two commands where it is pasted."""
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = CliRunner().invoke(app, ["models", name]).stdout.splitlines()
+    blocks = (FOLDER / name / "README.md").read_text(encoding="utf-8").split("```")[1::2]
+    commands = [line for block in blocks for line in block.splitlines()[1:]]
+    assert len(commands) >= 8
+    for line in commands:
+        assert any(row.strip() == line.strip() for row in shown), line
+
+
+def test_the_network_of_a_shipped_model_is_named_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = CliRunner().invoke(app, ["models", "--task", "speech-commands"]).stdout
+    column = "".join(row.split("│")[2].strip() for row in shown.splitlines() if row.count("│") == 6)
+    assert "eat-s-edge-gmme-lite-k32c8" in column
 
 
 def test_unknown_task() -> None:

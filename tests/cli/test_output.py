@@ -263,11 +263,38 @@ def test_a_stage_leaves_a_line_with_its_time_and_no_bar(
     assert capsys.readouterr().err == "first [b]: 1.5 s\nthird: 2.4 s\n"
 
 
+def test_a_bar_begins_anew_in_each_stage() -> None:
+    """One that was full would say all along that no time is left."""
+    bars = console.progress()
+    observer = ConsoleObserver(bars)
+    for stage in ("first", "second"):
+        observer.stage(stage)
+        observer.progress("calibrate", 0, 10)
+        steps = bars.tasks[-1]
+        assert (steps.finished, steps.completed, steps.total, steps.visible) == (False, 0, 10, True)
+        observer.progress("calibrate", 10, 10)
+        assert steps.finished and steps.time_remaining == 0
+
+
 def test_a_stage_that_failed_has_no_time(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="x"), watch() as observer:
         observer.stage("first")
         raise ValueError("x")
     assert capsys.readouterr().err == ""
+
+
+def test_an_output_that_cannot_be_is_told_before_anything_is_measured(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(*_: object) -> None:
+        raise AssertionError("measured")
+
+    for name in ("profile", "profile_layers", "profile_roofline"):
+        monkeypatch.setattr(f"gmme_edge.workflows.profiling.{name}", measure)
+    for kind in ((), ("--layers",), ("--roofline",)):
+        result = invoke("profile", bundle, *kind, "-o", tmp_path)
+        assert result.exit_code == 3  # type: ignore[attr-defined]
+        assert f"{tmp_path}: Is a directory." in result.stderr  # type: ignore[attr-defined]
 
 
 def test_what_was_written_is_told_with_the_next_call(tmp_path: Path) -> None:

@@ -107,6 +107,8 @@ def test_only_calls_that_measure_or_make_are_repeated(tmp_path: Path, command: o
 def test_a_result_of_before_says_that_it_has_no_call(tmp_path: Path) -> None:
     done = run("rerun", write_accuracy(tmp_path / "a.json"))
     assert done.exit_code == 3 and "does not say which command made it" in done.stderr
+    shipped = run("rerun", "digits")  # its name stands for its folder, as everywhere
+    assert shipped.exit_code == 3 and "digits/manifest.json does not say which" in shipped.stderr
 
 
 def test_an_odd_option_in_a_record_is_a_usage_error(tmp_path: Path) -> None:

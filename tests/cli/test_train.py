@@ -140,6 +140,22 @@ def test_other_settings_in_the_same_folder_are_refused(
     refused = train(data, trained[0], lr="0.001")
     assert refused.exit_code == 3 and not refused.stdout
     assert "recipe.max_lr: saved 0.0003, now 0.001" in refused.stderr
+    assert "load the train clips" not in refused.stderr
+
+
+def test_another_run_is_refused_before_a_clip_is_decoded(
+    data: Path, trained: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(*_: object) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr("gmme_edge.workflows.training_setup.load_clips", decode)
+    for changes, told in (({"lr": "0.001"}, "recipe.max_lr"), ({"samples": "8192"}, "n_samples"),
+                          ({"validation-share": "0.2"}, "data.validation_share")):  # fmt: skip
+        refused = train(data, trained[0], **changes)
+        assert refused.exit_code == 3 and told in refused.stderr, refused.stderr
+    refused = train(data, trained[0], init="digits", model=None)
+    assert refused.exit_code == 3 and "init.name: saved None" in refused.stderr, refused.stderr
 
 
 def test_restart_replaces_a_run(data: Path, tmp_path: Path) -> None:

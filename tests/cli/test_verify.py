@@ -73,6 +73,8 @@ def test_int8_is_held_to_its_own_outputs_and_told_apart_from_floats(mine: Path) 
     change_arrays(mine, lambda golden: golden.update({"logits.int8-ort": golden["logits"]}))
     result = verify(mine, "--precision", "int8-ort")
     assert result.exit_code == 5 and "the same graph gave when it was exported" in result.stderr
+    fix = "Fix: use --precision fp32 here; or see with `gmme-edge evaluate … --backend ort-cpu "
+    assert f"{fix}--precision int8-ort` what it costs." in result.stderr
 
 
 def test_a_bundle_without_outputs_of_its_own_says_so(mine: Path) -> None:
@@ -105,6 +107,7 @@ def test_other_outputs_are_exit_code_5(mine: Path) -> None:
     result = verify(mine, "--json")
     assert result.exit_code == 5 and result.stdout == ""
     assert "fp32 on ort-cpu disagrees with its reference" in result.stderr
+    assert json.loads(result.stderr)["error"]["fix"].startswith("use another machine or library")
 
 
 @pytest.mark.skipif(

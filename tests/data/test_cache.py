@@ -79,6 +79,15 @@ def test_clear_removes_every_entry_and_nothing_else(cache: Path) -> None:
 
 def test_a_cache_that_does_not_exist_is_empty(tmp_path: Path) -> None:
     assert run("--cache", tmp_path / "none")["entries"] == []
+    told = CliRunner().invoke(app, ["cache", "--cache", str(tmp_path / "none")])
+    assert told.stdout.endswith("none: 0.0 MB, for there is no such folder yet\n")
+
+
+def test_a_file_is_no_cache(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+    refused = CliRunner().invoke(app, ["cache", "--cache", str(tmp_path / "a.wav"), "--clear"])
+    assert refused.exit_code == 3 and "a.wav is no folder." in refused.stderr
+    assert (tmp_path / "a.wav").read_bytes() == b"RIFF"
 
 
 def test_clear_and_a_limit_together_are_refused(cache: Path) -> None:

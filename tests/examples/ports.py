@@ -114,6 +114,14 @@ class AppTests:
         line = json.loads(run(app, "classify", PRETRAINED / "esc10", path))
         same_predictions(line["predictions"], "esc10", path)
 
+    def test_a_file_that_cannot_be_heard_is_named(self, app: Path, tmp_path: Path) -> None:
+        (tmp_path / "notes.wav").write_text("no sound at all")
+        soundfile.write(tmp_path / "empty.wav", np.zeros(0, np.float32), 8_000)
+        for name in ("notes.wav", "empty.wav", "absent.wav"):
+            path = tmp_path / name
+            assert str(path) in run(app, "classify", PRETRAINED / "digits", path, code=2)
+        assert "needs a WAV file" in run(app, "classify", PRETRAINED / "digits", code=2)
+
     def test_listening_gives_pythons_events(self, app: Path, tmp_path: Path) -> None:
         rate_hz = Bundle.open("digits").manifest.model.sample_rate_hz
         silence = np.zeros(rate_hz, np.float32)

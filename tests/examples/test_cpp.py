@@ -70,6 +70,15 @@ def test_tensorrt_compiles_against_its_headers(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_cmake_says_which_half_of_onnx_runtime_is_missing(tmp_path: Path) -> None:
+    needs("cmake", "g++")
+    (tmp_path / "onnxruntime_cxx_api.h").touch()
+    words = ["cmake", "-S", EXAMPLES / "cpp", "-B", tmp_path / "b", f"-DORT_INCLUDE={tmp_path}"]
+    assert "only the test vectors" in run(*words[:-1])
+    assert "'' is not there." in run(*words, code=1)
+    assert "'/gone.so' is not there." in run(*words, "-DORT_LIBRARY=/gone.so", code=1)
+
+
 def test_an_engine_without_tensorrt_is_told(app: Path, tmp_path: Path) -> None:
     words = ("verify", PRETRAINED / "digits", "--engine", tmp_path / "a.engine")
     assert "GMME_EDGE_TENSORRT" in run(app, *words, code=2)

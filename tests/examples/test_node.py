@@ -51,6 +51,19 @@ def test_recordings_are_named_as_in_python(tmp_path: Path, name: str) -> None:
     same_predictions(line["predictions"], name, tmp_path / "a.wav")
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "error: Usage: node classify.js BUNDLE FILE.wav…"),
+        (("nowhere",), "error: ENOENT: no such file or directory, open 'nowhere/manifest.json'"),
+        ((PRETRAINED / "digits", PRETRAINED / "digits" / "model.json"), "is no WAV file."),
+    ],
+)
+def test_mistakes_are_told_in_a_line(words: tuple[object, ...], told: str) -> None:
+    error = run("node", NODE / "classify.js", *words, code=1)
+    assert told in error and "    at " not in error
+
+
 @pytest.mark.parametrize("file", ["model.fp32.onnx", "golden.npz", "model.safetensors"])
 def test_a_changed_byte_is_noticed(tmp_path: Path, file: str) -> None:
     bundle = copy_of(PRETRAINED / "digits", tmp_path / "bundle")

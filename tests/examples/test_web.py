@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import sys
@@ -21,7 +22,7 @@ import soundfile
 import gmme_edge
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.data.synthetic import synthesize
-from gmme_edge.errors import MissingDependencyError, UsageError
+from gmme_edge.errors import DiskFullError, MissingDependencyError, UsageError
 from gmme_exporters.web.site import find_runtime, write_site
 from tests.examples.streams import case, difference
 from tests.examples.tools import EXAMPLES, PACKAGES, VECTORS, change_a_byte, needs, run
@@ -94,6 +95,12 @@ def page_events(browser: Browser) -> list[dict[str, Any]]:
     return [json.loads(text) for text in browser.run(f"return {script}")]
 
 
+def choose(browser: Browser, recording: Path) -> None:
+    node = browser.devtools("DOM.getDocument")["root"]["nodeId"]
+    chosen = browser.devtools("DOM.querySelector", nodeId=node, selector="#file")["nodeId"]
+    browser.devtools("DOM.setFileInputFiles", nodeId=chosen, files=[str(recording)])
+
+
 def complaints(browser: Browser) -> list[Any]:
     return [each for each in browser.complaints() if each["level"] in ("SEVERE", "WARNING")]
 
@@ -109,9 +116,7 @@ def test_page_gives_pythons_events_of_a_recording(site: Path, tmp_path: Path) ->
         assert browser.run("return self.crossOriginIsolated")
         assert int(browser.run("return document.body.dataset.threads")) >= 1
         assert browser.run("return [...document.querySelectorAll('#model option')].length") == 2
-        node = browser.devtools("DOM.getDocument")["root"]["nodeId"]
-        chosen = browser.devtools("DOM.querySelector", nodeId=node, selector="#file")["nodeId"]
-        browser.devtools("DOM.setFileInputFiles", nodeId=chosen, files=[str(tmp_path / "a.wav")])
+        choose(browser, tmp_path / "a.wav")
         wait_for(browser, "document.body.dataset.stopped")
         found = page_events(browser)
         predictions = json.loads(wait_for(browser, "document.body.dataset.predictions"))
@@ -208,6 +213,37 @@ def test_a_changed_byte_is_told(site: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_file_that_is_no_recording_is_told_and_leaves_no_other_result(
+    site: Path, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "a.wav", sound(), RATE_HZ)
+    soundfile.write(tmp_path / "silent.wav", sound()[:0], RATE_HZ)
+    (tmp_path / "notes.txt").write_text("no sound")
+    bad = "document.querySelector('#status.bad')?.textContent"
+    with served(site) as url, open_browser() as browser:
+        browser.open(url)
+        wait_for(browser, "document.body.dataset.golden")
+        choose(browser, tmp_path / "a.wav")
+        wait_for(browser, "document.body.dataset.predictions")
+        choose(browser, tmp_path / "notes.txt")
+        assert "notes.txt is no recording that this browser can decode" in wait_for(browser, bad)
+        assert browser.run("return document.querySelectorAll('#bars div, #events li').length") == 0
+        choose(browser, tmp_path / "silent.wav")
+        wait_for(browser, f"{bad} === 'silent.wav holds no sound.'")
+
+
+@pytest.mark.slow
+def test_a_page_that_is_opened_the_wrong_way_says_the_right_one(site: Path) -> None:
+    status = "document.getElementById('status').textContent"
+    unsafe = "--host-resolver-rules=MAP page.test 127.0.0.1"
+    with served(site) as url, open_browser(unsafe) as browser:
+        browser.open(url.replace("localhost", "page.test"))
+        wait_for(browser, f"{status}.includes('only over https, or from localhost')")
+        browser.open(site / "index.html")
+        wait_for(browser, f"{status}.includes('python3 -m http.server')")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 768, 1280])
 def test_page_fits_its_width(site: Path, width: int) -> None:
     with served(site) as url, open_browser() as browser:
@@ -274,6 +310,22 @@ def test_a_page_that_was_not_finished_can_be_written_again(
     assert write_site(Bundle.open("digits"), tmp_path / "site", runtime).is_file()
     values = json.loads((tmp_path / "site" / "site.json").read_text())
     assert values["bundles"] == ["digits"]
+
+
+def test_a_full_disk_is_told_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = shutil.copyfile
+
+    def copy(source: Path, to: Path, **how: Any) -> Any:  # noqa: ANN401 - as shutil has it
+        if str(source).endswith(".wasm"):
+            raise OSError(errno.ENOSPC, "No space left on device", str(source))
+        return real(source, to, **how)
+
+    runtime = find_runtime(fake_runtime(tmp_path / "ort"))
+    monkeypatch.setattr("gmme_exporters.web.site.shutil.copyfile", copy)
+    with pytest.raises(DiskFullError, match=f"{tmp_path}/site could not be written: No space"):
+        write_site(Bundle.open("digits"), tmp_path / "site", runtime)
+    monkeypatch.undo()
+    assert write_site(Bundle.open("digits"), tmp_path / "site", runtime).is_file()
 
 
 def test_a_page_is_not_written_over_other_files(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ import pytest
 import torch
 
 import gmme_edge
+from gmme_calibration.thresholds import Method
 from gmme_edge.bundle.bundle import MANIFEST, Bundle
 from gmme_edge.errors import ParityError, UsageError
 from gmme_edge.files import sha256_of
 from gmme_edge.models.eat import EAT
 from gmme_edge.observer import Observer
+from gmme_edge.workflows.int8 import Refiner, calibration_of
 from gmme_exporters.bundle import export_bundle
 from gmme_exporters.options import ExportOptions, expand_precisions
 from gmme_exporters.tensorrt.build import EngineOptions
@@ -126,10 +128,11 @@ class TestWriting:
     def test_parity_failure_leaves_the_old_bundle(self, root: Path, old: Path) -> None:
         before = content_of(old)
         strict = replace(QUICK, max_error=0.0)
-        with pytest.raises(ParityError, match="The exported fp32 graph"):
+        with pytest.raises(ParityError, match="The exported fp32 graph") as refused:
             export_bundle(
                 open_checkpoint(root, "aa"), old, replace(strict, force=True), sounds()[:2]
             )
+        assert "--no-lowering" in refused.value.fix
         assert content_of(old) == before
         assert [path.name for path in old.parent.iterdir()] == ["bundle"]
         with pytest.raises(ParityError):
@@ -203,6 +206,24 @@ class TestWriting:
         with pytest.raises(UsageError, match="--calib-dataset"):
             export_bundle(open_checkpoint(root), tmp_path / "out", options, sounds()[:2])
         assert list(tmp_path.iterdir()) == []
+
+    def test_every_part_of_int8_is_a_stage_with_its_progress(
+        self, root: Path, tmp_path: Path
+    ) -> None:
+        heard = Hears(lambda stage: told.append(stage))
+        heard.progress = lambda what, done, n: told.append(what)  # type: ignore[method-assign]
+        told: list[str] = []
+        clips, method = calibration_clips(), Method()
+        refiner = Refiner(bias_correction=True, equalize=True)
+        export_bundle(
+            open_checkpoint(root), tmp_path / "b", replace(QUICK, precisions=("int8-ort",)),
+            sounds()[:2], calibration_of(clips, method, None, refiner, heard), heard,
+        )  # fmt: skip
+        assert list(dict.fromkeys(told)) == [
+            "equalize int8-ort", "export to ONNX for ort-cpu-int8", "calibrate int8-ort",
+            "calibrate", "correct biases of int8-ort", "correct biases", "write int8-ort",
+            "check int8-ort against torch",
+        ]  # fmt: skip
 
     def test_int8_without_fp32(self, root: Path, tmp_path: Path) -> None:
         options = replace(QUICK, precisions=("int8-ort",), max_error=0.9)

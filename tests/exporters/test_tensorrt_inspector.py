@@ -201,4 +201,18 @@ def test_the_command_reads_trtexecs_file_without_a_gpu(engine_path: Path, tmp_pa
     assert CliRunner().invoke(app, arguments).exit_code == InputError.exit_code
     layers.write_bytes(PLAN + b"\xff\xfe")  # a user's slip: the engine itself
     result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == InputError.exit_code and "is no text" in result.stderr
+    assert result.exit_code == InputError.exit_code and "it is no text" in result.stderr
+    layers.write_text("[1]")
+    result = CliRunner().invoke(app, arguments)
+    assert "layers.json cannot be used: The inspector's text" in result.stderr
+    layers.write_text('{"Layers": []}')
+    assert "that compute: none." in CliRunner().invoke(app, arguments).stdout
+
+
+def test_what_is_no_engine_is_told_and_not_its_sidecar(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"x")
+    for name, told in (("model.onnx", "is no engine."), ("", "is no engine."),
+                       ("absent.engine", "does not exist.")):  # fmt: skip
+        result = CliRunner().invoke(app, ["engine-info", str(tmp_path / name)])
+        assert result.exit_code == 3 and f"{tmp_path / name} {told}" in result.stderr
+        assert "--engine tensorrt-rtx" in result.stderr

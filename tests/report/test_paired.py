@@ -50,6 +50,7 @@ def test_lists_by_hand(tmp_path: Path, first: Path) -> None:
     assert (written["kind"], written["pooled"]) == ("paired", pooled)
     text = paired(first, second)
     assert "Accuracy of gmme minus that of aa: +50.00 points on 10 clips" in text.stdout
+    assert max(map(len, text.stdout.splitlines())) <= 80
     assert "aa 0 times, gmme 5 times" in text.stdout and "p = 0.0625" in text.stdout
 
 

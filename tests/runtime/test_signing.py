@@ -182,6 +182,22 @@ def test_the_commands(tmp_path: Path) -> None:
     assert damaged.exit_code == 3 and "model.fp32.onnx" in damaged.stderr
 
 
+def test_a_key_of_the_wrong_kind_is_told_for_what_it_is(signed: Path) -> None:
+    secret, public, none = pub(signed).with_suffix(""), pub(signed), signed.parent / "none"
+    other = signed / MANIFEST
+    for key, told in ((public, "it is a public key"), (none, "No such file or directory."),
+                      (signed, "Is a directory."), (other, "no line of base64")):  # fmt: skip
+        with pytest.raises(UsageError, match=told) as refused:
+            sign_manifest(signed, key)
+        assert "Errno" not in str(refused.value)
+    for key, told in ((secret, "it is a secret key"), (str(none), "no file that can be read"),
+                      (none, "No such file or directory."), (other, "no line of b")):  # fmt: skip
+        with pytest.raises(UsageError, match=told):
+            verify_signature(signed, key)
+    missing = CliRunner().invoke(app, ["sign", str(signed)])
+    assert missing.exit_code == 2 and "one is missing" in missing.stderr
+
+
 def test_comments_are_one_line(signed: Path) -> None:
     with pytest.raises(UsageError, match="comment"):
         sign_manifest(signed, signed.parent / "key", "two\nlines")

@@ -8,6 +8,7 @@ import random
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from ctypes import c_double
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from gmme_edge.workflows.archive.dividing import conclude, divide, hear_segment_
 from gmme_edge.workflows.archive.heard import Division, Job, Segment
 from gmme_edge.workflows.archive.hearing import hear_with
 from gmme_edge.workflows.archive.journal import NAME, Journal
+from gmme_edge.workflows.archive.telling import share
 from gmme_edge.workflows.settings.listening import EventSettings
 from gmme_edge.workflows.settings.scanning import ScanSettings, WorkerSettings
 from tests.runtime.streaming.fakes import LevelClassifier
@@ -102,10 +104,13 @@ def test_segments_in_any_order_make_the_rows_of_the_whole(
     classifier.calls = 0
     numbers = list(range(division.n_segments))
     random.Random(seed).shuffle(numbers)
+    heard_s = c_double()
+    share(heard_s)
     found = {
         number: hear_segment_with(classifier, job, path, division, number).probabilities
         for number in numbers
     }
+    assert heard_s.value == pytest.approx(division.n_samples / 1000, abs=1.1)  # a window
     ordered = [found[number] for number in sorted(found)]
     assert conclude(division, ordered, classifier.labels, rules) == wanted
     assert classifier.calls == one_worker

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,10 +27,11 @@ import gmme_edge
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
 from gmme_edge.errors import InputError, UsageError
+from gmme_edge.observer import Observer
 from gmme_edge.runtime.streaming.stream import Stream
 from gmme_edge.workflows import scanning
 from gmme_edge.workflows.archive import working
-from gmme_edge.workflows.archive.executors import usable_cpus
+from gmme_edge.workflows.archive.executors import LocalPool, usable_cpus
 from gmme_edge.workflows.archive.heard import Job
 from gmme_edge.workflows.archive.hearing import hear_with
 from gmme_edge.workflows.archive.journal import Journal
@@ -212,6 +214,22 @@ def test_two_scans_do_not_share_a_journal(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "journal.sqlite").write_text("no journal, but long enough to be looked at")
     with pytest.raises(InputError, match="cannot be opened"):
         Journal(tmp_path)
+
+
+def test_the_progress_tells_the_sound_that_was_heard(tmp_path: Path) -> None:
+    """A bar that counts recordings stands still within one of hours."""
+    soundfile.write(tmp_path / "a.wav", noise(90, 1), 8000)
+    soundfile.write(tmp_path / "b.wav", noise(36, 2), 8000)
+    told: list[str] = []
+    observer = Observer()
+    observer.progress = lambda what, done, n: told.append(what)  # type: ignore[method-assign]
+    with LocalPool(1) as pool:
+        scanning.scan(
+            MODEL, [tmp_path / "a.wav", tmp_path / "b.wav"], ScanSettings(output=tmp_path / "out"),
+            EventSettings(hop_ms=1000, gate=False), observer=observer, executor=pool,
+        )  # fmt: skip
+        assert pool.heard_s == pytest.approx(126, abs=0.01)
+    assert told == sorted(told) and re.fullmatch(r"recordings, 0\.0\d h heard", told[-1])
 
 
 @pytest.mark.slow

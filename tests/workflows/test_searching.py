@@ -178,6 +178,13 @@ def test_a_damaged_archive_is_told(
         searching.find_similar(folder, archive / "d.wav")
 
 
+def test_a_folder_without_a_scan_is_told_with_the_call_that_makes_one(tmp_path: Path) -> None:
+    for folder, told in ((tmp_path, "has no scan.json."), (tmp_path / "no", "does not exist.")):
+        with pytest.raises(InputError, match=told) as refused:
+            searching.find_similar(folder, tmp_path / "a.wav")
+        assert "--embeddings npy" in refused.value.fix
+
+
 @pytest.mark.parametrize("name", ["absent.wav", "bad.wav"])
 def test_a_query_that_cannot_be_heard_is_exit_code_3(
     archive: Path, tmp_path: Path, name: str

@@ -102,9 +102,14 @@ class Spectrogram {
 
 const spectrogram = new Spectrogram();
 
-function start(rate_hz: number): void {
+function clear(): void {
+  bars.replaceChildren();
   events.replaceChildren();
   spectrogram.clear();
+}
+
+function start(rate_hz: number): void {
+  clear();
   busy(true);
   const rules = { on: Number(threshold.value), merge_gap_s: 0.5 };
   send({ kind: "start", rate_hz, rules, gate: true });
@@ -116,8 +121,9 @@ function hear(samples: Float32Array, live: boolean): void {
 }
 
 async function listen(): Promise<void> {
-  const media = await navigator.mediaDevices.getUserMedia({
-    audio: { echoCancellation: false, autoGainControl: false, noiseSuppression: false },
+  const audio = { echoCancellation: false, autoGainControl: false, noiseSuppression: false };
+  const media = await navigator.mediaDevices.getUserMedia({ audio }).catch((error: Error) => {
+    throw new Error(`No microphone: ${error.message}. Allow it in the browser's settings, or choose a recording.`);
   });
   const context = new AudioContext();
   await context.audioWorklet.addModule("capture.js");
@@ -144,7 +150,10 @@ async function decode(blob: File): Promise<Sound> {
   const bytes = await blob.arrayBuffer();
   const own = readWav(new Uint8Array(bytes));
   if (own) return own;
-  const audio = await new OfflineAudioContext(1, 1, 48_000).decodeAudioData(bytes);
+  const context = new OfflineAudioContext(1, 1, 48_000);
+  const audio = await context.decodeAudioData(bytes).catch(() => {
+    throw new Error(`${blob.name} is no recording that this browser can decode. Try it as a WAV file.`);
+  });
   const mono = new Float32Array(audio.length);
   for (let c = 0; c < audio.numberOfChannels; c++)
     audio.getChannelData(c).forEach((x, i) => (mono[i]! += x / audio.numberOfChannels));
@@ -153,8 +162,10 @@ async function decode(blob: File): Promise<Sound> {
 
 async function classify(blob: File): Promise<void> {
   stopMicrophone?.();
+  clear(); // what is shown is of this recording, or nothing
   say(`Listening to ${blob.name} …`);
   const { mono, rate_hz } = await decode(blob);
+  if (!mono.length) throw new Error(`${blob.name} holds no sound.`);
   start(rate_hz);
   for (let at = 0; at < mono.length; at += rate_hz) hear(mono.slice(at, at + rate_hz), false);
   send({ kind: "stop" });
@@ -209,6 +220,11 @@ document.addEventListener("drop", (event) => {
 });
 
 async function begin(): Promise<void> {
+  if (!self.isSecureContext)
+    throw new Error(
+      "Browsers let a page check its files and hear the microphone only over https, or from localhost. " +
+        "Serve this page over https, or open it as http://localhost on the machine that serves it.",
+    );
   if ("serviceWorker" in navigator) {
     await navigator.serviceWorker.register("offline.js");
     await navigator.serviceWorker.ready;

@@ -33,7 +33,7 @@ const open: Open = async ({ data }, weights) => {
 async function load(name: string, precision: string): Promise<void> {
   classifier = stream = null;
   const bundle = await Bundle.open(async (path) => {
-    const answer = await fetch(`bundles/${name}/${path}`);
+    const answer = await fetch(`bundles/${encodeURIComponent(name)}/${path}`);
     if (!answer.ok) throw new Error(`${path} is missing: ${answer.status}.`);
     return new Uint8Array(await answer.arrayBuffer());
   });

@@ -157,7 +157,8 @@ def parse_layers(text: str) -> EngineLayers:
         return EngineLayers(tuple(_layer(layer) for layer in layers))
     except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"The inspector's text is not understood: {error!r}.", 'JSON with a list "Layers".'
+            f"The inspector's text is not understood ({type(error).__name__}).",
+            'JSON with a list "Layers".',
         ) from error
 
 

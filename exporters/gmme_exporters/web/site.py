@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gmme_edge.bundle.bundle import MANIFEST, Bundle
 from gmme_edge.errors import MissingDependencyError, UsageError
-from gmme_edge.files import replacing_folder, write_json
+from gmme_edge.files import naming_full_disk, replacing_folder, write_json
 from gmme_edge.inputs import read_text
 from gmme_edge.locks import locked
 
@@ -73,7 +73,8 @@ def write_site(bundle: Bundle, folder: Path, runtime: Path) -> Path:
     name = bundle.path.resolve().name
     bundles = folder / "bundles"
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
+    # The system would name the file that is copied, not the page that has no room.
+    with naming_full_disk(folder), locked(folder):
         _write_index(folder, claim_site(folder))  # so that a killed call can be repeated
         with replacing_folder(bundles / name) as new:
             for file in bundle.manifest.files:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gmme_edge.cli.options.common import JsonOption
-from gmme_edge.errors import UsageError
+from gmme_edge.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from gmme_edge.data.cache import CacheEntry
@@ -49,13 +49,16 @@ def cache(
     if clear and limit_mb is not None:
         raise UsageError("Both --clear and --limit-mb are given.", "one of them.")
     place = folder or default_cache()
+    if place.exists() and not place.is_dir():
+        raise InputError(f"{place} is no folder.", "the folder of a cache.")
     removed = []
     if clear or limit_mb is not None:
         removed = shrink(place, 0 if limit_mb is None else limit_mb * _MEGABYTE)
     entries = list_entries(place)
     if removed:
         freed = sum(entry.size_bytes for entry in removed)
-        stderr.print(f"removed {len(removed)} entries, {freed / _MEGABYTE:,.1f} MB")
+        what = "1 entry" if len(removed) == 1 else f"{len(removed)} entries"
+        stderr.print(f"removed {what}, {freed / _MEGABYTE:,.1f} MB")
     if not json:
         _show(place, entries)
         return
@@ -80,4 +83,5 @@ def _show(place: Path, entries: list[CacheEntry]) -> None:
             table.add_row(entry.kind, entry.path.stem[:12], when, megabytes)
         stdout.print(table)
     total = sum(entry.size_bytes for entry in entries) / _MEGABYTE
-    stdout.print(f"{place}: {total:,.1f} MB", soft_wrap=True)
+    missing = "" if place.exists() else ", for there is no such folder yet"
+    stdout.print(f"{place}: {total:,.1f} MB{missing}", soft_wrap=True)

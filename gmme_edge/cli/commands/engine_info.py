@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gmme_edge.cli.options.common import JsonOption
-from gmme_edge.errors import InputError
+from gmme_edge.errors import InputError, reason
 from gmme_edge.inputs import read_text
 
 if TYPE_CHECKING:
@@ -33,26 +33,30 @@ def engine_info(
     """List an engine's layers, their precisions, kernels and shapes, on the GPU that runs it."""
     from gmme_edge.cli.views.console import emit_json, stdout
     from gmme_edge.runtime.engines.info import EngineInfo
-    from gmme_exporters.tensorrt.inspector import inspect_engine, parse_layers
+    from gmme_exporters.tensorrt.inspector import inspect_engine
 
     info = EngineInfo.read(engine)
-    found = parse_layers(_read(layers)) if layers else inspect_engine(engine)
+    found = _parse(layers) if layers else inspect_engine(engine)
     if json:
         emit_json({**found.to_dict(), "engine": info.to_dict()})
         return
     stdout.print(_table(found))
     counts = ", ".join(f"{count} in {name}" for name, count in found.precisions.items())
-    stdout.print(f"{info.precision} engine; of the layers that compute: {counts}.")
+    stdout.print(f"{info.precision} engine; of the layers that compute: {counts or 'none'}.")
     if info.precision != "fp32" and found.n_fp32:
         stdout.print(f"{found.n_fp32} fell back to FP32.")
 
 
-def _read(path: Path) -> str:
+def _parse(path: Path) -> EngineLayers:
+    from gmme_exporters.tensorrt.inspector import parse_layers
+
     try:
-        return read_text(path)
-    except (OSError, ValueError) as error:
+        return parse_layers(read_text(path))
+    except (OSError, ValueError, InputError) as error:
+        told = error.got if isinstance(error, InputError) else f"{reason(error)}."
+        told = "it is no text." if isinstance(error, UnicodeError) else told
         raise InputError(
-            f"{path} is no text: {error}.", "the JSON that trtexec --exportLayerInfo wrote."
+            f"{path} cannot be used: {told}", "the JSON that trtexec --exportLayerInfo wrote."
         ) from error
 
 

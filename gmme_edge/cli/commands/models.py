@@ -61,7 +61,10 @@ def _show(shipped: list[dict[str, Any]], presets: list[dict[str, Any]]) -> None:
     from gmme_edge.cli.views.console import stdout
 
     if shipped:
-        table = Table("shipped", "model", "hears", "accuracy")
+        table = Table("shipped")
+        table.add_column("model", overflow="fold")  # --model wants it whole
+        table.add_column("hears")
+        table.add_column("accuracy")
         table.add_column("MB", justify="right")
         for row in shipped:
             table.add_row(

@@ -61,7 +61,7 @@ def show_comparison(comparison: PairedResult) -> None:
     low, high = test.interval
     stdout.print(
         f"Accuracy of {names[1]} minus that of {names[0]}: {_points(test.difference)} points on "
-        f"{test.n} {'clip' if test.n == 1 else 'clips'} "
+        f"{test.n} {'clip' if test.n == 1 else 'clips'}\n"
         f"(95 % {_points(low)} to {_points(high)}, Bonett and Price)",
         soft_wrap=True,
     )
@@ -70,7 +70,7 @@ def show_comparison(comparison: PairedResult) -> None:
         stdout.print(f"over the folds: 95 % {_points(low)} to {_points(high)} (Student's t)")
     stdout.print(
         f"right alone: {names[0]} {_times(test.only_first)}, {names[1]} "
-        f"{_times(test.only_second)}; "
+        f"{_times(test.only_second)};\n"
         f"McNemar's exact test, two-sided: p = {test.p_value:.3g}",
         soft_wrap=True,
     )

@@ -11,6 +11,7 @@ import typer
 
 from gmme_edge.cli.options.common import JsonOption, RebuildOption, make_rebuild
 from gmme_edge.cli.options.signature import with_options
+from gmme_edge.destinations import refuse_unwritable
 from gmme_edge.errors import UsageError
 from gmme_edge.settings import is_given
 from gmme_edge.workflows.settings.profiling import LatencyGate, ProfileSettings
@@ -55,6 +56,7 @@ def profile(
             raise UsageError("--layers, --roofline or --rebuild with --remote.", "one of them.")
         _profile_remote(bundles, settings, where, gate, (output, json))
         return
+    refuse_unwritable(output)
     if settings.layers or settings.roofline:
         _refuse_with_layers(gate, settings, rebuild)
         _profile_nodes(bundles, settings, rebuild, (output, json))

@@ -55,7 +55,8 @@ def sign(
         return
     if bundle is None or key is None or new_key is not None:
         raise UsageError(
-            "These options do not belong together.", "BUNDLE --key KEY, or --new-key KEY alone."
+            "These options do not belong together, or one is missing.",
+            "BUNDLE --key KEY, or --new-key KEY alone.",
         )
     opened = Bundle.open(bundle)
     opened.check_files()  # nobody signs for what is damaged

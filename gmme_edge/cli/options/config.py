@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from gmme_edge.errors import UsageError
+from gmme_edge.errors import UsageError, reason
 from gmme_edge.inputs import read_toml
 
 NAME = "gmme-edge.toml"
@@ -99,10 +99,10 @@ def _parse(path: Path) -> dict[str, Any]:
             )
         return read_toml(path)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise UsageError(f"{path} cannot be read: {reason(error)}.") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"{path} is no TOML: {error}.", "tables and options as its page shows."
+            f"{path} is no TOML: {reason(error)}.", "tables and options as its page shows."
         ) from error
 
 

@@ -20,7 +20,9 @@ def describe_bundle(bundle: Bundle, console: Console) -> None:
 
     console.print(parity_table(bundle.manifest.parity))
     engines = sum(file.role == "engine" for file in bundle.manifest.files)
-    held = ", ".join(bundle.precisions) + (f", {engines} engines" if engines else "")
+    held = ", ".join(bundle.precisions) + (
+        f", {engines} engine{'s' * (engines > 1)}" if engines else ""
+    )
     console.print(f"{bundle.path}: {held}", soft_wrap=True, markup=False)
     if bundle.manifest.verdict:
         console.print(verdict_table(bundle.manifest.verdict))

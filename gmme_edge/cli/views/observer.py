@@ -39,8 +39,8 @@ class ConsoleObserver(Observer):
         if self._stage is None:
             self._stage = self._bars.add_task("", total=None)
         self._bars.update(self._stage, description=make_visible(name))
-        if self._steps is not None:
-            self._bars.update(self._steps, visible=False)
+        if self._steps is not None:  # a bar that was full would keep its remaining time of zero
+            self._bars.reset(self._steps, total=None, visible=False)
 
     def end_stage(self) -> None:
         """Say how long the current stage took, if there is one that took a while."""

@@ -14,7 +14,7 @@ from typing import Any
 from gmme_edge.bundle.bundle import Bundle, BundleFile
 from gmme_edge.bundle.reading import MOST_MANIFEST_BYTES, parse_object, read_bounded
 from gmme_edge.device.cuda import Device
-from gmme_edge.errors import BundleError, EngineError
+from gmme_edge.errors import BundleError, EngineError, reason
 from gmme_edge.files import write_json
 
 SCHEMA = 1
@@ -122,9 +122,9 @@ class EngineInfo:
         try:
             content = read_bounded(path.parent, path.name, MOST_MANIFEST_BYTES)
         except (FileNotFoundError, NotADirectoryError):
-            raise _sidecar_error(f"{path} does not exist.") from None
+            raise _no_sidecar(engine_path, path) from None
         except OSError as error:
-            raise _sidecar_error(f"{path} cannot be read: {error}.") from error
+            raise BundleError(f"{path} cannot be read: {reason(error)}.", "its sidecar.") from error
         return EngineInfo.parse(content, path)
 
     @staticmethod
@@ -159,6 +159,18 @@ class Engine:
 
 def _sidecar_error(got: str) -> BundleError:
     return BundleError(got, f"an engine's sidecar of schema {SCHEMA}.", "build the engine again.")
+
+
+def _no_sidecar(engine_path: Path, path: Path) -> BundleError:
+    """Whoever names a bundle, a graph or nothing at all is not helped by a missing sidecar."""
+    if engine_path.suffix == ".engine" and engine_path.is_file():
+        return _sidecar_error(f"{path} does not exist.")
+    is_there = engine_path.exists() or engine_path.is_symlink()
+    return BundleError(
+        f"{engine_path} {'is no engine' if is_there else 'does not exist'}.",
+        "BUNDLE/engines/NAME.engine, with NAME.engine.json beside it.",
+        "gmme-edge export … --engine tensorrt-rtx (or tensorrt) builds one.",
+    )
 
 
 def _field_error(path: Path, name: str, value: object, expected: str) -> BundleError:

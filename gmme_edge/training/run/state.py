@@ -111,6 +111,24 @@ def saved_micro_batch(folder: Path) -> tuple[bool, int | None]:
         return True, None if value is None else _whole_number(value)
 
 
+def refuse_other_run(folder: Path, known: Mapping[str, Any]) -> None:
+    """Say at once what `RunState.load` would say after the clips were decoded.
+
+    Args:
+        known: an identity, perhaps without what only the clips tell.
+
+    Raises:
+        CheckpointError: `folder` holds a run with other settings, or one that is unreadable.
+    """
+    path = folder / STATE
+    if not path.exists():
+        return
+    with _naming_damage(path):
+        note, _ = _read(path, tensors=False)
+        wanted = json.loads(json.dumps(dict(known)))
+        _check_identity(path, note["identity"], wanted, whole=False)
+
+
 @contextlib.contextmanager
 def _naming_damage(path: Path) -> Iterator[None]:
     try:
@@ -195,8 +213,12 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def _check_identity(path: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def _check_identity(
+    path: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any], whole: bool = True
+) -> None:
     old, new = _flat(saved), _flat(wanted)
+    if not whole:  # of a part that is known, what is missing is told later
+        old = {k: v for k, v in old.items() if k in new or k.partition(".")[0] not in wanted}
     differences = [
         f"{key}: saved {old.get(key)!r}, now {new.get(key)!r}"
         for key in {**new, **old}

@@ -37,6 +37,7 @@ from gmme_edge.workflows.archive.heard import (
     stamp,
 )
 from gmme_edge.workflows.archive.network import Tap, isolate, open_network
+from gmme_edge.workflows.archive.telling import tell
 from gmme_edge.workflows.settings.listening import EventSettings
 
 _LEAST_WINDOWS = 1024  # of a segment: what a kill costs
@@ -89,12 +90,15 @@ def hear_segment_with(
         AudioError: the recording has become shorter since it was divided.
     """
     starts = [division.start(w) for w in division.windows(number) if division.asks(w)]
+    size, rate_hz = classifier.window_samples, classifier.sample_rate_hz
+    heard = number * division.segment_samples
+    end = min(heard + division.segment_samples, division.n_samples)
     if not starts:
+        tell((end - heard) / rate_hz)
         return Segment()
     spool = Spool(Path(job.spool)) if job.spool else None
     vectors: list[NDArray[np.float32]] = []
     listener = classifier if spool is None else Tap(classifier, vectors.append)
-    size, rate_hz = classifier.window_samples, classifier.sample_rate_hz
     blocks = read_part(path, rate_hz, division.channel, starts[0], starts[-1] + size)
     found: list[bytes] = []
     for start, window in zip(starts, _windows(blocks, starts, size), strict=True):
@@ -102,6 +106,9 @@ def hear_segment_with(
         found.append(np.asarray(row, np.float64).tobytes())
         if spool is not None:
             spool.add(start, vectors.pop())
+        tell((start - heard) / rate_hz)
+        heard = start
+    tell((end - heard) / rate_hz)
     if spool is not None:
         spool.write()
     return Segment(b"".join(found), "" if spool is None else spool.name)

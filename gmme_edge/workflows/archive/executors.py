@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from ctypes import c_double
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 from gmme_edge.workflows.archive.clusters import names_a_lost_worker, open_cluster
+from gmme_edge.workflows.archive.telling import share
 from gmme_edge.workflows.settings.scanning import WorkerSettings
 
 _Given = ParamSpec("_Given")
@@ -34,9 +36,15 @@ class LocalPool(Executor):
         self._ending, self._lifeline = self._context.Pipe(duplex=False)
         self._free: SimpleQueue[ProcessPoolExecutor] = SimpleQueue()
         self._lock = threading.Lock()
+        self._heard_s: list[c_double] = []  # by each worker, also of those that are gone
         self._all = [self._start() for _ in range(workers)]
         for pool in self._all:
             self._free.put(pool)
+
+    @property
+    def heard_s(self) -> float:
+        """Seconds of sound that the workers have heard, unfinished recordings included."""
+        return sum(number.value for number in self._heard_s)
 
     def submit(
         self, fn: Callable[_Given, _Found], /, *args: _Given.args, **kwargs: _Given.kwargs
@@ -70,16 +78,19 @@ class LocalPool(Executor):
         return fresh
 
     def _start(self) -> ProcessPoolExecutor:
+        heard_s = self._context.RawValue(c_double)
+        self._heard_s.append(heard_s)
         return ProcessPoolExecutor(
-            1, mp_context=self._context, initializer=_hold, initargs=(self._ending,)
+            1, mp_context=self._context, initializer=_hold, initargs=(self._ending, heard_s)
         )
 
 
-def _hold(ending: Connection) -> None:
+def _hold(ending: Connection, heard_s: c_double) -> None:
     """Prepare a worker: it ends with the one that started it, however that ends.
 
     Only the starter holds the other end of the pipe `ending`, which the system closes if need be.
     """
+    share(heard_s)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group of processes
 
     def watch() -> None:

@@ -21,6 +21,7 @@ from gmme_edge.workflows.archive.dividing import divide
 from gmme_edge.workflows.archive.embeddings import Spool
 from gmme_edge.workflows.archive.heard import Division, Heard, Job, Row, in_order, row_of, stamp
 from gmme_edge.workflows.archive.network import Tap, isolate, open_network
+from gmme_edge.workflows.archive.telling import tell
 
 
 def hear(job: Job, path: bytes) -> Heard | Division:
@@ -123,6 +124,7 @@ class _Piece:
         self._parts.append(_Part(self._position, start, tuple(recording.notes), spool))
         for block in recording.blocks():
             self._events += self._stream.push(block, self._rate_hz)
+            tell(len(block) / self._rate_hz)
 
     def end(self) -> list[Heard]:
         """What was found in each recording: events and windows that begin in it."""

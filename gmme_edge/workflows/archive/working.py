@@ -149,12 +149,15 @@ class Work:
                 self._observer.note(error)
 
     def _tell_progress(self) -> None:
+        # A bar that counts recordings stands still within a long one; its sound does not.
+        heard_s = getattr(self._executor, "heard_s", 0.0)
+        told = f", {heard_s / 3600:.2f} h heard" if heard_s else ""
         if self._divided and len(self._divided) == self._total - self._done:  # only these are left
             total = sum(divided.division.n_segments for divided in self._divided.values())
             missing = sum(divided.missing for divided in self._divided.values())
-            self._observer.progress("segments of long recordings", total - missing, total)
+            self._observer.progress(f"segments{told}", total - missing, total)
         else:
-            self._observer.progress("recordings", self._done, self._total)
+            self._observer.progress(f"recordings{told}", self._done, self._total)
 
 
 def _result(future: Future[Any], task: _Task) -> Found | None:

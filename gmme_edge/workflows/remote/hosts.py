@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from gmme_edge.errors import InputError, UsageError
+from gmme_edge.errors import InputError, UsageError, reason
 from gmme_edge.inputs import read_toml
 
 _DESTINATION = re.compile(r"(ssh://)?[A-Za-z0-9_.%+\[\]:][A-Za-z0-9_.%+@\[\]:-]{0,254}")
@@ -113,6 +113,6 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return read_toml(path)
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error}.", "a fleet file.") from error
+        raise InputError(f"{path} cannot be read: {reason(error)}.", "a fleet file.") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no TOML: {error}.", "a fleet file.") from error
+        raise InputError(f"{path} is no TOML: {reason(error)}.", "a fleet file.") from error
