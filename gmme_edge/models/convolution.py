@@ -179,10 +179,8 @@ def _of_filters(grad: Tensor, x: Tensor, weight: Tensor, shape: _Shape) -> Tenso
         x = F.pad(x, (pad, max(missing, 0)))
     windows = x.unfold(-1, window, chunk * stride)[:, :, :n_chunks]
     groups = batch * channels * n_chunks
-    sums = F.conv1d(
-        windows.reshape(1, groups, window), grad.reshape(groups, 1, chunk),
-        None, dilation, 0, stride, groups,
-    )  # fmt: skip
+    signals, filters = windows.reshape(1, groups, window), grad.reshape(groups, 1, chunk)
+    sums = F.conv1d(signals, filters, None, dilation, 0, stride, groups)
     return sums.view(batch, channels, n_chunks, taps).sum(dim=(0, 2)).unsqueeze(1)
 
 
@@ -207,12 +205,8 @@ def _of_long_kernel(grad: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, 
     n_blocks, seen = height // block, (block - 1) * stride[0] + rows
     products = weight.new_zeros(n_out * block, channels * seen * columns)
     for one_grad, one_x in zip(grad, x, strict=True):
-        of_channel, of_row, of_column = one_x.stride()
-        windows = one_x.as_strided(
-            (channels, seen, columns, n_blocks, width),
-            (of_channel, of_row, of_column, of_row * stride[0] * block, of_column * stride[1]),
-            one_x.storage_offset(),
-        )  # fmt: skip
+        by_rows = one_x.unfold(1, seen, stride[0] * block)[:, :n_blocks]
+        windows = by_rows.unfold(2, columns, stride[1])[:, :, :width].permute(0, 3, 4, 1, 2)
         blocks = one_grad.view(n_out, n_blocks, block, width).transpose(1, 2)
         products.addmm_(
             blocks.reshape(n_out * block, -1), windows.reshape(products.shape[1], -1).t()

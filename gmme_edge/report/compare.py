@@ -188,13 +188,22 @@ def _join_notes(entries: Sequence[Entry]) -> list[str]:
             "Latency and accuracy were joined by name, precision and size, because the files do "
             f"not both know the weights' hash: {', '.join(dict.fromkeys(guessed))}."
         )
+    elsewhere: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
-        what, row, accuracy = f"{entry.name} ({entry.precision})", entry.latency, entry.accuracy
+        row, accuracy = entry.latency, entry.accuracy
         if row and accuracy and accuracy.backend != row.backend:
-            notes.append(
-                f"The accuracy of {what} beside {row.backend} was measured on {accuracy.backend}."
-            )
+            elsewhere.setdefault((row.backend, accuracy.backend), []).append(entry)
+    for (here, there), found in elsewhere.items():
+        notes.append(f"Accuracy beside {here} was measured on {there}: {_enumerate(found)}.")
     return notes
+
+
+def _enumerate(entries: Sequence[Entry]) -> str:
+    """Each network once, with its precisions."""
+    precisions: dict[str, list[str]] = {}
+    for entry in entries:
+        precisions.setdefault(entry.name, []).append(entry.precision)
+    return ", ".join(f"{n} ({', '.join(dict.fromkeys(p))})" for n, p in precisions.items())
 
 
 def _notes(entries: Sequence[Entry], baseline: str) -> list[str]:
@@ -211,6 +220,7 @@ def _notes(entries: Sequence[Entry], baseline: str) -> list[str]:
         )
         notes.append(f"Networks for different tasks are not comparable: {'; '.join(parts)}.")
     bases = [entry for entry in entries if entry.is_base and entry.latency]
+    alone: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         row, accuracy, what = entry.latency, entry.accuracy, f"{entry.name} ({entry.precision})"
         if row and entry.ratio.latency is None:
@@ -219,10 +229,12 @@ def _notes(entries: Sequence[Entry], baseline: str) -> list[str]:
                 f"{_differences(entry, bases)}."
             )
         if accuracy and entry.ratio.accuracy_points is None:
-            notes.append(
-                f"No accuracy of {baseline} on the clips of {what}: {accuracy.dataset}, "
-                f"{accuracy.split}."
-            )
+            alone.setdefault((accuracy.dataset, accuracy.split), []).append(entry)
+    for (dataset, split), found in alone.items():
+        notes.append(
+            f"No accuracy of {baseline} on the same {split} clips of {dataset}: "
+            f"{_enumerate(found)}."
+        )
     return notes
 
 

@@ -91,6 +91,27 @@ def test_accuracy_joins_its_model_and_precision(tmp_path: Path) -> None:
     assert any("No accuracy of eat-s-aa" in note for note in comparison.notes)
 
 
+def test_a_note_names_all_that_it_is_about(tmp_path: Path) -> None:
+    settings = [(p, b) for b in ("ort-cpu", "openvino") for p in ("fp32", "int8-ort")]
+    comparison = _compare(
+        write_latency(
+            tmp_path / "r.json",
+            *(
+                row(model, precision=p, backend=b)
+                for p, b in settings
+                for model in ("eat-s-aa", GMME)
+            ),
+        ),
+        write_accuracy(tmp_path / "b.json", GMME, 0.925),
+        write_accuracy(tmp_path / "c.json", GMME, 0.89, precision="int8-ort"),
+    )
+    both = f"{GMME} (fp32, int8-ort)."
+    assert [note for note in comparison.notes if both in note] == [
+        f"Accuracy beside openvino was measured on ort-cpu: {both}",
+        f"No accuracy of eat-s-aa on the same test clips of esc50: {both}",
+    ]
+
+
 def test_the_accuracy_of_the_same_backend_is_preferred(tmp_path: Path) -> None:
     torch = write_accuracy(tmp_path / "t.json", value=0.91, backend="torch")
     ort = write_accuracy(tmp_path / "o.json", value=0.90)
