@@ -18,9 +18,14 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gmme_edge.models.eat import EAT, EncoderLayer
+
+# The exporter of torch 2.6 fixes the batch size where a product is written out. Those between were
+# not tried, and keep GELU in several nodes.
+_WRITES_GELU = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 15)
 
 
 def lower_head(model: EAT) -> None:
@@ -71,6 +76,8 @@ class LoweredLayer(nn.Module):
 
 
 def _gelu(x: Tensor) -> Tensor:
+    if not _WRITES_GELU:
+        return F.gelu(x)
     return x * (torch.erf(x / math.sqrt(2)) + 1) * 0.5
 
 
