@@ -8,9 +8,9 @@
 - The scale 1/√d of attention is folded into the queries' weights, and q, k, v are laid out by one
   transposition instead of three.
 
-- GELU is written as ONNX Runtime knows it, and becomes one node (torch 2.15 or newer). Its one node for a sum and the
-  LayerNorm behind it takes twice the time of the two; so what would be added is negated, in its
-  weights, and subtracted.
+- GELU is written as ONNX Runtime knows it, and becomes one node (torch 2.15 or newer). Its one
+  node for a sum and the LayerNorm behind it takes twice the time of the two; so what would be
+  added is negated, in its weights, and subtracted.
 """
 
 from __future__ import annotations
