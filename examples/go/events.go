@@ -6,6 +6,8 @@ import (
 	"math"
 )
 
+const longestS = 1e9 // at any rate it is a whole number of samples in 64 bits
+
 // From the probabilities of windows to events: docs/reference/streaming.md, sections 2 and 4.
 
 // Grid says where windows lie, in whole samples.
@@ -103,12 +105,21 @@ func (r Rule) off() float64 {
 }
 
 func (r Rule) check() error {
-	shortest := math.Min(math.Min(r.MinDurationS, r.MergeGapS), math.Min(r.RefractoryS, r.SmoothingS))
+	shortest, longest := r.MinDurationS, r.MinDurationS
+	for _, duration := range []float64{r.MergeGapS, r.RefractoryS, r.SmoothingS} {
+		shortest, longest = math.Min(shortest, duration), math.Max(longest, duration)
+	}
 	if !(r.off() > 0 && r.off() <= r.On && r.On <= 1) {
 		return fmt.Errorf("a rule needs 0 < off <= on <= 1")
 	}
-	if shortest < 0 || r.MaxDurationS != nil && !(*r.MaxDurationS > 0 && *r.MaxDurationS >= r.MinDurationS) {
-		return fmt.Errorf("a rule's durations are not negative, and its maximum is above its minimum")
+	if r.MaxDurationS != nil && !(*r.MaxDurationS > 0 && *r.MaxDurationS >= r.MinDurationS) {
+		return fmt.Errorf("a rule's maximum is above 0 and its minimum")
+	}
+	if r.MaxDurationS != nil {
+		longest = math.Max(longest, *r.MaxDurationS)
+	}
+	if shortest < 0 || longest > longestS {
+		return fmt.Errorf("a rule's durations are 0 to %g s", longestS)
 	}
 	return nil
 }

@@ -89,6 +89,18 @@ class AppTests:
         change_a_byte(bundle / file)
         assert "SHA-256" in run(app, "verify", bundle, code=2)
 
+    @pytest.mark.parametrize("name", ["schema", "sample_rate_hz", "n_samples", "n_classes"])
+    def test_numbers_that_no_export_writes_are_refused(
+        self, app: Path, tmp_path: Path, name: str
+    ) -> None:
+        bundle = copy_of(PRETRAINED / "digits", tmp_path / "bundle")
+        manifest = json.loads((bundle / "manifest.json").read_text())
+        for number in (1e76, 2**64 - 1, -1, 0.5):
+            changed = manifest if name in manifest else manifest["model"]
+            changed[name] = number
+            (bundle / "manifest.json").write_text(json.dumps(manifest))
+            assert "manifest.json" in run(app, "verify", bundle, code=2)
+
     def test_other_outputs_than_the_golden_ones_are_refused(
         self, app: Path, tmp_path: Path
     ) -> None:
@@ -121,6 +133,13 @@ class AppTests:
             path = tmp_path / name
             assert str(path) in run(app, "classify", PRETRAINED / "digits", path, code=2)
         assert "needs a WAV file" in run(app, "classify", PRETRAINED / "digits", code=2)
+
+    def test_rules_without_sense_are_refused(self, app: Path, tmp_path: Path) -> None:
+        rules = tmp_path / "rules.json"
+        for text in ('{"on": 2}', '{"merge_gap_s": -1}', '{"max_duration_s": 1e300}'):
+            rules.write_text(text)
+            words = ["listen", PRETRAINED / "digits", *self.listening(8000, rules)]
+            assert "rule" in run(app, *words, given=b"", code=2)
 
     def test_listening_gives_pythons_events(self, app: Path, tmp_path: Path) -> None:
         rate_hz = Bundle.open("digits").manifest.model.sample_rate_hz

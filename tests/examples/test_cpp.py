@@ -101,7 +101,8 @@ def test_readers_survive_fuzzing(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", logits=np.ones((2, 3), np.float32))
     np.savez_compressed(tmp_path / "b.npz", logits=np.ones((2, 3), np.float32))
     files = (tmp_path / "a.wav", bundle / "manifest.json", tmp_path / "a.npz", tmp_path / "b.npz")
-    for kind, file in zip(b"\0\1\2\2", files, strict=True):
+    (tmp_path / "rules.json").write_text('{"on": 0.3, "per_label": {"a": {"off": 0.2}}}')
+    for kind, file in zip(b"\0\1\2\2\3", (*files, tmp_path / "rules.json"), strict=True):
         (seeds / file.name).write_bytes(bytes([kind]) + file.read_bytes())
     run(build / "fuzz", seeds, "-max_total_time=15", "-timeout=10", "-rss_limit_mb=2048",
         "-max_len=20000", f"-artifact_prefix={tmp_path}/")  # fmt: skip

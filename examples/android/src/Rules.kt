@@ -3,6 +3,8 @@ package gmme.edge
 import org.json.JSONArray
 import org.json.JSONObject
 
+private const val LONGEST_S = 1e9 // at any rate it is a whole number of samples in 64 bits
+
 /** One label's rule: docs/reference/streaming.md, section 4. Left out, or null in JSON: the default. */
 class Rule(json: JSONObject) {
     val on = number(json, "on") ?: 0.5
@@ -15,9 +17,8 @@ class Rule(json: JSONObject) {
 
     init {
         require(off > 0 && off <= on && on <= 1) { "a rule needs 0 < off <= on <= 1" }
-        require(minOf(minDurationS, mergeGapS, minOf(refractoryS, smoothingS)) >= 0) {
-            "a rule's durations are not negative"
-        }
+        val durations = listOf(minDurationS, mergeGapS, refractoryS, smoothingS, maxDurationS ?: 0.0)
+        require(durations.all { it >= 0 && it <= LONGEST_S }) { "a rule's durations are 0 to 1e9 s" }
         require(maxDurationS == null || maxDurationS > 0 && maxDurationS >= minDurationS) {
             "a rule's longest duration is above its shortest"
         }

@@ -32,19 +32,31 @@ struct Manifest {
   }
 };
 
+namespace detail {
+
+// A number of any size; one that is not whole, or too large for 64 bits, is -1.
+inline std::int64_t whole(const nlohmann::json& number) {
+  const bool fits = number.is_number_integer() &&
+                    !(number.is_number_unsigned() && number.get<std::uint64_t>() > INT64_MAX);
+  return fits ? number.get<std::int64_t>() : -1;
+}
+
+}  // namespace detail
+
 inline Manifest parse_manifest(const std::string& text) {
   Manifest found;
   try {
     const nlohmann::json values = nlohmann::json::parse(text);
-    if (values.at("schema").get<int>() != 1) throw Error("manifest.json has another schema than 1.");
+    if (detail::whole(values.at("schema")) != 1) throw Error("manifest.json has another schema than 1.");
     found.name = values.at("model").at("name").get<std::string>();
-    const std::int64_t rate = values.at("model").at("sample_rate_hz").get<std::int64_t>(),
-                       size = values.at("model").at("n_samples").get<std::int64_t>();
+    const std::int64_t rate = detail::whole(values.at("model").at("sample_rate_hz")),
+                       size = detail::whole(values.at("model").at("n_samples")),
+                       classes = detail::whole(values.at("model").at("n_classes"));
     if (rate < 1 || rate > 1'000'000 || size < 1 || size > 1 << 24)
       throw Error("manifest.json has a rate or a window that no network has.");
     found.sample_rate_hz = static_cast<int>(rate), found.n_samples = static_cast<std::size_t>(size);
     found.labels = values.at("labels").get<std::vector<std::string>>();
-    if (found.labels.size() != values.at("model").at("n_classes").get<std::size_t>())
+    if (static_cast<std::int64_t>(found.labels.size()) != classes)
       throw Error("manifest.json has not one label per class.");
     for (const auto& file : values.at("files"))
       found.files.push_back({file.at("path").get<std::string>(), file.at("role").get<std::string>(),

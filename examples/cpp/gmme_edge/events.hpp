@@ -50,6 +50,8 @@ struct WindowGrid {
   }
 };
 
+constexpr double kLongestS = 1e9;  // at any rate it is a whole number of samples in 64 bits
+
 struct Rule {
   double on = 0.5;
   std::optional<double> off;  // 0.7·on
@@ -60,13 +62,14 @@ struct Rule {
   double off_threshold() const { return off.value_or(0.7 * on); }
 
   void check() const {
-    const auto natural = [](double x) { return std::isfinite(x) && x >= 0; };
+    const auto natural = [](double x) { return x >= 0 && x <= kLongestS; };
     if (!(on > 0 && on <= 1) || !(off_threshold() > 0 && off_threshold() <= on))
       throw Error("A rule needs 0 < off <= on <= 1.");
     if (!natural(min_duration_s) || !natural(merge_gap_s) || !natural(refractory_s) ||
-        !natural(smoothing_s) || (max_duration_s && !(*max_duration_s > 0)) ||
-        (max_duration_s && !(*max_duration_s >= min_duration_s)))
-      throw Error("A rule's durations are not negative, and its maximum is above its minimum.");
+        !natural(smoothing_s) ||
+        (max_duration_s && !(natural(*max_duration_s) && *max_duration_s > 0 &&
+                             *max_duration_s >= min_duration_s)))
+      throw Error("A rule's durations are 0 to 1e9 s, and its maximum is above its minimum.");
   }
 };
 

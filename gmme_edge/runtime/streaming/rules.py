@@ -11,6 +11,7 @@ from typing import cast
 from gmme_edge.errors import UsageError, shorten
 
 _LARGEST = 1e300
+LONGEST_S = 1e9  # in samples of any rate it still fits what other languages count in
 
 
 def check_number(name: str, value: object, optional: bool = False) -> None:
@@ -56,11 +57,13 @@ class Rule:
             raise UsageError(f"on is {self.on}.", "over 0 and at most 1.")
         if self.off is not None and not 0 < self.off <= self.on:
             raise UsageError(f"off is {self.off}.", f"over 0 and at most on, {self.on}.")
-        if self.max_duration_s is not None and not 0 < self.max_duration_s < math.inf:
-            raise UsageError(f"max_duration_s is {self.max_duration_s}.", "a positive number.")
+        if self.max_duration_s is not None and not 0 < self.max_duration_s <= LONGEST_S:
+            raise UsageError(
+                f"max_duration_s is {self.max_duration_s}.", f"over 0 and at most {LONGEST_S:.0e}."
+            )
         for name in ("min_duration_s", "merge_gap_s", "refractory_s", "smoothing_s"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise UsageError(f"{name} is {getattr(self, name)}.", "0 or a positive number.")
+            if not 0 <= getattr(self, name) <= LONGEST_S:
+                raise UsageError(f"{name} is {getattr(self, name)}.", f"0 to {LONGEST_S:.0e}.")
         if self.max_duration_s is not None and self.max_duration_s < self.min_duration_s:
             raise UsageError(
                 f"max_duration_s is {self.max_duration_s}, under min_duration_s.",

@@ -232,6 +232,8 @@ def test_wrong_chunks_are_refused_and_change_nothing() -> None:
         lambda: Rule(on=True),
         lambda: Rule(merge_gap_s=None),
         lambda: Rule(max_duration_s=10**400),
+        lambda: Rule(max_duration_s=1e10),
+        lambda: Rule(refractory_s=1e10),
         lambda: EventRules(allow="dog"),
         lambda: EventRules(deny=(None,)),
         lambda: EventRules(per_label={"a": None}),
