@@ -104,5 +104,6 @@ def test_readers_survive_fuzzing(tmp_path: Path) -> None:
     (tmp_path / "rules.json").write_text('{"on": 0.3, "per_label": {"a": {"off": 0.2}}}')
     for kind, file in zip(b"\0\1\2\2\3", (*files, tmp_path / "rules.json"), strict=True):
         (seeds / file.name).write_bytes(bytes([kind]) + file.read_bytes())
-    run(build / "fuzz", seeds, "-max_total_time=15", "-timeout=10", "-rss_limit_mb=2048",
-        "-max_len=20000", f"-artifact_prefix={tmp_path}/")  # fmt: skip
+    # As many runs on every machine, from the same seed: docs/guides/cpp.md has the long search.
+    run(build / "fuzz", seeds, "-runs=60000", "-seed=1", "-timeout=10", "-rss_limit_mb=2048",
+        "-max_len=20000", f"-artifact_prefix={tmp_path}/", timeout=480)  # fmt: skip
