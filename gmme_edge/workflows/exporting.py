@@ -26,7 +26,7 @@ from gmme_edge.pretrained import resolve
 from gmme_edge.public import public
 from gmme_edge.settings import command_line
 from gmme_edge.workflows.engines import engine_options, trtexec_lines
-from gmme_edge.workflows.outlets import check_outlets, write_page, write_triton
+from gmme_edge.workflows.outlets import check_models, check_page, write_page, write_triton
 from gmme_edge.workflows.settings.export import BundleSettings, ExportSettings
 
 if TYPE_CHECKING:  # these load torch
@@ -84,11 +84,12 @@ def export(source: str | Path, settings: ExportSettings, observer: Observer = SI
     if not asked.untrained:
         check_present(resolve(source))  # a wrong path is told before torch is loaded
     refuse_unwritable(settings.calibration.save_calib_clips)
+    check_page(settings.web)
     require_exporters(observer)
     from gmme_calibration.thresholds import Method
     from gmme_exporters.board.plan import PAGE, SCRIPT, check_plan, write_plan
 
-    check_outlets(settings)
+    check_models(settings)
     method = Method.parse(settings.calibration.calib_method)
     if asked.plan:
         check_plan(asked.plan, settings.precisions)

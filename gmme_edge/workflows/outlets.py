@@ -12,18 +12,27 @@ if TYPE_CHECKING:
     from gmme_edge.bundle.bundle import Bundle
 
 
-def check_outlets(settings: ExportSettings) -> None:
-    """Before anything is computed: each place can take what will be written there.
+def check_page(asked: WebSettings) -> None:
+    """Before torch is loaded: the page has its runtime, and a place.
 
     Raises:
-        UsageError, MissingDependencyError: it cannot.
+        UsageError, MissingDependencyError: it has not.
     """
-    from gmme_exporters.triton.repository import check_repository, model_names
     from gmme_exporters.web.site import claim_site, find_runtime
 
-    if settings.web.web:
-        find_runtime(settings.web.ort_web)
-        claim_site(settings.web.web)
+    if asked.web:
+        find_runtime(asked.ort_web)
+        claim_site(asked.web)
+
+
+def check_models(settings: ExportSettings) -> None:
+    """Before anything is computed: the repository can take the models.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    from gmme_exporters.triton.repository import check_repository, model_names
+
     if settings.triton.triton:
         name = settings.bundle.output.resolve().name
         names = model_names(name, settings.precisions, settings.triton.kinds)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from gmme_edge.audio import read_audio
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
+from gmme_edge.errors import MissingDependencyError
 from gmme_edge.files import sha256_of
 from gmme_edge.models.checkpoint import save_checkpoint
 from gmme_edge.observer import Observer
@@ -174,6 +175,19 @@ def test_an_unfinished_checkpoint_is_exported_with_a_warning(root: Path, tmp_pat
     told = "the training is unfinished: it ended in epoch 2 of 25"
     assert f"warning: {told}" in " ".join(result.stderr.split())
     assert told in Bundle.open(tmp_path / "out").manifest.provenance["unfinished_training"]
+
+
+def test_a_page_without_its_runtime_is_told_before_torch_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object) -> None:
+        raise AssertionError("torch is loaded")
+
+    monkeypatch.setattr(exporting, "require_exporters", load)
+    words = ("export", "digits", "-o", tmp_path / "out", "--web", tmp_path / "page")
+    result = CliRunner().invoke(app, [*map(str, words), "--ort-web", str(tmp_path)])
+    assert result.exit_code == MissingDependencyError.exit_code
+    assert "npm install" in result.stderr and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("command", ["export", "sensitivity"])

@@ -182,6 +182,14 @@ def test_anothers_model_is_not_touched(bundle: Bundle, tmp_path: Path) -> None:
     assert (theirs / "config.pbtxt").read_text() == "mine"
 
 
+def test_a_folder_of_something_else_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "m" / "letters").mkdir(parents=True)
+    with pytest.raises(UsageError, match="holds no model"):
+        write_models(bundle, tmp_path / "m", TritonOptions(("cpu",)))
+    (tmp_path / "m" / "theirs" / "1").mkdir(parents=True)  # a server needs no configuration
+    assert write_models(bundle, tmp_path / "m", TritonOptions(("cpu",)))
+
+
 def test_the_python_models_bundle_is_whole(bundle: Bundle, tmp_path: Path) -> None:
     (version,) = write_models(bundle, tmp_path / "m", TritonOptions(("python",)))
     inner = Bundle.open(version / "bundle")

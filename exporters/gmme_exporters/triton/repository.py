@@ -62,8 +62,8 @@ def check_repository(repository: Path, names: Sequence[str]) -> None:
     """Before an export: nothing else has these names in the repository.
 
     Raises:
-        UsageError: a folder of one of the names that this command did not write, no folder, or no
-            precision that the kinds of models serve.
+        UsageError: a folder of one of the names that this command did not write, a folder of
+            something else than models, no folder, or no precision that the kinds of models serve.
     """
     if not names:
         raise UsageError(
@@ -72,6 +72,13 @@ def check_repository(repository: Path, names: Sequence[str]) -> None:
         )
     if repository.exists() and not repository.is_dir():
         raise UsageError(f"{repository} is a file.", "a folder of Triton's models, or a new one.")
+    others = list(repository.iterdir()) if repository.exists() else []
+    if others and not any(map(_is_model, others)):
+        raise UsageError(
+            f"{repository} holds no model.",
+            "a repository of Triton's, an empty folder, or a new one.",
+            "name another folder with --triton: a server takes every folder in it for a model.",
+        )
     for name in names:
         model = repository / name
         if model.exists() and not _notes(model):
@@ -80,6 +87,12 @@ def check_repository(repository: Path, names: Sequence[str]) -> None:
                 "a new name, or such a model.",
                 "name another folder with --triton, or another bundle with -o.",
             )
+
+
+def _is_model(folder: Path) -> bool:
+    """As a server knows one: by its configuration, or by a version."""
+    versions = (each for each in folder.glob("*") if each.name.isdigit())
+    return (folder / CONFIG).is_file() or any(each.is_dir() for each in versions)
 
 
 def write_models(bundle: Bundle, repository: Path, options: TritonOptions) -> tuple[Path, ...]:
