@@ -114,6 +114,7 @@ class OutputError(PlatformError):
 
 
 INTERRUPTED_EXIT_CODE = 130
+CLOSED_PIPE_EXIT_CODE = 141
 
 _EXPECTED = {
     errno.ENOENT: "a file or folder that exists.",
@@ -122,6 +123,7 @@ _EXPECTED = {
     errno.EISDIR: "a file.",
     errno.EACCES: "what this user may read, and write where it is an output.",
     errno.EROFS: "a place that can be written to.",
+    errno.ENOSPC: "room on its disk.",
 }
 _OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "failed to allocate memory")
 

@@ -121,6 +121,8 @@ def main() -> None:
     parser.add_argument("--verify", action="store_true")
     parser.add_argument("--listen", type=int, metavar="RATE_HZ")
     options = parser.parse_args()
+    if not (options.recordings or options.verify or options.listen):
+        parser.error("nothing to do: give recordings, --verify or --listen RATE_HZ")
 
     bundle = Bundle.open(options.bundle)
     stated = (options.model, options.precision, options.protocol, options.url)

@@ -71,7 +71,8 @@ class Resampler:
         """What is ready after `block`; with the `last` one everything is. A block may be empty."""
         if self._stream is None:
             return block
-        scaled = np.ascontiguousarray(block * _HEADROOM, dtype=np.float32)
+        with np.errstate(invalid="ignore"):  # NaN is refused further on, by name
+            scaled = np.ascontiguousarray(block * _HEADROOM, dtype=np.float32)
         ready = np.asarray(self._stream.resample_chunk(scaled, last=last), np.float32)
         result: Waveform = np.clip(ready, -_LARGEST, _LARGEST) / _HEADROOM
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -149,7 +150,16 @@ def _root(
 def main() -> None:
     """Entry point of the `gmme-edge` script."""
     prepare_streams()
-    app()
+    try:
+        app()
+    except OSError as error:  # of --help or --version, which no command guards
+        from gmme_edge.cli.guard import complain, explain
+
+        known = explain(error)
+        if known is None:
+            raise
+        complain(known, as_json=False)
+        sys.exit(known.exit_code)
 
 
 if __name__ == "__main__":

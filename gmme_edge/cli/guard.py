@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import json
@@ -12,8 +13,14 @@ from typing import Annotated
 import typer
 
 from gmme_edge.cli.options.config import current_config
-from gmme_edge.cli.views.console import config_file, errors, stderr
-from gmme_edge.errors import INTERRUPTED_EXIT_CODE, GmmeEdgeError, UsageError, translate
+from gmme_edge.cli.views.console import config_file, discard, errors, stderr
+from gmme_edge.errors import (
+    CLOSED_PIPE_EXIT_CODE,
+    INTERRUPTED_EXIT_CODE,
+    GmmeEdgeError,
+    UsageError,
+    translate,
+)
 from gmme_edge.observer import ToldInterrupt
 
 _QuietOption = Annotated[
@@ -58,10 +65,11 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             if not isinstance(interrupt, ToldInterrupt):
                 stderr.print("interrupted")
             raise typer.Exit(INTERRUPTED_EXIT_CODE) from None
-        except BrokenPipeError:  # `| head` closed the pipe; typer knows how to end quietly
-            raise
+        except BrokenPipeError:  # `| head` closed it
+            discard(sys.stdout)
+            raise typer.Exit(CLOSED_PIPE_EXIT_CODE) from None
         except Exception as error:
-            known = translate(error)
+            known = explain(error)
             if known is None:
                 raise
             if used and isinstance(known, UsageError):
@@ -76,6 +84,14 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
+
+
+def explain(error: Exception) -> GmmeEdgeError | None:
+    """As `translate`; what has no room and no name is standard output, for files are named."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and not error.filename:
+        error.filename = "standard output"
+        discard(sys.stdout)
+    return translate(error)
 
 
 def complain(error: GmmeEdgeError, as_json: bool) -> None:

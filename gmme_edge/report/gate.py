@@ -112,12 +112,12 @@ def _pairs(comparison: Comparison) -> Iterator[tuple[Entry, Entry | None, str]]:
     results = comparison.results
     if is_old_and_new(comparison):
         old = {_key(e): e for e in comparison.entries if e.source == results[0].source}
-        noise = [
+        noise = dict.fromkeys(
             str(reason)
             for result in results
             if isinstance(result, LatencyResult)
             for reason in result.noise.get("reasons", ())
-        ]
+        )
         for entry in comparison.entries:
             if entry.source == results[1].source and _key(entry) in old:
                 yield entry, old[_key(entry)], "; ".join(noise)

@@ -156,6 +156,12 @@ class Classifier:
         rate_hz = check_rate(sample_rate_hz)
         if isinstance(waveforms, (str, bytes)) or not isinstance(waveforms, Iterable):
             raise UsageError(f"The waveforms are {shorten(waveforms)}.", "several, such as a list.")
+        if getattr(waveforms, "ndim", 2) == 1:
+            raise UsageError(
+                f"The waveforms are one array of shape {waveforms.shape}.",  # type: ignore[attr-defined]
+                "several, such as a list.",
+                "call the classifier, `analyze` or `embedding` for one recording.",
+            )
         mono = [resample(to_mono(to_samples(w)), rate_hz, self.sample_rate_hz) for w in waveforms]
         if not mono:
             raise UsageError("There are no waveforms.", "at least one.")

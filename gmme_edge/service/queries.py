@@ -12,6 +12,7 @@ import numpy as np
 from starlette.datastructures import QueryParams
 
 from gmme_edge.errors import UsageError
+from gmme_edge.runtime.streaming.chunks import MOST_CHANNELS
 from gmme_edge.settings import Settings, flag_of, setting, settings_of
 from gmme_edge.workflows.settings.listening import EventSettings
 
@@ -33,7 +34,7 @@ class SoundQuery(Settings):
         most=10_000_000,
     )
     sample_format: str = setting("int16", _FORMAT, choices=SAMPLE_FORMATS, needs="rate_hz")
-    channels: int = setting(1, _CHANNELS, least=1, most=64, needs="rate_hz")
+    channels: int = setting(1, _CHANNELS, least=1, most=MOST_CHANNELS, needs="rate_hz")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +50,12 @@ class StreamQuery(EventSettings):
 
     rate_hz: int = setting(MISSING, f"{_RATE}.", least=100, most=10_000_000)
     sample_format: str = setting("int16", _FORMAT, choices=SAMPLE_FORMATS)
-    channels: int = setting(1, _CHANNELS, least=1, most=64)
+    channels: int = setting(1, _CHANNELS, least=1, most=MOST_CHANNELS)
     top: int = setting(
-        0, "Also tell so many classes of every window; 0: events only.", least=0, most=10_000
+        0,
+        "Also tell so many classes of the newest window, after each message that completes one.",
+        least=0,
+        most=10_000,
     )
 
 

@@ -72,7 +72,9 @@ class _Conversation:
         try:
             await self._send(self._head())
             stopped = await self._hear_all()
+            before = self._stream.windows
             await self._tell(await self._listener.work(self._stream.flush))
+            await self._tell_window(before)
             await self._send(self._foot())
             await self._socket.close(_GOING_AWAY if stopped else _ENDED)
         except WebSocketDisconnect:
@@ -122,8 +124,7 @@ class _Conversation:
         if isinstance(message, bytes):
             before = self._stream.windows
             await self._tell(await work(self._stream.push, self._samples(message), rate_hz))
-            if self._query.top and self._stream.windows > before:
-                await self._send(self._window())
+            await self._tell_window(before)
             return True
         command = _parse(message)
         if command.kind == "gap":
@@ -145,6 +146,11 @@ class _Conversation:
         for one in heard:
             await self._send(one.to_dict())
         self._listener.metrics.events.inc(len(heard))
+
+    async def _tell_window(self, before: int) -> None:
+        """The newest window's classes, where the query wants them and it is a new one."""
+        if self._query.top and self._stream.windows > before:
+            await self._send(self._window())
 
     async def _send(self, message: dict[str, Any]) -> None:
         """A client that does not read is one that went away."""

@@ -144,17 +144,34 @@ def _open_log(path: Path | None) -> Iterator[TextIO | None]:
         raise UsageError(f"--events {path} is a folder.", "a file.")
     # With O_NONBLOCK a pipe that nobody reads is an error, not waited for.
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY
-    descriptor = os.open(path, flags, 0o666)
-    os.set_blocking(descriptor, True)
-    with open(descriptor, "a", encoding="utf-8", errors="backslashreplace") as log:  # noqa: PTH123
+    log = open(  # noqa: SIM115
+        path, "a", encoding="utf-8", errors="backslashreplace",
+        opener=lambda name, _: os.open(name, flags, 0o666),
+    )  # fmt: skip
+    os.set_blocking(log.fileno(), True)
+    try:
         yield log
+    finally:
+        with _naming(path):
+            log.close()
+
+
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """The system does not say which file could not be written."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def _write(log: TextIO | None, line: dict[str, Any]) -> None:
     if log is None:
         return
-    log.write(json.dumps(line) + "\n")
-    log.flush()  # whoever follows the file sees an event when it ends
+    with _naming(log.name):
+        log.write(json.dumps(line) + "\n")
+        log.flush()  # whoever follows the file sees an event when it ends
 
 
 @public

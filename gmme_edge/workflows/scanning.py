@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
@@ -14,6 +15,7 @@ from gmme_edge.audio import AUDIO_SUFFIXES, FOREIGN_SUFFIXES
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError, require
 from gmme_edge.files import write_json
+from gmme_edge.inputs import read_text
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.pretrained import list_names
 from gmme_edge.public import public
@@ -35,7 +37,7 @@ from gmme_edge.workflows.archive.working import Work
 from gmme_edge.workflows.clips import tell_foreign
 from gmme_edge.workflows.listening import identify
 from gmme_edge.workflows.settings.listening import EventSettings
-from gmme_edge.workflows.settings.scanning import ScanSettings, WorkerSettings
+from gmme_edge.workflows.settings.scanning import FORMATS, ScanSettings, WorkerSettings
 
 SCHEMA = 1
 SIDECAR, SKIPPED = "scan.json", "skipped.csv"
@@ -75,7 +77,8 @@ def scan(
 ) -> Scan:
     """Hear every recording in `recordings`, and in folders of them and below, and write the events.
 
-    What an earlier call with the same output has heard is not heard again. The results do not
+    What an earlier call with the same output has heard is not heard again, and the tables that it
+    wrote are written anew. The results do not
     depend on who does the work, nor on how often it was interrupted.
 
     Args:
@@ -88,6 +91,7 @@ def scan(
     rules = rules or EventSettings()
     _refuse_models(recordings)
     opened = Bundle.open(bundle)
+    settings = _renew(settings)
     settings, why = _settle_backend(opened, settings)
     if why:
         observer.note(f"note: {why}")
@@ -130,6 +134,17 @@ def status(folder: Path) -> Scan:
     """
     with Journal(folder) as journal:
         return Scan(folder, journal.counts(), {"parameters": journal.parameters}, {})
+
+
+def _renew(settings: ScanSettings) -> ScanSettings:
+    """What an earlier scan of the folder wrote is written anew: else it would be outdated."""
+    try:
+        before = set(json.loads(read_text(settings.output / SIDECAR))["files"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return settings
+    formats = [*settings.chosen_formats(), *(name for name in FORMATS if name in before)]
+    overview = settings.overview or "overview" in before
+    return replace(settings, formats=",".join(dict.fromkeys(formats)), overview=overview)
 
 
 def _refuse_models(recordings: Sequence[Path]) -> None:

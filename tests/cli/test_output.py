@@ -140,6 +140,20 @@ def test_json_is_ascii_whatever_the_names_are(odd_bundle: Path, tmp_path: Path) 
     assert set(ODD) <= {one["label"] for one in entry["predictions"]}
 
 
+def test_a_reader_that_left_and_a_full_output_are_no_internal_errors() -> None:
+    """`| head` has had enough; `--help` and `--version` are guarded like every command."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "gmme_edge.cli.app", "models"]
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, cwd=ROOT, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+    for words in (["models"], ["--version"], ["--help"]):
+        done = run(*words, shell=">/dev/full")
+        assert done.returncode == 3
+        assert done.stderr.startswith("error: standard output: No space left on device.")
+
+
 def test_closed_streams_end_no_command() -> None:
     for shell in (">&- 2>&-", "2>/dev/full"):
         done = run("models", "digits", shell=shell)

@@ -19,6 +19,7 @@ from gmme_edge.report.render.html import render_html
 from gmme_edge.report.render.plots import Spot, draw_tradeoff, pareto_front
 from gmme_edge.report.render.stream import draw_streams
 from gmme_edge.report.render.tables import render_csv, render_latex
+from gmme_edge.report.render.terminal import group_by_setting
 from tests.report.browser import Browser, open_browser
 from tests.report.factory import row, write_accuracy, write_latency
 
@@ -114,8 +115,17 @@ def test_latex_has_the_papers_columns(comparison: Comparison) -> None:
     table = render_latex(comparison)
     assert r"\#D-Param (K) & \#T-Param (M) & Accuracy (\%)" in table
     assert "eat-s-gmme & $K=32, C=8$ & fp32 & 1.0 & 5.00 & 94.00" in table
-    widths = {line.replace(r"\&", "").count("&") for line in table.splitlines() if "&" in line}
-    assert widths == {10}
+    rows = [line for line in table.splitlines() if line.endswith(r"\\") and " & " in line]
+    assert {line.replace(r"\&", "").count("&") for line in rows} == {10}
+
+
+def test_latex_says_how_each_row_was_measured(comparison: Comparison) -> None:
+    """Rows of another backend or thread count look alike otherwise."""
+    table = render_latex(comparison)
+    for title, entries in group_by_setting(comparison.entries).items():
+        assert rf"\multicolumn{{11}}{{l}}{{{title.replace('_', chr(92) + '_')}}}" in table, title
+        assert entries
+    assert all(f"% {note}" in table for note in comparison.notes)
 
 
 def test_the_ending_chooses_the_form(comparison: Comparison, tmp_path: Path) -> None:

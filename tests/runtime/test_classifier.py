@@ -137,6 +137,12 @@ def test_swapped_axes_are_no_clip_of_a_thousand_channels(classifier: Classifier)
             classifier(swapped, RATE_HZ)
 
 
+def test_one_recording_is_no_batch(classifier: Classifier) -> None:
+    for several in (classifier.batch, classifier.embed):
+        with pytest.raises(UsageError, match=r"(?s)one array of shape.*`embedding`"):
+            several(sounds()[0], RATE_HZ)
+
+
 @pytest.mark.parametrize("value", [None, b"ab", "a.wav", Path("a.wav")])
 def test_what_is_no_array_is_named(classifier: Classifier, value: object) -> None:
     with pytest.raises(UsageError, match="waveform is"):

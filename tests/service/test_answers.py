@@ -157,6 +157,11 @@ def test_a_gap_moves_the_time_on(service: Running) -> None:
     assert windows and all(len(one["predictions"]) == 2 for one in windows)
 
 
+def test_a_sound_under_a_window_gets_its_classes_at_the_end(service: Running) -> None:
+    told = hear(service, [bytes(200), '{"kind": "end"}'], rate_hz=RATE_HZ, top=1)
+    assert [one["kind"] for one in told] == ["stream", "window", "end"]
+
+
 @pytest.mark.parametrize(
     ("query", "chunks", "text"),
     [

@@ -196,12 +196,24 @@ def test_what_was_heard_is_not_heard_again(
     assert sorted(heard[6:]) == ["bad.wav", "new.wav"]
     assert (found.counts.heard, found.counts.failed) == (6, 0)
     assert not any(row["path"].endswith("z.wav") for row in rows(tmp_path / "out"))
-    with pytest.raises(UsageError, match="begun with other parameters: rules"):
+    with pytest.raises(UsageError, match="begun with other options: rules"):
         run(copy, tmp_path / "out", EventSettings(hop_ms=500, on=0.3, gate=False))
     with pytest.raises(UsageError, match="timezone"):
         run(copy, tmp_path / "out", timezone="UTC")
     run(copy, tmp_path / "out", timezone="UTC", restart=True)
     assert len(heard) == 8 + 6
+
+
+def test_a_later_scan_renews_what_an_earlier_one_wrote(archive: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(archive, tmp_path / "in"))
+    run(copy, tmp_path / "out", formats="csv,jsonl", overview=True)
+    soundfile.write(copy / "new.wav", noise(3, 8), 8000)
+    found = run(copy, tmp_path / "out")
+    assert found.files.keys() == {"csv", "jsonl", "overview"}
+    for name in ("events.jsonl", "overview.html"):
+        assert "new.wav" in (tmp_path / "out" / name).read_text()
+    with pytest.raises(UsageError, match="begun with other options: --embeddings"):
+        run(copy, tmp_path / "out", embeddings="npy")
 
 
 def test_two_scans_do_not_share_a_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import re
 import sys
 from collections.abc import Iterable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -46,6 +46,10 @@ class PlainConsole(Console):
             plain = segment.control or not _UNSHOWABLE.search(segment.text)
             yield segment if plain else Segment(make_visible(segment.text), segment.style)
 
+    def on_broken_pipe(self) -> None:
+        """The command ends as by any other error; rich would end the process, with code 1."""
+        raise BrokenPipeError
+
 
 class NoteConsole(PlainConsole):
     """stderr, which may be closed, full or unread: that ends the notes, never the work."""
@@ -61,8 +65,13 @@ class NoteConsole(PlainConsole):
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        with contextlib.suppress(OSError, ValueError):  # what waits in the buffer goes nowhere
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> None:
+    """What waits in its buffer, and what follows, goes nowhere: it can no longer be written."""
+    with contextlib.suppress(OSError, ValueError):  # a stand-in without a descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 stdout = PlainConsole()

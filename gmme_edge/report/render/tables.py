@@ -9,6 +9,7 @@ import re
 from gmme_edge.report.compare import Comparison
 from gmme_edge.report.entries import Entry
 from gmme_edge.report.render.cells import format_interval, format_mj, format_ms, format_rate
+from gmme_edge.report.render.terminal import group_by_setting
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -39,18 +40,25 @@ def _cell(value: object) -> object:
 
 def render_latex(comparison: Comparison) -> str:
     """A tabular in the shape of the paper's tables, with what a call takes behind the accuracy."""
+    groups = group_by_setting(comparison.entries)
     lines = [
+        *(f"% {note}" for note in comparison.notes),
         r"\begin{tabular}{lllrrrrrrrr}",
         r"\hline",
         r"Model & Set & Precision & \#D-Param (K) & \#T-Param (M) & Accuracy (\%) & "
         r"Latency (ms) & $\times$ base & Throughput (clips/s) & Memory (MB) & Energy (mJ) \\",
         r"\hline",
-        *map(_latex_row, comparison.entries),
-        r"\hline",
+        *(line for title, entries in groups.items() for line in _latex_group(title, entries)),
         r"\end{tabular}",
         "",
     ]
     return "\n".join(lines)
+
+
+def _latex_group(title: str, entries: list[Entry]) -> list[str]:
+    """What was measured alike, under a line that says how."""
+    heading = rf"\multicolumn{{11}}{{l}}{{{_escape(title)}}} \\"
+    return [heading, *map(_latex_row, entries), r"\hline"]
 
 
 def _latex_row(entry: Entry) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gmme_edge.audio.resampling import check_rate
 from gmme_edge.errors import AudioError, UsageError, require
 
+MOST_CHANNELS = 64
 _BLOCK = 65_536  # samples in or out at a time, so that memory does not follow the chunk's size
 
 _LARGEST = 1e30
@@ -46,7 +47,7 @@ class Intake:
         """The chunk's samples, block by block; nothing changes where it raises.
 
         Raises:
-            AudioError: more than two axes, or NaN or infinite samples.
+            AudioError: more than two axes, over 64 channels, or NaN or infinite samples.
             UsageError: samples of another type, or the rate or the number of channels changed
                 within a stream.
         """
@@ -61,6 +62,12 @@ class Intake:
             )
         if samples.ndim not in (1, 2):
             raise AudioError(f"A chunk of shape {samples.shape}.", "(n,) or (n, channels).")
+        if samples.ndim == 2 and samples.shape[1] > MOST_CHANNELS:
+            raise AudioError(
+                f"A chunk of shape {samples.shape}: {samples.shape[1]} channels.",
+                f"(n, channels) with at most {MOST_CHANNELS} channels, not (channels, n).",
+                "pass chunk.T.",
+            )
         if not all(_is_finite(samples[i : i + _BLOCK]) for i in range(0, len(samples), _BLOCK)):
             raise AudioError("A chunk has NaN, infinite or huge samples.", "samples from -1 to 1.")
         self._check_format(samples, from_hz)

@@ -92,6 +92,7 @@ class IncrementalClassifier:
     def reset(self) -> None:
         """What comes next follows nothing."""
         self._kept: Frames | None = None
+        self._stream: object = None
         self._start = 0
 
     def probabilities(self, waveform: object, sample_rate_hz: int) -> NDArray[np.float64]:
@@ -112,12 +113,15 @@ class IncrementalClassifier:
         self.reset()
         return found
 
-    def probabilities_at(self, window: NDArray[np.float32], start: int) -> NDArray[np.float64]:
+    def probabilities_at(
+        self, window: NDArray[np.float32], start: int, stream: object = None
+    ) -> NDArray[np.float64]:
         """Of the window that begins at sample `start` of the stream; ``(n_classes,)``.
 
         Args:
             window: ``(window_samples,)`` at the model's rate, finite. Where it lies one hop behind
-                the last and is about as loud, only its new part is computed.
+                the last of this stream and is about as loud, only its new part is computed.
+            stream: whose window it is; after one of another stream it is computed as a whole.
 
         Raises:
             OutputError: the network gave NaN or infinite logits.
@@ -127,8 +131,9 @@ class IncrementalClassifier:
             given = window[None]
             tamed = tame(given)
             peak, kept = float(np.abs(tamed).max()), self._kept
-            self._kept = None  # should the engine fail
-            if kept and start == self._start + self.hop_samples and self._held.fits(peak):
+            follows = stream is self._stream and start == self._start + self.hop_samples
+            self._kept, self._stream = None, stream  # should the engine fail
+            if kept and follows and self._held.fits(peak):
                 logits, kept = self._graphs.step(tamed, self._held.scale, kept)
                 self.in_part += 1
             else:

@@ -106,7 +106,8 @@ class EventRules(Rule):
         """Per label whether it makes events.
 
         Raises:
-            UsageError: a rule or a list names a label that the network does not have.
+            UsageError: a rule or a list names a label that the network does not have, or the lists
+                leave none.
         """
         for name in (*self.per_label, *self.allow, *self.deny):
             if name not in labels:
@@ -114,7 +115,10 @@ class EventRules(Rule):
                     f"The rules name the label {name!r}.", f"one of {', '.join(labels)}."
                 )
         allowed = self.allow or tuple(labels)
-        return tuple(label in allowed and label not in self.deny for label in labels)
+        chosen = tuple(label in allowed and label not in self.deny for label in labels)
+        if not any(chosen):
+            raise UsageError("allow and deny leave no label.", "one that may make events.")
+        return chosen
 
     def to_dict(self) -> dict[str, object]:
         """As JSON holds it."""

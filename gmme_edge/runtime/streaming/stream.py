@@ -39,7 +39,9 @@ class WindowFollower(WindowClassifier, Protocol):
 
     hop_samples: int
 
-    def probabilities_at(self, window: NDArray[np.float32], start: int) -> NDArray[np.float64]:
+    def probabilities_at(
+        self, window: NDArray[np.float32], start: int, stream: object
+    ) -> NDArray[np.float64]:
         """The window from sample `start` of the stream on, at the classifier's own rate."""
         ...
 
@@ -56,7 +58,7 @@ class Stream:
 
     Args:
         classifier: as `gmme_edge.load` gives it; or as `gmme_edge.load_incremental` does, which
-            then serves this stream alone.
+            should serve this stream alone: of streams in turns it computes whole windows.
         hop_ms: a window begins every so many milliseconds; default: a quarter of a window, or the
             one hop of an incremental classifier.
         rules: when probabilities become events.
@@ -69,8 +71,8 @@ class Stream:
         windows, computed: how many windows have passed, and how many of them were computed.
 
     Raises:
-        UsageError: a hop longer than a window, a label that the network does not have, or a
-            `start` without a time zone.
+        UsageError: no classifier, a hop longer than a window, a label that the network does not
+            have, or a `start` without a time zone.
     """
 
     def __init__(
@@ -81,6 +83,10 @@ class Stream:
         gate: GateRules | None = GateRules(),  # noqa: B008 - frozen
         start: datetime | None = None,
     ) -> None:
+        if not hasattr(classifier, "window_samples"):
+            raise UsageError(
+                f"The classifier is {shorten(classifier)}.", "what gmme_edge.load gives."
+            )
         _check_kind("rules", rules, EventRules)
         _check_kind("gate", gate, GateRules)
         _check_kind("start", start, datetime)
@@ -97,6 +103,7 @@ class Stream:
         self.start = None if start is None else _in_utc(start)
         self._classifier = classifier
         self._follower = None if hop_samples is None else cast(WindowFollower, classifier)
+        self._identity = object()  # the follower may keep this, where the stream itself is large
         self._intake = Intake(self.sample_rate_hz)
         self._last = LastSamples(self.grid.window_samples)
         self._gate = None if gate is None else ActivityGate(gate, self.sample_rate_hz)
@@ -221,7 +228,7 @@ class Stream:
 
     def _probabilities(self, window: NDArray[np.float32], start: int) -> NDArray[np.float64]:
         if self._follower is not None:
-            return self._follower.probabilities_at(window, start)
+            return self._follower.probabilities_at(window, start, self._identity)
         return self._classifier.probabilities(window, self.sample_rate_hz)
 
 

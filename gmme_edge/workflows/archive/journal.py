@@ -49,6 +49,12 @@ _LATER_TABLES = (  # journals of older versions lack them
     "records BLOB NOT NULL, PRIMARY KEY (path, block))",
     *TABLES,
 )
+# Parameter → the option that it comes from.
+_OPTIONS = {
+    "model_sha256": "-m", "precision": "--precision", "backend": "--backend", "hop_us": "--hop-ms",
+    "rules": "rules", "gate": "gate", "timezone": "--timezone",
+    "embedding_width": "--embeddings", "join": "--join",
+}  # fmt: skip
 _EMPTIED = ("events", "recordings", "details", "embeddings", "divisions", "segments")
 _LISTED = """
 INSERT INTO recordings (path, size_bytes, changed_ns, wanted, state) VALUES (?, ?, ?, ?, 'left')
@@ -127,11 +133,13 @@ class Journal(Divisions):
         if before is not None and before != json.loads(json.dumps(parameters)):
             self._base.execute("ROLLBACK")
             keys = sorted({*before, *parameters})
-            changed = [key for key in keys if before.get(key) != parameters.get(key)]
+            changed = [
+                _OPTIONS.get(key, key) for key in keys if before.get(key) != parameters.get(key)
+            ]
             raise UsageError(
-                f"The scan in {self.path.parent} was begun with other parameters: "
-                f"{', '.join(changed) or 'of another version'}.",
-                "the same network, rules and time zone.",
+                f"The scan in {self.path.parent} was begun with other options: "
+                f"{', '.join(changed) or 'those of another version'}.",
+                "the same network, backend, rules, gate, time zone, --embeddings and --join.",
                 "choose another -o, or begin anew with --restart.",
             )
         self._note("parameters", parameters)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from gmme_edge.errors import InputError
+from gmme_edge.errors import InputError, UsageError
 from gmme_edge.inputs import read_file
 from gmme_edge.public import own_errors
 from gmme_edge.settings import Settings, setting
@@ -36,6 +36,10 @@ class ServeSettings(Settings):
         least=0,
         most=3600,
     )
+
+    def check(self) -> None:
+        if not self.host:
+            raise UsageError("--host is empty.", "an address; 0.0.0.0 is every network.")
 
     def token(self) -> str:
         """The token of `token_file`; empty where none is asked for.

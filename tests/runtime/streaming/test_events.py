@@ -90,7 +90,7 @@ def test_each_label_has_its_own_rule() -> None:
 
 @pytest.mark.parametrize(
     ("allow", "deny", "expected"),
-    [(("dog",), (), {"dog"}), ((), ("dog",), {"rain"}), (("dog",), ("dog",), set())],
+    [(("dog",), (), {"dog"}), ((), ("dog",), {"rain"}), (("dog", "rain"), ("dog",), {"rain"})],
 )
 def test_lists_choose_labels(
     allow: tuple[str, ...], deny: tuple[str, ...], expected: set[str]

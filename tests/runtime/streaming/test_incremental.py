@@ -117,6 +117,29 @@ def test_a_stream_steps_while_the_level_holds(follower: IncrementalClassifier) -
     assert (follower.whole - whole, follower.in_part - in_part) == (4, 10)
 
 
+def test_streams_in_turns_keep_their_sounds_apart(
+    follower: IncrementalClassifier, scene: np.ndarray
+) -> None:
+    """They share the classifier: each window is a whole one then, of the stream's own samples."""
+    sounds = (scene, scene[::-1].copy())
+    alone, in_turns = [], []
+    for sound in sounds:
+        stream = Stream(follower, gate=None)
+        for at in range(0, len(sound), INCREMENTAL_HOP):
+            stream.push(sound[at : at + INCREMENTAL_HOP], RATE_HZ)
+            alone.append(stream.latest)
+    streams = [Stream(follower, gate=None) for _ in sounds]
+    for at in range(0, len(scene), INCREMENTAL_HOP):
+        for stream, sound in zip(streams, sounds, strict=True):
+            stream.push(sound[at : at + INCREMENTAL_HOP], RATE_HZ)
+            in_turns.append(stream.latest)
+    half = len(alone) // 2
+    for expected, found in zip(alone, [*in_turns[::2], *in_turns[1::2]], strict=True):
+        assert (expected is None) == (found is None)
+        assert expected is None or np.abs(expected - found).max() < 0.2  # scaled by its own peak
+    assert half > 20 and not np.allclose(alone[half - 1], alone[-1], atol=1e-3)
+
+
 def test_a_short_piece_is_not_followed(follower: IncrementalClassifier) -> None:
     """A sound of one hop, then another: its window had zeros where the next has sound."""
     noise = np.random.default_rng(1).uniform(-0.5, 0.5, N_SAMPLES + INCREMENTAL_HOP)
