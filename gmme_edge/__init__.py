@@ -80,10 +80,12 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 def __getattr__(name: str) -> object:
     """Load what is asked for on first use, so that importing the package costs nothing."""
-    if name in _MODULES:
-        import importlib
+    import importlib
 
+    if name in _MODULES:
         return getattr(importlib.import_module("gmme_edge." + _MODULES[name]), name)
+    if name in ("errors", "observer", "testing"):  # `import gmme_edge` is enough for them too
+        return importlib.import_module("gmme_edge." + name)
     raise AttributeError(f"module 'gmme_edge' has no attribute {name!r}")
 
 

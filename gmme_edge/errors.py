@@ -175,7 +175,8 @@ def reason(error: BaseException) -> str:
 def shorten(value: object, most: int = 60) -> str:
     """`value` for a message, whatever its class does when it is asked for a text."""
     try:
-        return repr(value)[:most]
+        text = repr(value)
+        return text if len(text) <= most else f"{text[: most - 1]}…"
     except Exception:  # a number of thousands of digits, or a fault of the class
         return f"of type {type(value).__name__}"
 

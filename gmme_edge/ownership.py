@@ -7,6 +7,7 @@ are the same: of a network that was trained again, the old bundle may be all tha
 
     claim_bundle       before `export` works: which files of its output folder may go
     claim_checkpoint   before `train` or `convert` works: whether its output folder is free
+    claim_result       before `evaluate` or `profile` works: whether its file is free
 
 `train` calls ``claim_checkpoint(output, allowed=restart, flag="--restart")`` where it does not
 continue a run of its own; it returns the folder to write to.
@@ -14,14 +15,15 @@ continue a run of its own; it returns the folder to write to.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from gmme_edge.bundle.bundle import MANIFEST, Bundle, Manifest
-from gmme_edge.destinations import real_folder
+from gmme_edge.destinations import real_folder, refuse_unwritable
 from gmme_edge.errors import GmmeEdgeError, InputError, UsageError
-from gmme_edge.inputs import read_json
+from gmme_edge.inputs import read_json, read_text
 
 CARD = "README.md"  # a model card: the user's own, beside whatever is written
 _WEIGHTS, _DESCRIPTION, _DESCRIPTION_SCHEMA = "model.safetensors", "model.json", 1
@@ -180,3 +182,24 @@ def _is_description(path: Path) -> bool:
 
 def _present(path: Path) -> bool:
     return path.exists() or path.is_symlink()
+
+
+def claim_result(path: Path | None) -> None:
+    """As `refuse_unwritable`, and before a result replaces what is none.
+
+    Raises:
+        UsageError: the file `path` holds something, and no result of this package.
+    """
+    refuse_unwritable(path)
+    if path is None or not path.is_file() or not path.stat().st_size:
+        return
+    try:
+        is_result = {"schema", "kind"} <= json.loads(read_text(path)).keys()
+    except (OSError, ValueError, AttributeError, RecursionError, GmmeEdgeError):
+        is_result = False
+    if not is_result:
+        raise UsageError(
+            f"{path} is there, and no result of a measurement.",
+            "a new file, or an older result.",
+            "name another file with -o, or move that one away.",
+        )

@@ -19,6 +19,7 @@ from typing import Any, Callable, TypeVar, cast, get_args  # noqa: UP035
 
 from gmme_edge.errors import translate
 from gmme_edge.kinds import WORDS, fit, is_of, not_such, with_whole_numbers, wrong_kind
+from gmme_edge.observer import Observer
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _NAMED = {"None": type(None), **{kind.__name__: kind for kind in WORDS}}
@@ -79,7 +80,13 @@ def _kinds(hint: str, names: dict[str, Any]) -> tuple[type, ...]:
     for part in hint.split(" | "):
         kind = _NAMED.get(part, names.get(part))
         each = get_args(kind) or (kind,)
-        if not all(k in WORDS or hasattr(k, "__dataclass_fields__") for k in each):
+        if not all(k in WORDS or _is_checked(k) for k in each):
             return ()
         found += each
     return with_whole_numbers(found)
+
+
+def _is_checked(kind: Any) -> bool:  # noqa: ANN401 - whatever an annotation names
+    """Groups of settings, and who watches."""
+    is_observer = isinstance(kind, type) and issubclass(kind, Observer)
+    return is_observer or hasattr(kind, "__dataclass_fields__")

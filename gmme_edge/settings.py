@@ -74,14 +74,7 @@ class Settings:
     panel: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        for name, kinds in _kinds_of(type(self)).items():  # type: ignore[arg-type] # classes are hashable
-            value = getattr(self, name)
-            fitting = fit(value, kinds)
-            if not is_of(fitting, kinds):
-                flags = {each.name: flag_of(each) for each in settings_of(type(self))}
-                raise wrong_kind(flags.get(name, name), value, kinds)
-            if fitting is not value:
-                object.__setattr__(self, name, fitting)  # the group is frozen
+        fit_fields(self)
         for each in settings_of(type(self)):
             value, known = getattr(self, each.name), each.metadata["setting"]
             if is_given(self, each.name):
@@ -91,6 +84,18 @@ class Settings:
 
     def check(self) -> None:
         """What concerns several settings at once; a group overrides it where it has such rules."""
+
+
+def fit_fields(group: Any) -> None:  # noqa: ANN401 - any frozen dataclass
+    """Put what is meant in place of what was given; `UsageError` for a value of another type."""
+    for name, kinds in _kinds_of(type(group)).items():  # type: ignore[arg-type] # classes are hashable
+        value = getattr(group, name)
+        fitting = fit(value, kinds)
+        if not is_of(fitting, kinds):
+            flags = {each.name: flag_of(each) for each in settings_of(type(group))}
+            raise wrong_kind(flags.get(name, name), value, kinds)
+        if fitting is not value:
+            object.__setattr__(group, name, fitting)
 
 
 @functools.cache

@@ -19,7 +19,9 @@ def wilson_interval(correct: int, n: int, z: float = Z_95) -> Interval:
     p = correct / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    low = centre - half if correct else 0.0  # exact where rounding would leave 1e-17
+    high = centre + half if correct < n else 1.0
+    return max(0.0, low), min(1.0, high)
 
 
 def t_interval(values: Sequence[float]) -> Interval | None:

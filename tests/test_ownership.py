@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
 from gmme_edge.errors import InputError, UsageError
-from gmme_edge.ownership import claim_bundle, claim_checkpoint
+from gmme_edge.ownership import claim_bundle, claim_checkpoint, claim_result
 from gmme_exporters.bundle import export_bundle
 from gmme_exporters.options import ExportOptions
 from tests.artifacts import edit_manifest, open_checkpoint, small_checkpoint, sounds, write_words
@@ -168,3 +168,19 @@ def test_a_link_that_leads_to_itself_is_told(tmp_path: Path) -> None:
             claim(tmp_path / "out")
     (folder,) = tmp_path.iterdir()
     assert folder.is_symlink()
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "model.json", "notes.txt"])
+def test_a_result_replaces_only_a_result(made: Path, tmp_path: Path, name: str) -> None:
+    """`evaluate BUNDLE -o BUNDLE/manifest.json` would be the end of the bundle."""
+    bundle = Path(shutil.copytree(made, tmp_path / "bundle"))
+    (bundle / "model.json").write_text(json.dumps({"schema": 1, "model": {}}))
+    (bundle / "notes.txt").write_text("mine")
+    before = listing(bundle)
+    words = ["profile", str(bundle), "--repetitions", "1", "-o", str(bundle / name)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2 and "no result of a measurement" in done.stderr
+    assert listing(bundle) == before
+    for content in ("", json.dumps({"schema": 1, "kind": "latency"})):
+        (tmp_path / "result.json").write_text(content)
+        claim_result(tmp_path / "result.json")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +48,16 @@ def test_a_value_that_cannot_be_shown_is_still_named() -> None:
 
     with pytest.raises(UsageError, match="name is of type Unspeakable"):
         called(Unspeakable())  # type: ignore[arg-type]
+
+
+def test_who_watches_is_checked() -> None:
+    with pytest.raises(UsageError, match="observer is <built-in function print>"):
+        gmme_edge.profile(["digits"], observer=print)  # type: ignore[arg-type]
+
+
+def test_importing_the_package_is_enough_for_its_errors() -> None:
+    code = "import gmme_edge as g; g.errors.UsageError, g.observer.Observer, g.testing"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_several_are_no_text_and_each_is_checked() -> None:

@@ -94,7 +94,10 @@ class Bundle:
                 f"schema {SCHEMA} of a bundle manifest.",
                 "write it again with this version, or use the version of gmme-edge that wrote it.",
             )
-        return Bundle(root, Manifest.from_dict(values))
+        try:
+            return Bundle(root, Manifest.from_dict(values))
+        except BundleError as error:
+            raise BundleError(f"{root}: {error.got}", error.expected, error.fix) from error
 
     def save_manifest(self) -> None:
         from gmme_edge.files import write_json  # here and below: who runs a bundle writes none

@@ -81,8 +81,7 @@ def check_leakage(name: str, clips: Sequence[Clip]) -> None:
     if leaks:
         (kind, key), found = leaks[0]
         raise DatasetError(
-            f"{name} leaks: the {kind} {key} is in {' and '.join(sorted(found))} "
-            f"({len(leaks)} such).",
+            f"{name} leaks: the {kind} {key} is in {', '.join(sorted(found))} ({len(leaks)} such).",
             "each recording, and all cuts of it, in one split only.",
-            "use the official division, or repair the lists.",
+            "use the official division, or put all of its cuts into one split.",
         )

@@ -115,7 +115,20 @@ def scan(root: Path, content: str) -> Scan:
             left_out.append(LeftOut(path, reason))
     if not classes:
         raise DatasetError(f"{root} holds no folders of classes.", _LAYOUTS)
+    _refuse_mixture(root, [folder.name for folder in classes])
     return Scan(classes, tuple(left_out))
+
+
+def _refuse_mixture(root: Path, names: list[str]) -> None:
+    """A folder beside train and test, or a Train: its user means splits, and would get classes."""
+    splits = [name for name in names if name.lower() in SPLIT_NAMES]
+    others = [name for name in names if name not in SPLIT_NAMES]
+    if {"train", "test"} <= {name.lower() for name in splits} and others:
+        raise DatasetError(
+            f"{root} holds {', '.join(splits)}, and among its folders {others[0]!r}.",
+            _LAYOUTS,
+            "move away or rename what is no split; splits are train, validation or val, and test.",
+        )
 
 
 def _why_no_class(path: Path) -> str | None:
@@ -247,7 +260,7 @@ def _shuffled(folder: Path, paths: list[Path], least: int, why: str) -> list[Pat
     check_recordings(folder, paths)
     if len(paths) < least:
         raise DatasetError(
-            f"{folder} holds {len(paths)} recordings.",
+            f"{folder} holds {len(paths)} recording{'' if len(paths) == 1 else 's'}.",
             f"at least {least} of each class, {why}.",
             "add recordings, or divide them yourself into train/, validation/ and test/.",
         )

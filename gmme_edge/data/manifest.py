@@ -24,7 +24,7 @@ def load_manifest(root: Path) -> Dataset:
         raise DatasetError(
             f"{root} is a folder.",
             "the path of a CSV file with the columns path,label,split.",
-            "name the CSV file itself, or use --dataset folder.",
+            "name the CSV file itself, or use the data set folder.",
         )
     rows = read_table(root, ("path", "label", "split"))
     splits = [_split_of(row) for row in rows]

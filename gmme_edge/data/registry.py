@@ -117,7 +117,7 @@ def fold_count(name: str) -> int:
     folds = {each: reader.folds for each, reader in _READERS.items() if reader.folds}
     if name not in folds:
         raise UsageError(
-            f"{name} has no folds.", f"one of {', '.join(folds)}.", "leave the fold out."
+            f"{name} has no folds.", f"one of {', '.join(folds)}.", "leave --fold or --folds out."
         )
     return folds[name]
 

@@ -51,7 +51,7 @@ def _read_list(path: Path) -> frozenset[str]:
         raise DatasetError(
             f"{path} does not exist.",
             "validation_list.txt and testing_list.txt beside the words' folders.",
-            "copy the lists of the official archive, or use --dataset folder.",
+            "copy the lists of the official archive, or use the data set folder.",
         ) from None
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path} cannot be read: {reason(error)}.", "a text file.") from error

@@ -45,6 +45,8 @@ def check_present(folder: Path) -> None:
 def _lack(folder: Path, name: str) -> str:
     if not folder.is_dir():
         return "it is a file" if folder.exists() else "there is no such folder"
+    if (folder / "cross-validation.json").is_file():
+        return "it is a cross-validation, whose folders fold-1, … are checkpoints"
     exported = (folder / "manifest.json").is_file()
     return f"it is a bundle without {name}" if exported else f"it has no {name}"
 

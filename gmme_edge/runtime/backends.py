@@ -107,7 +107,10 @@ AUTO = "auto"  # for `gmme_edge.load`: the fastest of them, see `choosing`
 def find_backend(name: str) -> Backend:
     """The row of a backend; raises `UsageError` naming all of them."""
     if name not in BACKENDS:
-        raise UsageError(f"Unknown backend {name!r}.", f"one of {BACKEND_NAMES}.")
+        raise UsageError(
+            f"Unknown backend {name!r}.",
+            f"one of {BACKEND_NAMES}; {AUTO} only where a network is run, not measured.",
+        )
     return BACKENDS[name]
 
 

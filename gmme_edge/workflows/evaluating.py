@@ -15,12 +15,12 @@ from gmme_edge.data.levels import name_levels
 from gmme_edge.data.registry import open_dataset
 from gmme_edge.data.seen import refuse_seen
 from gmme_edge.data.store import WaveformStore
-from gmme_edge.destinations import refuse_unwritable
 from gmme_edge.errors import UsageError, require
 from gmme_edge.evaluation import Predict, score_store
 from gmme_edge.files import write_json
 from gmme_edge.models.description import DESCRIPTION, read_description, unfinished_training
 from gmme_edge.observer import SILENT, Observer
+from gmme_edge.ownership import claim_result
 from gmme_edge.pretrained import resolve
 from gmme_edge.public import public
 from gmme_edge.report.documents import accuracy_document
@@ -134,7 +134,7 @@ def _check(folder: Path, settings: EvaluationSettings) -> None:
     """Say what is wrong before anything is loaded."""
     if settings.record and runs_on_torch(folder, settings.backend):
         raise UsageError(f"{folder} is a checkpoint; --record is for a bundle's manifest.")
-    refuse_unwritable(settings.output)
+    claim_result(settings.output)
 
 
 @dataclass(frozen=True)

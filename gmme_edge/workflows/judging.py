@@ -33,7 +33,6 @@ from gmme_edge.workflows.settings.clips import ClipSettings
 from gmme_edge.workflows.settings.verdict import JudgingClips, JudgingSettings
 
 _THREADS = 1
-_ALLOW_MORE = "allow more, or measure on another backend."
 
 
 @dataclass(frozen=True)
@@ -134,8 +133,12 @@ def judge_by(
     )
     chosen = verdict.chosen
     name = f"{chosen.precision}, the precision to recommend"
-    check_accuracy({name: chosen.score}, settings.min_accuracy, _ALLOW_MORE)
-    check_latency([chosen.latency], settings.max_latency_p90_ms, _ALLOW_MORE)
+    check_accuracy({name: chosen.score}, settings.min_accuracy, "train longer, or allow less.")
+    check_latency(
+        [chosen.latency],
+        settings.max_latency_p90_ms,
+        "allow more, or measure on another backend.",
+    )
     return Judgement(verdict, verdict.to_dict(jury.where, describe_device()))
 
 

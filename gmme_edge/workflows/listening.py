@@ -142,18 +142,19 @@ def _open_log(path: Path | None) -> Iterator[TextIO | None]:
         return
     if path.is_dir():
         raise UsageError(f"--events {path} is a folder.", "a file.")
-    # With O_NONBLOCK a pipe that nobody reads is an error, not waited for.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY
-    log = open(  # noqa: SIM115
-        path, "a", encoding="utf-8", errors="backslashreplace",
-        opener=lambda name, _: os.open(name, flags, 0o666),
-    )  # fmt: skip
+    log = open(path, "a", encoding="utf-8", errors="backslashreplace", opener=_open)  # noqa: SIM115
     os.set_blocking(log.fileno(), True)
     try:
         yield log
     finally:
         with _naming(path):
             log.close()
+
+
+def _open(name: str, _flags: int) -> int:
+    """With O_NONBLOCK a pipe that nobody reads is an error, not waited for."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY
+    return os.open(name, flags, 0o666)
 
 
 @contextmanager

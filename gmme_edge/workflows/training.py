@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gmme_edge.errors import require
+from gmme_edge.errors import UsageError, require
 from gmme_edge.files import write_json
 from gmme_edge.observer import SILENT, ToldInterrupt
 from gmme_edge.public import public
@@ -79,6 +79,8 @@ def train(job: TrainingJob, observer: TrainingObserver | None = None) -> Trained
         GmmeEdgeError: settings, data, folder or machine do not allow it; see the exception's kind.
         KeyboardInterrupt: after Ctrl-C, SIGTERM or SIGHUP, with the state saved or untouched.
     """
+    if job.data.folds is not None:
+        raise UsageError("folds with train.", "fold, or no folds.", "call cross_validate.")
     _miss_torch()
     heard = Tolerant(observer or TrainingObserver())
     with _loading(heard), claim_folder(job.run.output):
@@ -105,6 +107,8 @@ def cross_validate(
 
     Folds that are done are scored again and cost seconds. Returns and raises as `train`.
     """
+    if job.data.folds is None:
+        raise UsageError("cross_validate without folds.", "folds, such as 'all'.", "call train.")
     _miss_torch()
     heard, output = Tolerant(observer or TrainingObserver()), job.run.output
     results: list[FoldResult] = []

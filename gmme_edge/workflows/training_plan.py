@@ -11,7 +11,7 @@ from gmme_edge.errors import UsageError
 from gmme_edge.models.description import Description, read_description
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.pretrained import resolve
-from gmme_edge.settings import command_line
+from gmme_edge.settings import command_line, fit_fields
 from gmme_edge.spec import TASKS, ModelSpec, Task, get_task, preset
 from gmme_edge.training.folds import parse_folds
 from gmme_edge.training.recipe import (
@@ -45,6 +45,9 @@ class TrainingJob:
     transfer: TransferSettings = field(default_factory=TransferSettings)
     machine: MachineSettings = field(default_factory=MachineSettings)
 
+    def __post_init__(self) -> None:
+        fit_fields(self)
+
     @property
     def command(self) -> str:
         """The call that runs it."""
@@ -75,6 +78,12 @@ def make_plan(job: TrainingJob, fold: int | None, observer: Observer = SILENT) -
         UsageError: settings that contradict each other, or a network that cannot be.
         InputError: a data set or checkpoint that is not there or not intact.
     """
+    if job.transfer.init and _is_same(source_path(job.transfer.init, fold), job.run.output):
+        raise UsageError(
+            f"--init and -o are both {job.run.output}.",
+            "a new folder for what is trained.",
+            "name another folder with -o: what it starts from stays as it is.",
+        )
     source = describe_source(job.transfer.init, fold)
     describe_source(job.transfer.teacher, fold)
     audio = resolve_audio(job, source)
@@ -86,7 +95,13 @@ def make_plan(job: TrainingJob, fold: int | None, observer: Observer = SILENT) -
 
 def source_path(name: str, fold: int | None) -> Path:
     """A checkpoint's folder by name or path, in which ``{fold}`` stands for the fold's number."""
+    if fold is None and "{fold}" in name:
+        raise UsageError(f"{name} without a fold.", "--fold or --folds, whose number it takes.")
     return resolve(name.replace("{fold}", str(fold)))
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def describe_source(name: str | None, fold: int | None) -> Description | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -59,10 +60,10 @@ def test_a_file_without_options_for_the_command_is_not_named(place: Path) -> Non
         ("[compares]\n", "'compares'"),
         ("compare = 3\n", "compare is no table"),
         ("[compare]\nbaseline = 3\n", "[compare] baseline is 3"),
-        ("[profile]\nrepetitions = '3'\n", "[profile] repetitions is '3'"),
-        ("[profile]\nrepetitions = true\n", "[profile] repetitions is True"),
+        ("[profile]\nrepetitions = '3'\n", '[profile] repetitions is "3"'),
+        ("[profile]\nrepetitions = true\n", "[profile] repetitions is true"),
         ("[profile]\nquiet = 1\n", "[profile] quiet is 1"),
-        ("[train]\nset = 'mixing=false'\n", "[train] set is 'mixing=false'"),
+        ("[train]\nset = 'mixing=false'\n", '[train] set is "mixing=false"'),
         ("[compare\n", "is no TOML"),
     ],
 )
@@ -97,3 +98,16 @@ def test_help_stands_above_a_broken_file(place: Path) -> None:
 
 def test_help_tells_of_the_file() -> None:
     assert NAME in CliRunner().invoke(app, ["--help"], terminal_width=200).stdout
+
+
+def test_the_pages_example_is_a_file_that_can_be_used(place: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "config.md"
+    (example,) = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
+    (place / NAME).write_text(example)
+    assert compare("--json").exit_code == 0
+
+
+def test_an_option_in_two_spellings_is_refused(place: Path) -> None:
+    (place / NAME).write_text("[export]\ncalib_data = 'a'\ncalib-data = 'b'\n")
+    done = compare("--json")
+    assert done.exit_code == 2 and "'calib-data' twice" in done.stderr

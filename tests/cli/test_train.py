@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 import gmme_edge
 from gmme_edge.cli.app import app
 from gmme_edge.data.seen import fingerprints
+from gmme_edge.errors import UsageError
 from gmme_edge.models.checkpoint import load_checkpoint
 from gmme_edge.training.run.journal import METRICS, TENSORBOARD, read_metrics
 from gmme_edge.training.run.state import STATE
@@ -29,9 +30,10 @@ from gmme_edge.workflows.settings.training import (
     NetworkSettings,
     RecipeSettings,
     RunSettings,
+    TransferSettings,
 )
 from gmme_edge.workflows.training_curves import CURVES
-from gmme_edge.workflows.training_plan import TrainingJob, build_recipe
+from gmme_edge.workflows.training_plan import TrainingJob, build_recipe, source_path
 
 LABELS = ("high", "low", "noise")
 SMALL = {"sample-rate": "8000", "samples": "2048", "factors": "4,4"}
@@ -468,6 +470,24 @@ def test_training_through_the_api_is_the_command(
     assert trained.figures == load_checkpoint(pretrained).training["history"][-1]
     weights = [(folder / "model.safetensors").read_bytes() for folder in (out, pretrained)]
     assert weights[0] == weights[1]
+
+
+def test_jobs_that_mean_nothing_are_told(data: Path, pretrained: Path, tmp_path: Path) -> None:
+    def job(run: Path, **facts: object) -> TrainingJob:
+        learning = LearningData(dataset="folder", data=data, **facts)  # type: ignore[arg-type]
+        transfer = TransferSettings(init=str(pretrained))
+        return TrainingJob(data=learning, run=RunSettings(output=run), transfer=transfer)
+
+    with pytest.raises(UsageError, match="folds with train"):
+        gmme_edge.train(job(tmp_path / "a", folds="all"))
+    with pytest.raises(UsageError, match="without folds"):
+        gmme_edge.cross_validate(job(tmp_path / "a"))
+    with pytest.raises(UsageError, match="--init and -o are both"):
+        gmme_edge.train(job(pretrained))
+    with pytest.raises(UsageError, match="data is"):
+        TrainingJob(data="words", run=RunSettings(output=tmp_path / "a"))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="without a fold"):
+        source_path("folds/fold-{fold}", None)
 
 
 @pytest.mark.parametrize("option", ["init", "teacher"])

@@ -25,8 +25,8 @@ def test_no_clips_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("clip", "message"),
     [
-        (Clip(Path("a.wav"), 0, "test"), r"the file a\.wav is in test and train \(1 such\)"),
-        (Clip(Path("c.wav"), 0, "test", "field"), "the source recording field is in test and"),
+        (Clip(Path("a.wav"), 0, "test"), r"the file a\.wav is in test, train \(1 such\)"),
+        (Clip(Path("c.wav"), 0, "test", "field"), "the source recording field is in test, "),
     ],
 )
 def test_a_file_or_source_in_two_splits_is_refused(clip: Clip, message: str) -> None:

@@ -90,6 +90,14 @@ def test_own_division_has_no_folds(tmp_path: Path) -> None:
         load_folder_fold(tmp_path, 2)
 
 
+@pytest.mark.parametrize("names", [("train", "test", "unused"), ("Train", "test")])
+def test_a_folder_beside_the_splits_is_named(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for seed, name in enumerate(names):
+        write_clip(tmp_path / name / "dog" / "a.wav", seed)
+    with pytest.raises(DatasetError, match=r"among its folders '(unused|Train)'"):
+        load_folder(tmp_path)
+
+
 def test_file_names_need_not_be_utf_8(tmp_path: Path) -> None:
     for i in range(3):
         clip = write_clip(tmp_path / "dog" / f"{i}.wav", i)

@@ -96,5 +96,5 @@ def test_bad_tables_are_clear(table: Path, content: bytes, message: str) -> None
 
 
 def test_a_folder_is_no_table(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"(?s)is a folder.*--dataset folder"):
+    with pytest.raises(DatasetError, match=r"(?s)is a folder.*data set folder"):
         load_manifest(tmp_path)

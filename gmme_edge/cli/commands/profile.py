@@ -11,7 +11,6 @@ import typer
 
 from gmme_edge.cli.options.common import JsonOption, RebuildOption, make_rebuild
 from gmme_edge.cli.options.signature import with_options
-from gmme_edge.destinations import refuse_unwritable
 from gmme_edge.errors import UsageError
 from gmme_edge.settings import is_given
 from gmme_edge.workflows.settings.profiling import LatencyGate, ProfileSettings
@@ -56,7 +55,9 @@ def profile(
             raise UsageError("--layers, --roofline or --rebuild with --remote.", "one of them.")
         _profile_remote(bundles, settings, where, gate, (output, json))
         return
-    refuse_unwritable(output)
+    from gmme_edge.ownership import claim_result
+
+    claim_result(output)
     if settings.layers or settings.roofline:
         _refuse_with_layers(gate, settings, rebuild)
         _profile_nodes(bundles, settings, rebuild, (output, json))

@@ -48,10 +48,9 @@ def rerun(
     from gmme_edge.cli.views.console import stderr, stdout
     from gmme_edge.workflows.repeating import PROGRAM, check_inputs, recorded_command
 
-    words = [*recorded_command(made), *(more or ())]
-    words += ["-o", str(output)] if output else []
+    words = [*recorded_command(made), *(["-o", str(output)] if output else []), *(more or ())]
     group = context.find_root().command
-    check_inputs(made, _inputs(group, words))
+    check_inputs(made, _inputs(context, words))
     said = shlex.join([PROGRAM, *words])
     if dry_run:
         stdout.print(said, soft_wrap=True)
@@ -68,10 +67,12 @@ def repeat(group: Any, words: Sequence[str]) -> int:  # noqa: ANN401 - click's o
     return code if isinstance(code, int) else 0
 
 
-def _inputs(group: Any, words: Sequence[str]) -> list[str]:  # noqa: ANN401 - click's or typer's
+def _inputs(context: typer.Context, words: Sequence[str]) -> list[str]:
     """What the call reads; whatever is wrong with it is a usage error, as if it were typed."""
-    command = group.commands[words[0]]
-    given: Mapping[str, Any] = command.make_context(words[0], list(words[1:])).params
+    root = context.find_root()
+    command = root.command.commands[words[0]]  # type: ignore[attr-defined] # it is a group
+    parsed = command.make_context(words[0], list(words[1:]), parent=root)
+    given: Mapping[str, Any] = parsed.params
     found: list[str] = []
     for name in _INPUTS:
         value = given.get(name)

@@ -10,6 +10,7 @@ The nearest such file counts, upwards from the current folder. The command line 
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import types
 from collections.abc import Mapping
@@ -83,8 +84,11 @@ def read_config(path: Path, commands: Mapping[str, Any]) -> Config:
                 )
             if not _fits(value, option.kind):
                 raise UsageError(
-                    f"{path}: [{name}] {key} is {value!r:.80}.", f"{_WORDS[option.kind]}."
+                    f"{path}: [{name}] {key} is {json.dumps(value, default=str):.80}.",
+                    f"{_WORDS[option.kind]}.",
                 )
+            if option.parameter in given:
+                raise UsageError(f"{path}: [{name}] has {key!r} twice.", "each option once.")
             given[option.parameter] = value
         defaults[name] = given
     return Config(path, defaults)
@@ -102,7 +106,8 @@ def _parse(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be read: {reason(error)}.") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"{path} is no TOML: {reason(error)}.", "tables and options as its page shows."
+            f"{path} is no TOML: {reason(error)}.",
+            "tables and options as docs/reference/config.md shows.",
         ) from error
 
 
