@@ -97,7 +97,7 @@ def test_find_similar_ranks_the_recording_itself_first(workplace: Path) -> None:
     [
         (("python/monitor.py", "digits", "notes.wav"), "notes.wav"),
         (("python/find_similar.py", "nowhere", "a.wav", "b.wav"), "nowhere does not exist."),
-        (("triton/client.py", "nowhere", "model"), "nowhere does not exist."),
+        (("triton/client.py", "nowhere", "model", "--verify"), "nowhere does not exist."),
     ],
 )
 def test_an_example_tells_a_mistake_in_words(

@@ -121,7 +121,7 @@ def test_embeddings_are_kept_across_a_stop_and_need_their_own_journal(
     for name in ("embeddings.npy", "embeddings.csv"):
         whole = (tmp_path / "whole" / name).read_bytes()
         assert (tmp_path / "out" / name).read_bytes() == whole
-    with pytest.raises(UsageError, match="embedding_width"):
+    with pytest.raises(UsageError, match="--embeddings"):
         run(archive, tmp_path / "out")
     with pytest.raises(UsageError, match="names 'xls'"):
         ScanSettings(output=tmp_path, embeddings="xls")
