@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -214,6 +215,20 @@ def test_a_later_scan_renews_what_an_earlier_one_wrote(archive: Path, tmp_path: 
         assert "new.wav" in (tmp_path / "out" / name).read_text()
     with pytest.raises(UsageError, match="begun with other options: --embeddings"):
         run(copy, tmp_path / "out", embeddings="npy")
+
+
+def test_a_journal_is_begun_once_however_many_look_at_it(tmp_path: Path) -> None:
+    """`scan --status` may come in between; both then found an empty file, and began it."""
+    begin = threading.Barrier(4)
+
+    def look(folder: Path) -> int:
+        begin.wait()
+        with Journal(folder, create=True) as journal:
+            return journal.counts().total
+
+    with ThreadPoolExecutor(4) as pool:
+        for i in range(20):
+            assert list(pool.map(look, [tmp_path / str(i)] * 4)) == [0] * 4
 
 
 def test_two_scans_do_not_share_a_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

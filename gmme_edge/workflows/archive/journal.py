@@ -31,16 +31,22 @@ _SCHEMA = 1
 _COMMIT_EVERY_S = 1.0
 _PATIENCE_S = 5.0  # while another process puts its notes on the disk
 _TABLES = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE recordings (
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS recordings (
     path BLOB PRIMARY KEY, size_bytes INTEGER NOT NULL, changed_ns INTEGER NOT NULL,
     wanted INTEGER NOT NULL, state TEXT NOT NULL, duration_s REAL NOT NULL DEFAULT 0,
     reason TEXT NOT NULL DEFAULT '', notes TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
-CREATE TABLE events (
+CREATE TABLE IF NOT EXISTS events (
     path BLOB NOT NULL, number INTEGER NOT NULL, start_s REAL, end_s REAL, start_utc TEXT,
     end_utc TEXT, label TEXT, confidence REAL, mean REAL, PRIMARY KEY (path, number)
 ) WITHOUT ROWID;
+"""
+_BEGIN = f"""
+BEGIN IMMEDIATE;
+{_TABLES}
+INSERT OR IGNORE INTO meta VALUES ('schema', '{_SCHEMA}');
+COMMIT;
 """
 _LATER_TABLES = (  # journals of older versions lack them
     "CREATE TABLE IF NOT EXISTS details (path BLOB PRIMARY KEY, "
@@ -82,8 +88,7 @@ class Journal(Divisions):
             self._base = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
             fresh = not self._base.execute("SELECT name FROM sqlite_master").fetchall()
             if fresh:
-                self._base.executescript(f"BEGIN; {_TABLES} COMMIT;")
-                self._note("schema", _SCHEMA)
+                self._base.executescript(_BEGIN)  # another process may be at it as well
             schema = self._meta("schema")
         except sqlite3.DatabaseError as error:
             raise InputError(
