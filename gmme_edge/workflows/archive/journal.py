@@ -30,7 +30,8 @@ NAME = "journal.sqlite"
 _SCHEMA = 1
 _COMMIT_EVERY_S = 1.0
 _PATIENCE_S = 5.0  # while another process puts its notes on the disk
-_TABLES = """
+_BEGIN = f"""
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS recordings (
     path BLOB PRIMARY KEY, size_bytes INTEGER NOT NULL, changed_ns INTEGER NOT NULL,
@@ -41,10 +42,6 @@ CREATE TABLE IF NOT EXISTS events (
     path BLOB NOT NULL, number INTEGER NOT NULL, start_s REAL, end_s REAL, start_utc TEXT,
     end_utc TEXT, label TEXT, confidence REAL, mean REAL, PRIMARY KEY (path, number)
 ) WITHOUT ROWID;
-"""
-_BEGIN = f"""
-BEGIN IMMEDIATE;
-{_TABLES}
 INSERT OR IGNORE INTO meta VALUES ('schema', '{_SCHEMA}');
 COMMIT;
 """
@@ -58,8 +55,7 @@ _LATER_TABLES = (  # journals of older versions lack them
 # Parameter → the option that it comes from.
 _OPTIONS = {
     "model_sha256": "-m", "precision": "--precision", "backend": "--backend", "hop_us": "--hop-ms",
-    "rules": "rules", "gate": "gate", "timezone": "--timezone",
-    "embedding_width": "--embeddings", "join": "--join",
+    "timezone": "--timezone", "embedding_width": "--embeddings", "join": "--join",
 }  # fmt: skip
 _EMPTIED = ("events", "recordings", "details", "embeddings", "divisions", "segments")
 _LISTED = """
@@ -91,9 +87,8 @@ class Journal(Divisions):
                 self._base.executescript(_BEGIN)  # another process may be at it as well
             schema = self._meta("schema")
         except sqlite3.DatabaseError as error:
-            raise InputError(
-                f"{self.path} cannot be opened: {error}", "a scan's journal."
-            ) from error
+            got = f"{self.path} cannot be opened: {error}"
+            raise InputError(got, "a scan's journal.") from error
         if schema != _SCHEMA:
             raise InputError(f"{self.path} has schema {schema}.", f"schema {_SCHEMA}.")
         self._width = 0
