@@ -172,6 +172,11 @@ def reason(error: BaseException) -> str:
     return (told or str(error) or type(error).__name__).rstrip(".")
 
 
+def fault(error: BaseException) -> str:
+    """What is wrong with a file, for a message that names it: one sentence, however nested."""
+    return error.got if isinstance(error, GmmeEdgeError) else f"{type(error).__name__}: {error}."
+
+
 def shorten(value: object, most: int = 60) -> str:
     """`value` for a message, whatever its class does when it is asked for a text."""
     try:

@@ -15,7 +15,6 @@ continue a run of its own; it returns the folder to write to.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +22,11 @@ from pathlib import Path
 from gmme_edge.bundle.bundle import MANIFEST, Bundle, Manifest
 from gmme_edge.destinations import real_folder, refuse_unwritable
 from gmme_edge.errors import GmmeEdgeError, InputError, UsageError
-from gmme_edge.inputs import read_json, read_text
+from gmme_edge.inputs import read_json
 
 CARD = "README.md"  # a model card: the user's own, beside whatever is written
 _WEIGHTS, _DESCRIPTION, _DESCRIPTION_SCHEMA = "model.safetensors", "model.json", 1
+_RESULT_SCHEMA = 1
 _OTHER_FOLDER = "name another folder with -o."
 
 
@@ -194,12 +194,12 @@ def claim_result(path: Path | None) -> None:
     if path is None or not path.is_file() or not path.stat().st_size:
         return
     try:
-        is_result = {"schema", "kind"} <= json.loads(read_text(path)).keys()
-    except (OSError, ValueError, AttributeError, RecursionError, GmmeEdgeError):
-        is_result = False
-    if not is_result:
-        raise UsageError(
-            f"{path} is there, and no result of a measurement.",
-            "a new file, or an older result.",
-            "name another file with -o, or move that one away.",
-        )
+        if "kind" in read_json(path, "result", _RESULT_SCHEMA):
+            return
+    except GmmeEdgeError:
+        pass
+    raise UsageError(
+        f"{path} is there, and no result of a measurement.",
+        "a new file, or an older result.",
+        "name another file with -o, or move that one away.",
+    )

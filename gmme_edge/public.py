@@ -4,8 +4,8 @@
     def export(source: str | Path, settings: ExportSettings) -> Exported: ...
 
 An argument of another type than its annotation names is a `UsageError`, where that names texts,
-numbers, paths or groups of settings. A text stands for a path. What any code may raise, such as a
-`MemoryError`, becomes what a command would say (`errors.translate`).
+numbers, paths, groups of settings or observers. A text stands for a path. What any code may raise,
+such as a `MemoryError`, becomes what a command would say (`errors.translate`).
 """
 
 from __future__ import annotations

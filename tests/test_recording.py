@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -181,6 +182,16 @@ def test_a_rate_that_no_recording_has(listen: Callable[..., Recording], rate_hz:
 def test_what_is_no_rate_is_named(rate_hz: object) -> None:
     with pytest.raises(UsageError, match="sample rate is"):
         Resampler(rate_hz, 8000)  # type: ignore[arg-type]
+
+
+def test_signalling_nans_are_refused_without_a_warning(tmp_path: Path) -> None:
+    """As where integers lie under a header of floats; numpy would warn of its product."""
+    samples = np.full(4000, 0x7F80_0001, np.uint32).view(np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(AudioError, match="NaN"):
+            read_audio(tmp_path / "a.wav", 16_000)
 
 
 @pytest.mark.parametrize("channels", [1, 2])

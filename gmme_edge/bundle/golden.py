@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from gmme_edge.bundle.manifest import INPUT, OUTPUTS
-from gmme_edge.errors import BundleError
+from gmme_edge.errors import BundleError, fault
 from gmme_edge.spec import ModelSpec
 
 LOGITS = OUTPUTS[0]
@@ -34,7 +34,7 @@ def parse_golden(data: bytes, spec: ModelSpec, where: str) -> dict[str, NDArray[
         expected[OUTPUTS[1]] = (n_clips, spec.backbone.embed_dim)
     except Exception as error:  # zip, zlib and numpy raise about ten kinds
         raise BundleError(
-            f"{where} holds no golden vectors: {type(error).__name__}: {error}",
+            f"{where} holds no golden vectors: {fault(error)}",
             f"arrays {INPUT!r} and {LOGITS!r}.",
         ) from error
     for name, shape in shapes.items():

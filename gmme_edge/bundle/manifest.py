@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, TypeVar, get_args
 
 from gmme_edge.bundle.precisions import graph_of
-from gmme_edge.errors import BundleError, GmmeEdgeError, InputError, UsageError
+from gmme_edge.errors import BundleError, InputError, UsageError, fault
 from gmme_edge.spec import ModelSpec
 
 SCHEMA = 1
@@ -143,9 +143,8 @@ class Manifest:
             )
             _check_verdict(manifest)
         except (KeyError, TypeError, ValueError, OverflowError, InputError, UsageError) as error:
-            own = error.got if isinstance(error, GmmeEdgeError) else ""
             raise BundleError(
-                f"{MANIFEST} is damaged: {own or f'{type(error).__name__}: {error}.'}",
+                f"{MANIFEST} is damaged: {fault(error)}",
                 f"a manifest of schema {SCHEMA}.",
                 "copy the bundle again, or export it again into a new folder.",
             ) from error

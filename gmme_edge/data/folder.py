@@ -123,7 +123,7 @@ def _refuse_mixture(root: Path, names: list[str]) -> None:
     """A folder beside train and test, or a Train: its user means splits, and would get classes."""
     splits = [name for name in names if name.lower() in SPLIT_NAMES]
     others = [name for name in names if name not in SPLIT_NAMES]
-    if {"train", "test"} <= {name.lower() for name in splits} and others:
+    if len(splits) > 1 and others:
         raise DatasetError(
             f"{root} holds {', '.join(splits)}, and among its folders {others[0]!r}.",
             _LAYOUTS,

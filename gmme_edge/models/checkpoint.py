@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gmme_edge.audio import Waveform
 from gmme_edge.bundle.bundle import MANIFEST, Bundle
-from gmme_edge.errors import CheckpointError
+from gmme_edge.errors import CheckpointError, fault
 from gmme_edge.files import replacing, sha256_of, write_json
 from gmme_edge.inputs import read_json
 from gmme_edge.models.description import DESCRIPTION as DESCRIPTION
@@ -102,9 +102,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     try:
         state = load_file(folder / WEIGHTS)
     except (OSError, ValueError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{folder} is damaged: {type(error).__name__}: {error}", "an intact checkpoint."
-        ) from error
+        got = f"{folder} is damaged: {fault(error)}"
+        raise CheckpointError(got, "an intact checkpoint.") from error
     _check_content(folder / WEIGHTS, state)
     check_shapes(described.spec, state)
     model = EAT(described.spec)

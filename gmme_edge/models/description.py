@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gmme_edge.errors import CheckpointError, GmmeEdgeError
+from gmme_edge.errors import CheckpointError, GmmeEdgeError, fault
 from gmme_edge.inputs import read_json
 from gmme_edge.pretrained import describe_choice
 from gmme_edge.spec import ModelSpec
@@ -67,9 +67,8 @@ def read_description(folder: Path) -> Description:
         labels = tuple(str(label) for label in values["labels"])
         training = dict(values["training"])
     except (ArithmeticError, KeyError, TypeError, ValueError, GmmeEdgeError) as error:
-        raise CheckpointError(
-            f"{folder} is damaged: {type(error).__name__}: {error}", "an intact checkpoint."
-        ) from error
+        got = f"{folder} is damaged: {fault(error)}"
+        raise CheckpointError(got, "an intact checkpoint.") from error
     if len(labels) != spec.n_classes:
         raise CheckpointError(
             f"{folder} has {len(labels)} labels for {spec.n_classes} classes.", "one per class."

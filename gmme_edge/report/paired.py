@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gmme_edge.errors import InputError
+from gmme_edge.errors import InputError, fault
 from gmme_edge.inputs import read_json
 from gmme_edge.report.documents import SCHEMA
 from gmme_edge.scoring import PairedTest, Predictions, paired_test
@@ -88,9 +88,7 @@ def load_tested(path: Path) -> Tested:
     try:
         return parse_tested(values, str(path))
     except (ArithmeticError, InputError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{path} is damaged: {type(error).__name__}: {error}.", f"a {_WANTED}."
-        ) from error
+        raise InputError(f"{path} is damaged: {fault(error)}", f"a {_WANTED}.") from error
 
 
 def parse_tested(values: Mapping[str, Any], source: str) -> Tested:

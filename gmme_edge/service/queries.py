@@ -53,7 +53,7 @@ class StreamQuery(EventSettings):
     channels: int = setting(1, _CHANNELS, least=1, most=MOST_CHANNELS)
     top: int = setting(
         0,
-        "Also tell so many classes of the newest window, after each message that completes one.",
+        "Tell so many classes of the newest window after each message that completes one; 0: none.",
         least=0,
         most=10_000,
     )

@@ -63,8 +63,8 @@ def check_fit(spec: ModelSpec, source: Checkpoint, any_rate: bool = False) -> No
             f"{source.spec.name} cannot start {spec.name}; it has\n  " + "\n  ".join(differences),
             "the same widths, blocks, factors and sample rate; classes and clip length may differ.",
             f"train {source.spec.name} with {theirs} Hz and factors "
-            f"{','.join(map(str, source.spec.factors))}, which it has without --task; or start "
-            "from another checkpoint; --any-rate accepts another sample rate.",
+            f"{','.join(map(str, source.spec.factors))}, as without --task, or start from another "
+            "checkpoint; --any-rate accepts another sample rate.",
         )
 
 

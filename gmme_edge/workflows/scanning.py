@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
@@ -13,9 +12,9 @@ from typing import Any
 
 from gmme_edge.audio import AUDIO_SUFFIXES, FOREIGN_SUFFIXES
 from gmme_edge.bundle.bundle import Bundle
-from gmme_edge.errors import UsageError, require
+from gmme_edge.errors import InputError, UsageError, require
 from gmme_edge.files import write_json
-from gmme_edge.inputs import read_text
+from gmme_edge.inputs import read_json
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.pretrained import list_names
 from gmme_edge.public import public
@@ -78,8 +77,8 @@ def scan(
     """Hear every recording in `recordings`, and in folders of them and below, and write the events.
 
     What an earlier call with the same output has heard is not heard again, and the tables that it
-    wrote are written anew. The results do not
-    depend on who does the work, nor on how often it was interrupted.
+    wrote are written anew. The results do not depend on who does the work, nor on how often it was
+    interrupted.
 
     Args:
         executor: used instead of what `workers` asks for, and left open.
@@ -139,12 +138,14 @@ def status(folder: Path) -> Scan:
 def _renew(settings: ScanSettings) -> ScanSettings:
     """What an earlier scan of the folder wrote is written anew: else it would be outdated."""
     try:
-        before = set(json.loads(read_text(settings.output / SIDECAR))["files"])
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        before = read_json(settings.output / SIDECAR, "scan's result", SCHEMA).get("files")
+    except InputError:
+        return settings
+    if not isinstance(before, dict):
         return settings
     formats = [*settings.chosen_formats(), *(name for name in FORMATS if name in before)]
     overview = settings.overview or "overview" in before
-    return replace(settings, formats=",".join(dict.fromkeys(formats)), overview=overview)
+    return replace(settings, formats=",".join(formats), overview=overview)
 
 
 def _refuse_models(recordings: Sequence[Path]) -> None:

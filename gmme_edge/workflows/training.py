@@ -24,7 +24,7 @@ from gmme_edge.files import write_json
 from gmme_edge.observer import SILENT, ToldInterrupt
 from gmme_edge.public import public
 from gmme_edge.report.paired import PairedResult, Tested, compare_pair, load_tested, parse_tested
-from gmme_edge.training.folds import RESULT, fold_folder, is_result
+from gmme_edge.training.folds import RESULT, is_result
 from gmme_edge.training.run.claim import claim_folder, refuse_foreign, refuse_loss
 from gmme_edge.training.run.interrupt import interrupt_on_signal
 from gmme_edge.training.run.journal import Journal
@@ -121,11 +121,11 @@ def cross_validate(
         with claim_folder(output):
             refuse_foreign(output / RESULT, is_result)
             for fold in folds:
-                _refuse_loss(output / fold_folder(fold), job.run.restart)
+                _refuse_loss(job.output(fold), job.run.restart)
             setup = _set_up(job, plans[folds[0]], heard)
             for fold in folds:
-                with claim_folder(output / fold_folder(fold)):
-                    trainer = _run_fold(setup, plans[fold], output / fold_folder(fold), fold)
+                with claim_folder(job.output(fold)):
+                    trainer = _run_fold(setup, plans[fold], job.output(fold), fold)
                     if setup.rank == 0:
                         results.append(_score(setup, trainer, plans[fold], fold))
                         heard.note(f"fold {fold}: {results[-1].accuracy:.2%} of its test clips")

@@ -13,7 +13,7 @@ from gmme_edge.observer import SILENT, Observer
 from gmme_edge.pretrained import resolve
 from gmme_edge.settings import command_line, fit_fields
 from gmme_edge.spec import TASKS, ModelSpec, Task, get_task, preset
-from gmme_edge.training.folds import parse_folds
+from gmme_edge.training.folds import fold_folder, parse_folds
 from gmme_edge.training.recipe import (
     QAT_CHANGES,
     QAT_EPOCHS,
@@ -61,6 +61,11 @@ class TrainingJob:
             return ()
         return parse_folds(self.data.folds, fold_count(self.data.dataset))
 
+    def output(self, fold: int | None) -> Path:
+        """Where the run that tests on `fold` writes."""
+        inner = fold_folder(fold) if fold and self.data.folds is not None else ""
+        return self.run.output / inner
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -78,12 +83,8 @@ def make_plan(job: TrainingJob, fold: int | None, observer: Observer = SILENT) -
         UsageError: settings that contradict each other, or a network that cannot be.
         InputError: a data set or checkpoint that is not there or not intact.
     """
-    if job.transfer.init and _is_same(source_path(job.transfer.init, fold), job.run.output):
-        raise UsageError(
-            f"--init and -o are both {job.run.output}.",
-            "a new folder for what is trained.",
-            "name another folder with -o: what it starts from stays as it is.",
-        )
+    if job.transfer.init:
+        _refuse_own_start(source_path(job.transfer.init, fold), job.output(fold))
     source = describe_source(job.transfer.init, fold)
     describe_source(job.transfer.teacher, fold)
     audio = resolve_audio(job, source)
@@ -100,8 +101,13 @@ def source_path(name: str, fold: int | None) -> Path:
     return resolve(name.replace("{fold}", str(fold)))
 
 
-def _is_same(one: Path, other: Path) -> bool:
-    return one.exists() and other.exists() and one.samefile(other)
+def _refuse_own_start(source: Path, output: Path) -> None:
+    if source.exists() and output.exists() and source.samefile(output):
+        raise UsageError(
+            f"--init and -o are both {output}.",
+            "a new folder for what is trained.",
+            "name another folder with -o: what it starts from stays as it is.",
+        )
 
 
 def describe_source(name: str | None, fold: int | None) -> Description | None:

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -201,11 +205,14 @@ def test_a_wrong_path_is_told_before_torch_is_loaded(
         monkeypatch.setattr(module, "require_exporters", load)
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
+    (tmp_path / "folds").mkdir()
+    (tmp_path / "folds" / "cross-validation.json").touch()
     bundle = make_bundle(tmp_path / "bundle").path
     for source, lacks in {
         tmp_path / "gone": "there is no such folder",
         tmp_path / "file": "it is a file",
         tmp_path / "folder": "it has no model.json",
+        tmp_path / "folds": "it is a cross-validation, whose folders fold-1, … are checkpoints",
         bundle: "it is a bundle without model.json",
     }.items():
         data = () if command == "export" else ("--dataset", "folder", "--data", tmp_path)
@@ -314,3 +321,18 @@ def test_a_preset_with_random_weights(tmp_path: Path) -> None:
     assert manifest.parity["fp32"]["relative"] < 1e-5
     assert manifest.model.n_samples == 16_384
     assert str(Path(__file__).parents[2]).encode() not in (out / "model.fp32.onnx").read_bytes()
+
+
+@pytest.mark.slow
+def test_sigterm_leaves_nothing(tmp_path: Path) -> None:
+    """As Ctrl-C; what stops a container sends it."""
+    words = ("export", "digits-edge", "-o", "out", "--precision", "fp32", "--opset", "17")
+    command = [sys.executable, "-m", "gmme_edge.cli.app", *words]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.iterdir()):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130 and told.endswith("interrupted\n"), told
+    assert not list(tmp_path.iterdir())

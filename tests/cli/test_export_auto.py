@@ -234,6 +234,14 @@ def test_a_damaged_verdict_is_refused(bundle: Path, tmp_path: Path, verdict: obj
         Bundle.open(mine)
 
 
+def test_a_damaged_spec_is_told_once_and_with_its_path(bundle: Path, tmp_path: Path) -> None:
+    mine = copy_bundle(bundle, tmp_path / "mine")
+    edit_manifest(mine, lambda values: values["model"].update(factors=7))
+    with pytest.raises(BundleError, match=r"manifest\.json is damaged") as caught:
+        Bundle.open(mine)
+    assert str(mine) in str(caught.value) and str(caught.value).count("Expected:") == 1
+
+
 def test_a_bundle_without_a_verdict_runs_fp32(bundle: Path) -> None:
     assert "verdict" not in json.loads((bundle / "manifest.json").read_text())
     with gmme_edge.load(bundle) as classifier:

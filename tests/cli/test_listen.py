@@ -107,6 +107,12 @@ def test_events_for_a_pipe_that_nobody_reads_are_refused(recording: Path, tmp_pa
     assert done.exit_code == 3 and str(tmp_path / "pipe") in " ".join(done.stderr.split())
 
 
+def test_a_full_disk_is_named_by_its_file(recording: Path) -> None:
+    done = run("digits", "--file", recording, "--events", "/dev/full")
+    assert done.exit_code == 3
+    assert "error: /dev/full: No space left on device." in " ".join(done.stderr.split())
+
+
 def test_rules_of_one_label_change_only_what_they_name() -> None:
     settings = EventSettings(on=0.6, merge_gap_s=1.0, rule=("a:b:on=0.9,min-duration-s=2",))
     rule = settings.rules().of("a:b")

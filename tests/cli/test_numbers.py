@@ -65,6 +65,10 @@ def test_threads_of_every_command(bundle: Path, words: Path, command: str) -> No
         refused(command, bundle, *more.get(command, []), "--threads", threads)
 
 
+def test_an_empty_address_is_no_network(bundle: Path) -> None:
+    refused("serve", bundle, "--host", "")
+
+
 def test_an_unknown_precision_is_not_answered_with_itself(bundle: Path) -> None:
     done = CliRunner().invoke(app, ["verify", str(bundle), "--precision", "int4"])
     assert done.exit_code == 2 and "fp32" in done.stderr

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -484,6 +485,11 @@ def test_jobs_that_mean_nothing_are_told(data: Path, pretrained: Path, tmp_path:
         gmme_edge.cross_validate(job(tmp_path / "a"))
     with pytest.raises(UsageError, match="--init and -o are both"):
         gmme_edge.train(job(pretrained))
+    folds = tmp_path / "folds"
+    shutil.copytree(pretrained, folds / "fold-1")
+    again = replace(job(folds, folds="1"), transfer=TransferSettings(init=f"{folds}/fold-{{fold}}"))
+    with pytest.raises(UsageError, match=r"--init and -o are both .*fold-1"):
+        gmme_edge.cross_validate(again)
     with pytest.raises(UsageError, match="data is"):
         TrainingJob(data="words", run=RunSettings(output=tmp_path / "a"))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="without a fold"):

@@ -90,7 +90,9 @@ def test_own_division_has_no_folds(tmp_path: Path) -> None:
         load_folder_fold(tmp_path, 2)
 
 
-@pytest.mark.parametrize("names", [("train", "test", "unused"), ("Train", "test")])
+@pytest.mark.parametrize(
+    "names", [("train", "test", "unused"), ("train", "val", "unused"), ("Train", "test")]
+)
 def test_a_folder_beside_the_splits_is_named(tmp_path: Path, names: tuple[str, ...]) -> None:
     for seed, name in enumerate(names):
         write_clip(tmp_path / name / "dog" / "a.wav", seed)

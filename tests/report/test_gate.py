@@ -62,6 +62,19 @@ def test_noise_is_no_failure(tmp_path: Path) -> None:
     assert done.exit_code == 0 and "undecided" in done.stderr, done.output
 
 
+def test_one_reason_of_two_runs_is_told_once(tmp_path: Path) -> None:
+    old, new = (
+        write_latency(tmp_path / f"{name}.json", row(samples_ms=samples(ms, seed, 0.3)))
+        for name, ms, seed in (("old", 10, 1), ("new", 10.8, 2))
+    )
+    for path in (old, new):
+        document = json.loads(path.read_text())
+        document["noise"] = {"reasons": ["a busy core"]}
+        path.write_text(json.dumps(document))
+    done = compare(old, new, "--fail-if", "latency>+5%")
+    assert done.exit_code == 0 and done.stderr.count("a busy core") == 1, done.stderr
+
+
 @pytest.mark.parametrize(("right", "code"), [("+" * 40 + "-" * 60, 10), ("+" * 99 + "-", 0)])
 def test_lost_accuracy_fails_by_the_paired_interval(tmp_path: Path, right: str, code: int) -> None:
     clips = tuple(f"{i}.wav" for i in range(100))

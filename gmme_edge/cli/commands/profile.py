@@ -47,6 +47,7 @@ def profile(
     --remote or --fleet other machines measure, and nothing of it stays there.
     """
     from gmme_edge.cli.views.observer import watch
+    from gmme_edge.ownership import claim_result
     from gmme_edge.workflows import profiling
     from gmme_edge.workflows.gates import check_latency
 
@@ -55,8 +56,6 @@ def profile(
             raise UsageError("--layers, --roofline or --rebuild with --remote.", "one of them.")
         _profile_remote(bundles, settings, where, gate, (output, json))
         return
-    from gmme_edge.ownership import claim_result
-
     claim_result(output)
     if settings.layers or settings.roofline:
         _refuse_with_layers(gate, settings, rebuild)

@@ -103,7 +103,7 @@ class Stream:
         self.start = None if start is None else _in_utc(start)
         self._classifier = classifier
         self._follower = None if hop_samples is None else cast(WindowFollower, classifier)
-        self._identity = object()  # the follower may keep this, where the stream itself is large
+        self._identity = object()  # for the follower, which need not keep the stream alive
         self._intake = Intake(self.sample_rate_hz)
         self._last = LastSamples(self.grid.window_samples)
         self._gate = None if gate is None else ActivityGate(gate, self.sample_rate_hz)

@@ -40,7 +40,7 @@ def stop_on_signal() -> Iterator[StopRequest]:
 
 @contextlib.contextmanager
 def interrupt_on_signal() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise `KeyboardInterrupt`, as Ctrl-C does: no state is to be saved."""
+    """SIGTERM and SIGHUP raise `KeyboardInterrupt`, as Ctrl-C does: while nothing is to save."""
 
     def handle(_signum: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
