@@ -1,12 +1,12 @@
 """A training step's time by our gradients against torch's own, on a CPU.
 
-    python benchmarks/training_gradients.py [--models aa,gmme-k32c8] [--rounds 9] [--threads 1]
+    python benchmarks/training_gradients.py [--models aa,gmme-k32c8] [--rounds 9] [--bf16]
 
 Forward and backward pass of networks at a task's size, without optimizer and data. Both kinds
 compute the same sums (tests/models/test_convolution.py), one after the other in random order in
-every round. With one thread CPU time, so that other work on the machine matters less; with more
-the clock's, since threads that wait for each other take CPU time too. Ratios pair the two of a
-round.
+every round; with --bf16 also under autocast to bfloat16. With one thread CPU time, so that other
+work on the machine matters less; with more (--threads) the clock's, since threads that wait for
+each other take CPU time too. Ratios pair those of a round.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import random
 import time
+from dataclasses import replace
 from statistics import median
 from unittest import mock
 
@@ -26,17 +27,19 @@ from gmme_edge.profiling.statistics import paired_ratio
 from gmme_edge.spec import preset
 from gmme_edge.training.run.allocator import keep_freed_memory
 
-OURS, TORCHS = "ours", "torch's"
+OURS, TORCHS, BF16 = "ours", "torch's", "bfloat16"
 
 
-def step_s(network: EAT, waveform: torch.Tensor, gradients: str) -> float:
+def step_s(network: EAT, waveform: torch.Tensor, kind: str) -> float:
     """Seconds of one forward and backward pass."""
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    own = {OURS: convolution.own_gradients, TORCHS: lambda _: False}[gradients]
+    own = convolution.own_gradients if OURS in kind else lambda _: False
     network.zero_grad()
     with mock.patch.object(convolution, "own_gradients", own):
         started = clock()
-        network(waveform).square().sum().backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=BF16 in kind):
+            output = network(waveform)
+        output.float().square().sum().backward()
         return clock() - started
 
 
@@ -49,26 +52,36 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="clips in a step")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--samples", type=int, help="of a clip; the task's by default")
+    parser.add_argument("--bf16", action="store_true", help="time bfloat16 as well")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()
     print(f"{describe_device()['cpu']}; torch {torch.__version__}\n")
+    kinds = [TORCHS, OURS]
+    if options.bf16:
+        kinds += [f"{kind}, {BF16}" for kind in kinds]
     what = f"{options.task}, batch {options.batch}, {options.threads} thread(s)"
-    print(f"| {what} | {TORCHS}, s | {OURS}, s | times as fast |")
-    print("|---|---:|---:|---:|")
+    print(f"| {what} | " + " | ".join(f"{kind}, s" for kind in kinds), end=" | ")
+    print(" | ".join(f"{kind}, times as fast" for kind in kinds[1:]) + " |")
+    print("|---" + "|---:" * (2 * len(kinds) - 1) + "|")
     for name in options.models.split(","):
         spec = preset(f"eat-s-{name}", options.task)
+        if options.samples:
+            spec = replace(spec, n_samples=options.samples)
         network = EAT(spec).train()
         waveform = torch.randn(options.batch, 1, spec.n_samples)
-        taken: dict[str, list[float]] = {TORCHS: [], OURS: []}
+        taken: dict[str, list[float]] = {kind: [] for kind in kinds}
         for number in range(options.rounds + 1):  # the first warms up
-            for kind in random.sample(list(taken), k=2):
+            for kind in random.sample(kinds, k=len(kinds)):
                 seconds = step_s(network, waveform, kind)
                 if number:
                     taken[kind].append(seconds)
-        ratio, (low, high) = paired_ratio(taken[TORCHS], taken[OURS])
-        columns = " | ".join(f"{median(samples):.2f}" for samples in taken.values())
-        print(f"| {name} | {columns} | {ratio:.2f} ({low:.2f}–{high:.2f}) |", flush=True)
+        columns = [name, *(f"{median(samples):.2f}" for samples in taken.values())]
+        for kind in kinds[1:]:
+            ratio, (low, high) = paired_ratio(taken[TORCHS], taken[kind])
+            columns.append(f"{ratio:.2f} ({low:.2f}–{high:.2f})")
+        print("| " + " | ".join(columns) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 torch computes the gradients of filters per channel, of dilated filters and of long kernels over
 few channels by routines that were made for many channels; they took up to half of a training
 step (docs/results/training-speed.md). Here they are forward convolutions and matrix products
-instead: the same sums in another order. Anywhere else (a GPU, another CPU, autocast, while a
-graph is traced or compiled) torch's own are used, since nothing was measured there.
+instead: the same sums in another order, in float32 as under autocast. Anywhere else (a GPU,
+another CPU, while a graph is traced or compiled) torch's own are used, since nothing was measured
+there.
 """
 
 from __future__ import annotations
@@ -32,10 +33,14 @@ def own_gradients(x: Tensor) -> bool:
         x.device.type == "cpu"
         and torch.is_grad_enabled()
         and torch.backends.cpu.get_cpu_capability().startswith("AVX")
-        and not torch.is_autocast_enabled("cpu")
         and not torch.onnx.is_in_onnx_export()
         and not torch.compiler.is_compiling()
     )
+
+
+def _has_avx512() -> bool:
+    """Whether convolutions gain by wider registers; on AMD's CPUs torch's products do not."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 def pad_ends(x: Tensor, pad: tuple[int, int], mode: Padding) -> Tensor:
@@ -65,6 +70,14 @@ class Conv2d(nn.Conv2d):
             y: Tensor = super()._conv_forward(x, weight, bias)
             return y
         return _convolve(self, x, weight, bias)
+
+
+def filter_channels(x: Tensor, taps: Tensor, stride: int) -> Tensor:
+    """One fixed filter per channel; ``(B, C, T)`` and ``(C, 1, K)`` → ``(B, C, T')``."""
+    if not own_gradients(x):
+        return F.conv1d(x, taps, stride=stride, groups=len(taps))
+    y: Tensor = _Convolve.apply(x, taps, None, _Shape((stride,), (0,), (1,), len(taps)))
+    return y
 
 
 def _convolve(
@@ -110,6 +123,10 @@ class _Convolve(torch.autograd.Function):
     def forward(
         ctx: _Context, x: Tensor, weight: Tensor, bias: Tensor | None, shape: _Shape
     ) -> Tensor:
+        if torch.is_autocast_enabled("cpu"):  # as for torch's own; their gradients stay float32
+            dtype = torch.get_autocast_dtype("cpu")
+            x, weight = x.to(dtype), weight.to(dtype)
+            bias = None if bias is None else bias.to(dtype)
         ctx.save_for_backward(x, weight)
         ctx.shape = shape
         no_output_padding = [0] * len(shape.stride)
@@ -138,6 +155,8 @@ def _of_input(grad: Tensor, x: Tensor, weight: Tensor, shape: _Shape) -> Tensor:
         reach = (weight.shape[-1] - 1) * shape.dilation[0] - shape.padding[0]
         if reach >= 0:
             return F.conv1d(F.pad(grad, (reach, reach)), weight.flip(-1), None, 1, 0, *shape[2:])
+    if x.dtype == torch.bfloat16 and shape.groups == weight.shape[0] and shape.stride > (1,):
+        grad, x, weight = grad.float(), x.float(), weight.float()  # a quarter of bfloat16's time
     return _by_torch(grad, x, weight, shape, 0)
 
 
@@ -146,7 +165,7 @@ def _of_weight(grad: Tensor, x: Tensor, weight: Tensor, shape: _Shape) -> Tensor
         return _of_long_kernel(grad, x, weight, shape.stride)
     if shape.groups == weight.shape[0] == x.shape[1]:
         return _of_filters(grad, x, weight, shape)
-    if shape == ((1,), (0,), (1,), 1):
+    if shape == ((1,), (0,), (1,), 1) and x.dtype != torch.bfloat16 and not _has_avx512():
         return _of_dense_kernel(grad, x, weight)
     return _by_torch(grad, x, weight, shape, 1)
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gmme_edge.models.convolution import Conv1d, Conv2d, pad_ends
+from gmme_edge.models.convolution import Conv1d, Conv2d, filter_channels, pad_ends
 from gmme_edge.spec import Downsample
 
 
@@ -38,7 +38,7 @@ class Blur(nn.Module):
         return self._filter(padded, self.taps)
 
     def _filter(self, x: Tensor, taps: Tensor) -> Tensor:
-        return F.conv1d(x, taps, stride=self.stride, groups=self.channels)
+        return filter_channels(x, taps, self.stride)
 
 
 class AADown(nn.Module):

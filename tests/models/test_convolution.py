@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from unittest import mock
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.functional import conv1d
 from torch.nn.functional import pad as pad_by_torch
 
 from gmme_edge.models import convolution
-from gmme_edge.models.convolution import Conv1d, Conv2d, own_gradients, pad_ends
+from gmme_edge.models.convolution import Conv1d, Conv2d, filter_channels, own_gradients, pad_ends
 from gmme_edge.models.eat import EAT
 from gmme_edge.spec import preset
 
@@ -44,11 +46,11 @@ def assert_same_gradients(ours: nn.Module, theirs: nn.Module, x: Tensor) -> None
     batch=st.integers(1, 3), channels=st.integers(1, 4), per_channel=st.booleans(),
     taps=st.integers(2, 15), length=st.sampled_from([1, 2, 7, 64, 511, 512, 513, 1300]),
     stride=st.integers(1, 5), dilation=st.sampled_from([1, 1, 3, 9]), pad=st.integers(0, 6),
-    beyond=st.integers(0, 4), bias=st.booleans(),
+    beyond=st.integers(0, 4), bias=st.booleans(), wide=st.booleans(),
 )  # fmt: skip
 def test_one_dimension(
     batch: int, channels: int, per_channel: bool, taps: int, length: int, stride: int,
-    dilation: int, pad: int, beyond: int, bias: bool,
+    dilation: int, pad: int, beyond: int, bias: bool, wide: bool,
 ) -> None:  # fmt: skip
     torch.manual_seed(0)
     n_out, groups = (channels, channels) if per_channel else (channels + 1, 1)
@@ -57,7 +59,18 @@ def test_one_dimension(
     x = torch.randn(batch, channels, max(1, seen + beyond - 2 * pad))
     if x.shape[-1] + 2 * pad < (taps - 1) * dilation + 1:
         return  # no output at all
-    assert_same_gradients(Conv1d(*shape), nn.Conv1d(*shape), x)
+    with mock.patch.object(convolution, "_has_avx512", lambda: wide):
+        assert_same_gradients(Conv1d(*shape), nn.Conv1d(*shape), x)
+
+
+@needs_avx
+@pytest.mark.parametrize("stride", [2, 4])
+def test_fixed_filters(stride: int) -> None:
+    x, taps = torch.randn(2, 3, 101, dtype=torch.float64), torch.rand(3, 1, 9, dtype=torch.float64)
+    got = gradients(lambda x: filter_channels(x, taps, stride), x)
+    wanted = gradients(lambda x: conv1d(x, taps, stride=stride, groups=3), x)
+    for one, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @needs_avx
@@ -114,12 +127,40 @@ def test_whole_networks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         torch.testing.assert_close(ours[key], wanted, rtol=1e-9, atol=1e-12 * float(scale), msg=key)
 
 
+@needs_avx
+@pytest.mark.parametrize("name", ["aa", "gmme-k32c8", "gmme-lite-k32c8", "edge-gmme-lite-k32c8"])
+def test_bfloat16_is_as_near_to_float64_as_torchs_own(name: str) -> None:
+    spec = preset(f"eat-s-{name}", "speech-commands")
+    torch.manual_seed(0)
+    x = torch.randn(4, 1, spec.n_samples)
+    network = EAT(spec, dropout=0.0).train()
+
+    def step(own: bool, dtype: torch.dtype) -> Tensor:
+        network.to(dtype).zero_grad()
+        with (
+            mock.patch.object(convolution, "own_gradients", lambda _: own),
+            torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.float32),
+        ):
+            loss = network(x.to(dtype)).to(torch.float64).square().sum()
+        loss.backward()
+        gradients = [p.grad for p in network.parameters()]
+        assert all(g is not None and g.dtype == dtype for g in gradients)
+        return torch.cat([g.flatten().double() for g in gradients if g is not None])
+
+    ours, torchs, exact = (
+        step(own, dtype)
+        for own, dtype in (
+            (True, torch.float32), (False, torch.float32), (False, torch.float64),
+        )
+    )  # fmt: skip
+    assert (ours - exact).norm() < 1.25 * (torchs - exact).norm()
+    assert (ours - exact).norm() < 0.2 * exact.norm()
+
+
 def test_where_torchs_own_gradients_are_used() -> None:
     x = torch.zeros(1, 1, 8)
     assert own_gradients(x) == AVX
     with torch.no_grad():
-        assert not own_gradients(x)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
         assert not own_gradients(x)
     assert not own_gradients(x.to("meta"))
     conv = Conv1d(1, 1, 3)
