@@ -149,7 +149,10 @@ def _variants(
     module, clip = ExportGraph(network, embedding=False).eval(), torch.from_numpy(waveform)
     yield EAGER, partial(_without_gradients, module, clip)
     if compiled:
-        yield COMPILED, partial(_without_gradients, torch.compile(module), clip)
+        # The default limit is eight: all networks behind would run eagerly. fullgraph refuses that.
+        torch._dynamo.config.recompile_limit = 1000
+        fast = torch.compile(module, fullgraph=True, dynamic=False)
+        yield COMPILED, partial(_without_gradients, fast, clip)
 
 
 def _without_gradients(module: Callable[..., object], clip: torch.Tensor) -> object:

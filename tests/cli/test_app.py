@@ -29,6 +29,12 @@ def test_the_version() -> None:
     assert (result.exit_code, result.stdout) == (0, f"gmme-edge {__version__}\n")
 
 
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "gmme_edge", "--version"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert shown.stdout == f"gmme-edge {__version__}\n"
+
+
 def test_help_names_every_command_and_exit_code() -> None:
     result = CliRunner().invoke(app, ["--help"], terminal_width=200)
     assert result.exit_code == 0
