@@ -222,14 +222,13 @@ def _of_long_kernel(grad: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, 
     height, width = grad.shape[2:]
     block = gcd(height, BLOCK)
     n_blocks, seen = height // block, (block - 1) * stride[0] + rows
-    products = weight.new_zeros(n_out * block, channels * seen * columns)
+    sums = torch.promote_types(weight.dtype, torch.float32)  # of many clips: not in bfloat16
+    products = weight.new_zeros(n_out * block, channels * seen * columns, dtype=sums)
     for one_grad, one_x in zip(grad, x, strict=True):
         by_rows = one_x.unfold(1, seen, stride[0] * block)[:, :n_blocks]
         windows = by_rows.unfold(2, columns, stride[1])[:, :, :width].permute(0, 3, 4, 1, 2)
         blocks = one_grad.view(n_out, n_blocks, block, width).transpose(1, 2)
-        products.addmm_(
-            blocks.reshape(n_out * block, -1), windows.reshape(products.shape[1], -1).t()
-        )
+        products += blocks.reshape(n_out * block, -1) @ windows.reshape(products.shape[1], -1).t()
     products = products.view(n_out, block, channels, seen, columns)
     return sum(  # type: ignore[return-value]
         products[:, row, :, row * stride[0] : row * stride[0] + rows] for row in range(block)
