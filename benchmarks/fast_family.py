@@ -45,7 +45,7 @@ from gmme_edge.workflows.settings.training import (
     RunSettings,
 )
 from gmme_edge.workflows.training import train
-from gmme_edge.workflows.training_plan import TrainingJob
+from gmme_edge.workflows.training_plan import TrainingJob, make_plan
 from gmme_exporters.graphs.export import export_onnx
 from gmme_exporters.lowering import planes
 from gmme_exporters.lowering.planes import PlaneConv, PlaneSeparableDown
@@ -54,7 +54,6 @@ from gmme_exporters.lowering.targets import lower
 PRESET = "eat-s-edge-gmme-lite-k32c8"
 REFERENCES = ("eat-s-aa", "eat-s-gmme-lite-k32c8", "eat-s-edge-gmme-k32c8")
 TASKS = ("esc50", "speech-commands")
-VALIDATION_CLIPS = 300
 
 
 class LowPass(SeparableDown):
@@ -82,11 +81,15 @@ class Dense(SeparableDown):
         """As all convolutions."""
 
     def plane(self) -> PlaneSeparableDown:
-        lowered = _bare_plane()
-        pad = self.depth.stride[0]
-        lowered.depth = PlaneConv(self.depth, self.norm, (pad, pad), "constant")
-        lowered.point = nn.Identity()  # type: ignore[assignment]
-        return lowered
+        return _PlaneDense(self)
+
+
+class _PlaneDense(PlaneSeparableDown):
+    def __init__(self, down: Dense) -> None:
+        nn.Module.__init__(self)
+        pad = down.depth.stride[0]
+        self.depth = PlaneConv(down.depth, down.norm, (pad, pad), "constant")
+        self.point = down.point  # type: ignore[assignment]
 
 
 class Grouped(Dense):
@@ -124,18 +127,12 @@ class _Gate(nn.Module):
 
 
 CANDIDATES: dict[str, type[SeparableDown]] = {
-    "separable (the preset)": SeparableDown,
-    "separable, fixed low-pass": LowPass,
-    "dense, strided": Dense,
-    "dense, strided, 4 groups": Grouped,
-    "separable, gated": Gated,
+    "separable": SeparableDown,
+    "fixed-low-pass": LowPass,
+    "gated": Gated,
+    "strided": Dense,
+    "strided-4-groups": Grouped,
 }
-
-
-def _bare_plane() -> PlaneSeparableDown:
-    lowered = PlaneSeparableDown.__new__(PlaneSeparableDown)
-    nn.Module.__init__(lowered)
-    return lowered
 
 
 @contextmanager
@@ -174,12 +171,11 @@ def times(task: str, folder: Path, rounds: int) -> dict[str, list[float]]:
 
 def accuracy(
     name: str, model: str, candidate: type[SeparableDown], options: argparse.Namespace
-) -> float:
-    """The share of FSDD's validation clips that are right after the last epoch."""
-    folder = options.out / name.replace(" ", "-").replace(",", "").replace("(", "").replace(")", "")
+) -> tuple[float, int]:
+    """The share of FSDD's validation clips that are right after the last epoch, and their number."""
     job = TrainingJob(
         data=LearningData(dataset="speech-commands", data=options.fsdd),
-        run=RunSettings(output=folder),
+        run=RunSettings(output=options.out / name),
         network=NetworkSettings(model=model, samples=8192),
         recipe=RecipeSettings(epochs=options.epochs, batch_size=16, precision=options.precision),
         machine=MachineSettings(threads=1),
@@ -187,7 +183,8 @@ def accuracy(
     with stage1_of(candidate):
         trained = train(job)
     assert trained is not None
-    return float(trained.figures["monitor_accuracy"])
+    n_clips = make_plan(job, None).dataset.counts()[trained.watched]
+    return float(trained.figures["monitor_accuracy"]), n_clips
 
 
 def main() -> None:
@@ -210,14 +207,13 @@ def main() -> None:
             ratio, (low, high) = paired_ratio(values, taken[REFERENCES[0]])
             print(f"| {name} | {median(values):.2f} | {ratio:.2f} ({low:.2f}–{high:.2f}) |")
     if options.fsdd:
-        print(f"\n| FSDD, {options.epochs} epochs | of {VALIDATION_CLIPS} validation clips |")
-        print("|---|---:|")
+        print(f"\n| FSDD, {options.epochs} epochs | validation |\n|---|---:|")
         rows = [(name, name, SeparableDown) for name in REFERENCES]
         rows += [(name, PRESET, candidate) for name, candidate in CANDIDATES.items()]
         for name, model, candidate in rows:
-            share = accuracy(name, model, candidate, options)
-            low, high = wilson_interval(round(share * VALIDATION_CLIPS), VALIDATION_CLIPS)
-            print(f"| {name} | {share:.1%} ({low:.1%}–{high:.1%}) |", flush=True)
+            share, n_clips = accuracy(name, model, candidate, options)
+            low, high = wilson_interval(round(share * n_clips), n_clips)
+            print(f"| {name} | {share:.1%} ({low:.1%}–{high:.1%}) of {n_clips} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import random
 import time
-from dataclasses import replace
 from statistics import median
 from unittest import mock
 
@@ -52,7 +51,6 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="clips in a step")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--samples", type=int, help="of a clip; the task's by default")
     parser.add_argument("--bf16", action="store_true", help="time bfloat16 as well")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -67,8 +65,6 @@ def main() -> None:
     print("|---" + "|---:" * (2 * len(kinds) - 1) + "|")
     for name in options.models.split(","):
         spec = preset(f"eat-s-{name}", options.task)
-        if options.samples:
-            spec = replace(spec, n_samples=options.samples)
         network = EAT(spec).train()
         waveform = torch.randn(options.batch, 1, spec.n_samples)
         taken: dict[str, list[float]] = {kind: [] for kind in kinds}
