@@ -172,7 +172,7 @@ def times(task: str, folder: Path, rounds: int) -> dict[str, list[float]]:
 def accuracy(
     name: str, model: str, candidate: type[SeparableDown], options: argparse.Namespace
 ) -> tuple[float, int]:
-    """The share of FSDD's validation clips that are right after the last epoch, and their number."""
+    """The share of FSDD's validation clips that are right at the end, and their number."""
     job = TrainingJob(
         data=LearningData(dataset="speech-commands", data=options.fsdd),
         run=RunSettings(output=options.out / name),
