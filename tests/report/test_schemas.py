@@ -38,14 +38,13 @@ def run(*words: object) -> Any:  # noqa: ANN401 - any JSON value
     return json.loads(done.stdout)
 
 
-def alternatives_sorted(schema: Any) -> Any:
+def alternatives_sorted(schema: object) -> object:
     """Python's cache of types may give alternatives in the order of whoever named them first."""
     if isinstance(schema, dict):
         done = {key: alternatives_sorted(value) for key, value in schema.items()}
         for key in done.keys() & {"anyOf", "enum"}:
-            done[key] = (
-                sorted(done[key], key=json.dumps) if isinstance(done[key], list) else done[key]
-            )
+            if isinstance(values := done[key], list):
+                done[key] = sorted(values, key=json.dumps)
         return done
     if isinstance(schema, list | tuple):
         return [alternatives_sorted(each) for each in schema]
