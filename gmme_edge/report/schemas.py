@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,24 @@ def make_schema(name: str, kind: object) -> dict[str, Any]:
     if name in KINDS:
         # A field with a default may be missing in old files, but these name what a file is.
         parts[KINDS[name].__name__]["required"] += ["schema", "kind"]
-    return made
+    return {key: _settled(value) for key, value in made.items()}
+
+
+def _settled(part: object) -> Any:  # noqa: ANN401 - any JSON value
+    """The same for every release of msgspec.
+
+    They indent docstrings differently, and not all of them name a default that is empty.
+    """
+    if isinstance(part, list | tuple):
+        return [_settled(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    done = {key: _settled(value) for key, value in part.items()}
+    if done.get("default") in ([], {}):
+        del done["default"]
+    if isinstance(text := done.get("description"), str):
+        done["description"] = cleandoc(text)
+    return done
 
 
 def write_schemas(folder: Path = FOLDER) -> None:
