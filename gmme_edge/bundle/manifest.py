@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from gmme_edge.bundle.precisions import graph_of
 from gmme_edge.errors import BundleError, InputError, UsageError, fault
+from gmme_edge.licenses import license_of
 from gmme_edge.spec import ModelSpec
 
 SCHEMA = 1
@@ -98,6 +99,11 @@ class Manifest:
     def weights_sha256(self) -> str:
         """Of the checkpoint that was exported, whatever the precision; empty if not known."""
         return str(self.provenance.get("checkpoint_sha256") or "")
+
+    @property
+    def data_license(self) -> str:
+        """Of the recordings it was trained on, such as ``CC-BY-4.0``; empty if not stated."""
+        return license_of(self.provenance.get("data"))
 
     def to_dict(self) -> dict[str, Any]:
         from gmme_edge.complexity import count  # who runs a bundle writes none

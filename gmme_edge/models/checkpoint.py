@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from gmme_edge.bundle.bundle import MANIFEST, Bundle
 from gmme_edge.errors import CheckpointError, fault
 from gmme_edge.files import replacing, sha256_of, write_json
 from gmme_edge.inputs import read_json
+from gmme_edge.licenses import license_of, noted
 from gmme_edge.models.description import DESCRIPTION as DESCRIPTION
 from gmme_edge.models.description import SCHEMA as SCHEMA
 from gmme_edge.models.description import WEIGHTS as WEIGHTS
@@ -50,6 +51,12 @@ class Checkpoint:
     @property
     def spec(self) -> ModelSpec:
         return self.model.spec
+
+    def with_data_license(self, name: str) -> Checkpoint:
+        """The same, noting that recordings it was trained on are under this licence, too."""
+        data = self.training.get("data") or {}
+        data = {**data, **noted(license_of(data), name)}
+        return replace(self, training={**self.training, "data": data})
 
 
 def save_checkpoint(

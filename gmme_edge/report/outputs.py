@@ -21,6 +21,7 @@ class ShippedModel(TypedDict):
     labels: list[str]
     t_params: Count
     size_bytes: Count
+    data_license: str
     accuracy: dict[str, Any] | None
 
 

@@ -27,6 +27,7 @@ from gmme_edge.audio import (
 from gmme_edge.audio.windows import tame
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError, shorten
+from gmme_edge.licenses import warn_of_restriction
 from gmme_edge.public import own_errors, public
 from gmme_edge.runtime.analysis import Analysis, Prediction, Ranking
 from gmme_edge.runtime.backends import AUTO, BACKENDS, open_session
@@ -57,6 +58,7 @@ class Classifier:
         precision: the one that runs, such as ``int8-ort``.
         backend: what runs it, such as ``ort-cpu``.
         backend_reason: why, where ``auto`` chose it; else empty.
+        data_license: of the recordings it was trained on, such as ``CC-BY-4.0``; else empty.
 
     Every call raises:
         AudioError: a waveform that is empty, has other axes, or NaN or infinite samples.
@@ -75,6 +77,7 @@ class Classifier:
         self.window_samples = self.hop = spec.n_samples
         self.precision, self.backend = session.precision, session.backend
         self.backend_reason = backend_reason
+        self.data_license = bundle.manifest.data_license
 
     def __repr__(self) -> str:
         return (
@@ -218,6 +221,8 @@ def load(
 ) -> Classifier:
     """Open a bundle for classification; needs numpy and the backend's library only.
 
+    A `gmme_edge.licenses.LicenseWarning` says where its data forbid commercial use.
+
     Args:
         bundle: its folder, a zip file of it, or the name of a shipped model, such as ``esc10``.
         backend: ``auto`` takes the fastest that agrees with the golden vectors on this machine. The
@@ -234,7 +239,20 @@ def load(
         BundleError: no bundle, a damaged one, or none to be trusted.
         MissingDependencyError, PlatformError: the backend cannot run here.
     """
-    opened, why = Bundle.open(bundle, trust, sha256), ""
+    opened = Bundle.open(bundle, trust, sha256)
+    warn_of_restriction(opened.path.name, opened.manifest.data_license, stacklevel=3)
+    return open_classifier(opened, backend, precision, threads, rebuild)
+
+
+def open_classifier(
+    opened: Bundle,
+    backend: str,
+    precision: str | None = None,
+    threads: int | None = None,
+    rebuild: Rebuild | None = None,
+) -> Classifier:
+    """As `load`, of an open bundle, and without its warning."""
+    why = ""
     if backend == AUTO:
         from gmme_edge.runtime.choosing import choose_backend
 

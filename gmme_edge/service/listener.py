@@ -12,6 +12,7 @@ import numpy as np
 
 from gmme_edge.audio import Recording
 from gmme_edge.bundle.bundle import Bundle
+from gmme_edge.licenses import warn_of_restriction
 from gmme_edge.runtime.analysis import Analysis
 from gmme_edge.runtime.backends import AUTO, open_session
 from gmme_edge.runtime.choosing import choose_backend
@@ -120,6 +121,7 @@ def open_listener(
         BundleError, MissingDependencyError, PlatformError: as `gmme_edge.load` does.
     """
     opened, network = Bundle.open(bundle), network or BackendSettings()
+    warn_of_restriction(opened.path.name, opened.manifest.data_license)
     backend, why = network.backend, ""
     if backend == AUTO:
         backend, why, _ = choose_backend(opened, network.precision, network.threads, rebuild)

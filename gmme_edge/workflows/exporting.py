@@ -203,7 +203,8 @@ def _open(source: str | Path, asked: BundleSettings) -> Checkpoint:
     from gmme_edge.workflows.int8 import synthetic_clips
 
     if not asked.untrained:
-        return open_checkpoint(source)
+        opened = open_checkpoint(source)
+        return opened.with_data_license(asked.data_license) if asked.data_license else opened
     assert asked.task
     spec = preset(str(source), asked.task, asked.classes)
     return untrained_checkpoint(spec, synthetic_clips(spec).waveforms[:])

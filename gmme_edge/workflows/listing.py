@@ -25,6 +25,7 @@ def list_shipped(tasks: Sequence[Task]) -> list[dict[str, Any]]:
                     "labels": list(bundle.manifest.labels),
                     "t_params": count(spec).t_params,
                     "size_bytes": sum(file.size_bytes for file in bundle.manifest.files),
+                    "data_license": bundle.manifest.data_license,
                     "accuracy": accuracy.get(bundle.default_precision),
                 }
             )

@@ -16,6 +16,7 @@ from gmme_edge.data.holdout import with_validation
 from gmme_edge.data.seen import FINGERPRINTS, fingerprints, inherit, judge_seen, needs_fingerprints
 from gmme_edge.data.store import WaveformStore
 from gmme_edge.errors import PlatformError, UsageError
+from gmme_edge.licenses import noted
 from gmme_edge.models.checkpoint import Checkpoint, load_checkpoint
 from gmme_edge.models.eat import EAT
 from gmme_edge.observer import Observer
@@ -137,6 +138,7 @@ class TrainingSetup:
         if needs_fingerprints(settings.dataset):
             self.observer.stage("fingerprint the training clips")
             facts[FINGERPRINTS] = fingerprints(stores[0].paths)
+        facts |= noted(settings.data_license or "")
         monitor = stores[1] if len(stores) > 1 else None
         return TrainingData(stores[0], monitor, opened.labels, description, facts)
 

@@ -40,15 +40,17 @@ def listen(
         return
     from gmme_edge.cli.views.console import stderr
     from gmme_edge.cli.views.listening import watch_stream
-    from gmme_edge.cli.views.observer import audio_warnings_as_notes
+    from gmme_edge.cli.views.observer import warnings_as_notes
     from gmme_edge.workflows import listening
 
     allowed = make_rebuild(rebuild, backend)
-    with listening.open_listener(bundle, settings, backend, precision, allowed) as classifier:
+    with warnings_as_notes(stderr.print):
+        opened = listening.open_listener(bundle, settings, backend, precision, allowed)
+    with opened as classifier:
         if classifier.backend_reason:
             stderr.print(f"note: {classifier.backend_reason}", soft_wrap=True)
         stop = _stop_on_signals()
-        with watch_stream(json) as view, audio_warnings_as_notes(stderr.print):
+        with watch_stream(json) as view, warnings_as_notes(stderr.print):
             network = listening.identify(bundle, classifier.precision) | {
                 "backend": classifier.backend,
                 "backend_reason": classifier.backend_reason,

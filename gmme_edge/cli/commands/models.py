@@ -48,11 +48,16 @@ def _show_card(name: str) -> None:
     from gmme_edge.cli.views.console import stdout
     from gmme_edge.errors import BundleError
     from gmme_edge.inputs import read_text
+    from gmme_edge.licenses import restriction
 
-    card = Bundle.open(name).path / "README.md"
+    bundle = Bundle.open(name)
+    card = bundle.path / "README.md"
     if not card.is_file():
         raise BundleError(f"{card} does not exist.", "a bundle with a model card.")
     stdout.print(Markdown(read_text(card)))
+    licensed = bundle.manifest.data_license
+    if forbidden := restriction(bundle.path.name, licensed):
+        stdout.print(f"\nnote: {forbidden}", markup=False)
 
 
 def _show(shipped: list[dict[str, Any]], presets: list[dict[str, Any]]) -> None:
@@ -70,7 +75,7 @@ def _show(shipped: list[dict[str, Any]], presets: list[dict[str, Any]]) -> None:
             table.add_row(
                 row["name"],
                 row["model"],
-                _shorten(row["labels"]),
+                _shorten(row["labels"]) + f"; data: {row['data_license'] or 'no licence stated'}",
                 _accuracy(row["accuracy"]),
                 f"{row['size_bytes'] / 1e6:.1f}",
             )

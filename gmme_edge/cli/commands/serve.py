@@ -25,6 +25,7 @@ def serve(
     for package in _PACKAGES:
         require(package, "run a service")
     from gmme_edge.cli.views.console import stderr
+    from gmme_edge.cli.views.observer import warnings_as_notes
     from gmme_edge.service import server
     from gmme_edge.service.listener import open_listener
 
@@ -32,7 +33,8 @@ def serve(
     if settings.host not in _LOOPBACK and settings.token_file is None:
         stderr.print(f"note: anyone who reaches {settings.host} may use it; see --token-file")
     allowed = make_rebuild(rebuild, network.backend)
-    listener = open_listener(bundle, network, batches, limits, allowed)
+    with warnings_as_notes(stderr.print):
+        listener = open_listener(bundle, network, batches, limits, allowed)
     if listener.facts["backend_reason"]:
         stderr.print(f"note: {listener.facts['backend_reason']}", soft_wrap=True)
     try:

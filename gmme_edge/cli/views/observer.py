@@ -73,26 +73,29 @@ class ConsoleObserver(Observer):
 def watch() -> Iterator[ConsoleObserver]:
     """An observer for one call; what it drew disappears at the end.
 
-    What an `AudioWarning` says is a note, without the line of code that Python adds to warnings.
+    What the warnings of the package say are notes, without the line of code that Python adds.
     """
     with progress() as bars:
         observer = ConsoleObserver(bars)
-        with audio_warnings_as_notes(observer.note):
+        with warnings_as_notes(observer.note):
             yield observer
             observer.end_stage()
 
 
 @contextmanager
-def audio_warnings_as_notes(note: Callable[[str], object]) -> Iterator[None]:
-    """What an `AudioWarning` says goes to `note`."""
+def warnings_as_notes(note: Callable[[str], object]) -> Iterator[None]:
+    """What an `AudioWarning` or a `LicenseWarning` says goes to `note`."""
     from gmme_edge.audio.samples import AudioWarning
+    from gmme_edge.licenses import LicenseWarning
 
+    own = AudioWarning, LicenseWarning
     with warnings.catch_warnings():
-        warnings.simplefilter("always", AudioWarning)
+        for each in own:
+            warnings.simplefilter("always", each)
         show = warnings.showwarning
 
         def tell(message: Warning | str, category: type[Warning], *where: Any) -> None:  # noqa: ANN401 - as Python calls it
-            if issubclass(category, AudioWarning):
+            if issubclass(category, own):
                 note(f"note: {message}")
             else:
                 show(message, category, *where)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from gmme_edge.audio.windows import tame
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError
+from gmme_edge.licenses import warn_of_restriction
 from gmme_edge.pooling import softmax
 from gmme_edge.public import own_errors, public
 from gmme_edge.runtime.incremental_graphs import Frames, IncrementalGraphs, scale_for
@@ -181,4 +182,6 @@ def load_incremental(
         UsageError: it was exported without such graphs.
         MissingDependencyError, PlatformError: ONNX Runtime cannot run them here.
     """
-    return IncrementalClassifier(Bundle.open(bundle, trust, sha256), threads, hold_db)
+    opened = Bundle.open(bundle, trust, sha256)
+    warn_of_restriction(opened.path.name, opened.manifest.data_license, stacklevel=3)
+    return IncrementalClassifier(opened, threads, hold_db)

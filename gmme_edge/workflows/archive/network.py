@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import AudioError, BundleError, GmmeEdgeError
-from gmme_edge.runtime.classifier import Classifier, load
+from gmme_edge.runtime.classifier import Classifier, open_classifier
 from gmme_edge.workflows.archive.heard import Job
 
 THREADS = 1
@@ -21,14 +21,15 @@ _Found = TypeVar("_Found")
 @lru_cache(maxsize=1)
 def open_network(job: Job) -> Classifier:
     """The network, opened once in each worker."""
-    found = Bundle.open(job.bundle).find("model", job.precision).sha256
+    opened = Bundle.open(job.bundle)
+    found = opened.find("model", job.precision).sha256
     if found != job.model_sha256:
         raise BundleError(
             f"{job.bundle} holds another {job.precision} network here.",
             f"SHA-256 {job.model_sha256[:16]}…, as where the scan was started.",
             "give every worker the same files.",
         )
-    return load(job.bundle, job.backend, job.precision, THREADS)
+    return open_classifier(opened, job.backend, job.precision, THREADS)
 
 
 def isolate(work: Callable[[], _Found], failed: Callable[[str], _Found]) -> _Found:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gmme_edge.bundle.precisions import expand_precisions, is_int8
 from gmme_edge.errors import UsageError
+from gmme_edge.licenses import check_license
 from gmme_edge.settings import Settings, flag_of, is_given, setting, settings_of
 from gmme_edge.spec import ModelSpec
 from gmme_edge.workflows.settings.calibration import CalibrationSettings
@@ -53,6 +54,9 @@ class BundleSettings(Settings):
     )
     task: str | None = setting(None, "With --untrained: whose audio format to use.")
     classes: int | None = setting(None, "With --untrained: how many.", least=1, most=1_000_000)
+    data_license: str | None = setting(
+        None, "Of the recordings it was trained on, beside what the checkpoint says."
+    )
     force: bool = setting(
         False,
         "Replace another model's bundle. Files that are no bundle's stay in any case.",
@@ -60,6 +64,10 @@ class BundleSettings(Settings):
     )
 
     def check(self) -> None:
+        if self.data_license is not None:
+            check_license(self.data_license)
+            if self.untrained:
+                raise UsageError("--data-license with --untrained.", "a network that was trained.")
         if not self.untrained and (self.task or self.classes):
             raise UsageError(
                 "--task and --classes are for --untrained; a checkpoint knows its own."

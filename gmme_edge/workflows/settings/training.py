@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gmme_edge.errors import UsageError
+from gmme_edge.licenses import check_license
 from gmme_edge.settings import Settings, setting
 from gmme_edge.workflows.settings.clips import LabelledClips
 from gmme_edge.workflows.settings.running import MOST_THREADS
@@ -34,8 +35,15 @@ class LearningData(LabelledClips):
         least=0,
         most=0.5,
     )
+    data_license: str | None = setting(
+        None,
+        "The recordings' licence, such as CC-BY-NC-3.0; it goes with the checkpoint and its "
+        "bundles, and who loads one is told what it forbids.",
+    )
 
     def check(self) -> None:
+        if self.data_license is not None:
+            check_license(self.data_license)
         if self.folds is None and self.against:
             raise UsageError(
                 "--against without --folds.",
