@@ -157,6 +157,12 @@ def test_training_and_export_note_it(root: Path, tmp_path: Path) -> None:
     said(run(*learn, "-o", tmp_path / "ckpt", "--epochs", 1, "--data-license", "MIT", "-q"))
     trained = load_checkpoint(tmp_path / "ckpt")
     assert trained.training["data"]["license"] == "CC-BY-NC-3.0 AND MIT"
+    fresh = ("--model", "eat-s-gmme-k32c8", "--task", "speech-commands", "--epochs", 1, "-q")
+    network = (*fresh, "--sample-rate", 8000, "--samples", 1024, "--factors", "2,2")
+    taught = ("train", "--dataset", "folder", "--data", tmp_path / "data", *network)
+    said(run(*taught, "--teacher", tmp_path / "ckpt", "-o", tmp_path / "taught"))
+    data = load_checkpoint(tmp_path / "taught").training["data"]
+    assert data["license"] == "CC-BY-NC-3.0 AND MIT"
     exporting = ("export", tmp_path / "ckpt", "-o", tmp_path / "bundle", "--compact")
     said(run(*exporting, "--data-license", "CC0-1.0", "-q"))
     expected = "CC-BY-NC-3.0 AND MIT AND CC0-1.0"

@@ -16,7 +16,7 @@ from gmme_edge.data.holdout import with_validation
 from gmme_edge.data.seen import FINGERPRINTS, fingerprints, inherit, judge_seen, needs_fingerprints
 from gmme_edge.data.store import WaveformStore
 from gmme_edge.errors import PlatformError, UsageError
-from gmme_edge.licenses import noted
+from gmme_edge.licenses import license_of, noted
 from gmme_edge.models.checkpoint import Checkpoint, load_checkpoint
 from gmme_edge.models.eat import EAT
 from gmme_edge.observer import Observer
@@ -54,12 +54,16 @@ class TrainingSetup:
     def make_trainer(self, plan: Plan, out: Path, fold: int | None, journal: Journal) -> Trainer:
         """A trainer that tests on `fold`."""
         source = self._open_source("--init", self.job.transfer.init, plan, fold)
-        start = self._start(plan, fold, source)
+        taught_by = self._open_source("--teacher", self.job.transfer.teacher, plan, fold)
+        start = self._start(plan, source, taught_by)
         if not self.job.run.restart:  # before the clips, which may take minutes
             refuse_other_run(out, self._known(plan, fold, start))
         data = self._load(plan, fold)
         if source:
             data = replace(data, facts=inherit(_origin(source), data.facts))
+        if taught_by:
+            licenses = noted(license_of(data.facts), license_of(_origin(taught_by)))
+            data = replace(data, facts={**data.facts, **licenses})
         place = Place(self.device, self.fabric, self._micro_batch(plan, out, len(data.train)))
         self.observer.stage("prepare the network")
         return Trainer(plan.spec, data, plan.recipe, out, place, start, journal)
@@ -84,9 +88,8 @@ class TrainingSetup:
             description["validation_share"] = settings.validation_share
         return description
 
-    def _start(self, plan: Plan, fold: int | None, source: Checkpoint | None) -> Start:
+    def _start(self, plan: Plan, source: Checkpoint | None, taught_by: Checkpoint | None) -> Start:
         transfer, recipe, labels = self.job.transfer, plan.recipe, plan.dataset.labels
-        taught_by = self._open_source("--teacher", transfer.teacher, plan, fold)
         weights: EAT | None = None
         identity: dict[str, Any] = {}
         if source:
