@@ -61,21 +61,9 @@ def claim_bundle(
     Raises:
         UsageError: `out` is the source, or holds what is not to be replaced.
     """
-    folder = real_folder(out)
-    if source is not None and real_folder(source) == folder:
-        raise UsageError(
-            f"{out} is the folder of the model that is exported.",
-            "another folder: its weights would be replaced.",
-            _OTHER_FOLDER,
-        )
+    folder = bundle_folder(out, source)
     if not folder.exists():
         return Claim(folder)
-    if not folder.is_dir():
-        raise UsageError(
-            f"{out} exists and is no bundle but a file.",
-            "a new folder, an empty one, or an old bundle.",
-            _OTHER_FOLDER,
-        )
     owned: tuple[str, ...] = ()
     if _present(folder / MANIFEST):
         manifest = _own_manifest(out)
@@ -90,6 +78,28 @@ def claim_bundle(
         )
     _refuse_collisions(folder, out, set(writes) - set(owned))
     return Claim(folder, owned)
+
+
+def bundle_folder(out: Path, source: Path | None) -> Path:
+    """The folder behind `out`, where an export of `source` may write if nothing else is there.
+
+    Raises:
+        UsageError: `out` is the source, or a file.
+    """
+    folder = real_folder(out)
+    if source is not None and real_folder(source) == folder:
+        raise UsageError(
+            f"{out} is the folder of the model that is exported.",
+            "another folder: its weights would be replaced.",
+            _OTHER_FOLDER,
+        )
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(
+            f"{out} exists and is no bundle but a file.",
+            "a new folder, an empty one, or an old bundle.",
+            _OTHER_FOLDER,
+        )
+    return folder
 
 
 def _own_manifest(out: Path) -> Manifest:

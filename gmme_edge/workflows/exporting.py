@@ -21,7 +21,7 @@ from gmme_edge.destinations import refuse_unwritable
 from gmme_edge.errors import GateError, require
 from gmme_edge.models.description import check_present
 from gmme_edge.observer import SILENT, Observer
-from gmme_edge.ownership import claim_bundle
+from gmme_edge.ownership import bundle_folder, claim_bundle
 from gmme_edge.pretrained import resolve
 from gmme_edge.public import public
 from gmme_edge.settings import command_line
@@ -81,8 +81,10 @@ def export(source: str | Path, settings: ExportSettings, observer: Observer = SI
     engines, asked = engine_options(settings.engines), settings.bundle
     if settings.verdict.auto:
         check_backend(settings.verdict.auto_backend)
-    if not asked.untrained:
-        check_present(resolve(source))  # a wrong path is told before torch is loaded
+    found = None if asked.untrained else resolve(source)
+    if found:
+        check_present(found)  # wrong paths are told before torch is loaded
+    bundle_folder(asked.output, found)
     refuse_unwritable(settings.calibration.save_calib_clips)
     check_page(settings.web)
     require_exporters(observer)

@@ -222,6 +222,24 @@ def test_a_wrong_path_is_told_before_torch_is_loaded(
         assert f"{source} is no checkpoint: {lacks}.\n" in result.stderr
 
 
+def test_a_wrong_output_is_told_before_torch_is_loaded(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object) -> None:
+        raise AssertionError("torch is loaded")
+
+    monkeypatch.setattr(exporting, "require_exporters", load)
+    (tmp_path / "file").touch()
+    source = small_checkpoint(root)
+    for output, told in {
+        source: "is the folder of the model that is exported",
+        tmp_path / "file": "exists and is no bundle but a file",
+    }.items():
+        result = CliRunner().invoke(app, ["export", str(source), "-o", str(output)])
+        assert result.exit_code == 2
+        assert f"{output} {told}.\n" in result.stderr
+
+
 def test_while_torch_is_loaded_that_is_shown() -> None:
     told: list[str] = []
 
