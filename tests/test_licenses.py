@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,12 @@ import gmme_edge
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
 from gmme_edge.data.seen import inherit
-from gmme_edge.licenses import LicenseWarning, join_licenses, license_of, restriction
+from gmme_edge.errors import UsageError
+from gmme_edge.licenses import LicenseWarning, join_licenses, license_of, noted, restriction
 from gmme_edge.models.checkpoint import load_checkpoint
 from gmme_edge.pretrained import list_names, resolve
+from gmme_edge.workflows.scanning import scan
+from gmme_edge.workflows.settings.scanning import ScanSettings, WorkerSettings
 from tests.artifacts import (
     copy_bundle,
     edit_manifest,
@@ -27,7 +31,7 @@ from tests.artifacts import (
     sounds,
 )
 
-SAYS = "learnt from recordings under CC-BY-NC-3.0: not for commercial use"
+SAYS = "was trained on recordings under CC-BY-NC-3.0, which restricts commercial use"
 
 
 def run(*words: object) -> Result:
@@ -57,34 +61,71 @@ def sound(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    "name", ["CC-BY-NC-3.0", "CC BY-NC-SA 4.0", "MIT AND CC-BY-NC-4.0", "non-commercial use only"]
+RESTRICTING = (
+    "CC-BY-NC-3.0",
+    "CC BY-NC-SA 4.0",
+    "CC_BY_NC_4.0",
+    "CC BY NC4.0",
+    "MIT AND CC-BY-NC-4.0",
+    "NCGL-UK-2.0",
+    "Creative Commons Attribution Non Commercial 3.0",
+    "Non\N{NON-BREAKING HYPHEN}Commercial",
+    "noncommercial",
+    "not for commercial use",
 )
-def test_what_forbids_commerce(name: str) -> None:
-    assert restriction("net", name).startswith("net learnt from recordings under " + name)
 
 
-@pytest.mark.parametrize("name", ["", "CC-BY-3.0", "CC-BY-SA-4.0", "NCSA", "CC0-1.0"])
+@pytest.mark.parametrize("name", RESTRICTING)
+def test_what_restricts_commerce(name: str) -> None:
+    assert restriction("net", name).startswith(f"net was trained on recordings under {name}, ")
+
+
+@pytest.mark.parametrize("name", ["", "CC-BY-3.0", "CC-BY-SA-4.0", "NCSA", "CC0-1.0", "Inc. 2"])
 def test_what_does_not(name: str) -> None:
     assert restriction("net", name) == ""
 
 
-def test_licences_add_up_once_each() -> None:
-    assert (
-        join_licenses("CC-BY-3.0 AND MIT", "", "MIT", "CC0-1.0") == "CC-BY-3.0 AND MIT AND CC0-1.0"
-    )
+@pytest.mark.parametrize(
+    ("names", "joined"),
+    [
+        (("MIT",), "MIT"),
+        (("CC-BY-3.0 AND MIT", "", "MIT", "CC0-1.0"), "CC-BY-3.0 AND MIT AND CC0-1.0"),
+        (("MIT OR CC-BY-4.0", "CC-BY-3.0"), "(MIT OR CC-BY-4.0) AND CC-BY-3.0"),
+        (("MIT OR CC-BY-4.0", "MIT OR CC-BY-4.0"), "MIT OR CC-BY-4.0"),
+        (("A AND (B AND C)", "B"), "A AND (B AND C) AND B"),
+    ],
+)
+def test_all_apply_at_once(names: tuple[str, ...], joined: str) -> None:
+    assert join_licenses(*names) == joined
+
+
+def test_many_are_read_again_or_refused() -> None:
+    names = [f"CC-BY-NC-{i}.0" for i in range(200)]
+    assert license_of(noted(*names)) == " AND ".join(names)
+    with pytest.raises(UsageError, match="characters together"):
+        noted(*names, *(name.lower() for name in names))
+
+
+def test_a_start_keeps_its_own() -> None:
     origin = {"dataset": "esc50", "fold": 1, "license": "CC-BY-NC-3.0"}
     assert inherit(origin, {"license": "MIT"})["license"] == "CC-BY-NC-3.0 AND MIT"
     assert inherit(origin, {})["license"] == "CC-BY-NC-3.0"
     assert "license" not in inherit({"dataset": "esc50", "fold": 1}, {})
 
 
-@pytest.mark.parametrize("name", [1, None, ["MIT"], "", " MIT", "M\x1b[31mIT", "x" * 201])
+@pytest.mark.parametrize("name", [1, None, ["MIT"], "", " MIT", "M\x1b[31mIT", "x" * 4001])
 def test_a_hostile_manifest_shows_nothing(bundle: Path, tmp_path: Path, name: object) -> None:
     assert license_of({"license": name}) == ""
     opened = gmme_edge.load(license_bundle(bundle, tmp_path / "net", name))
     assert opened.data_license == ""
     opened.close()
+
+
+@pytest.mark.parametrize("data", [[1], "MIT", None])
+def test_a_hostile_note_of_the_data_has_none(root: Path, data: object) -> None:
+    assert license_of(data) == ""
+    odd = replace(open_checkpoint(root), training={"data": data})
+    assert odd.with_data_license("MIT").origin == {"license": "MIT"}
 
 
 def test_load_states_it_where_it_was_called(licensed: Path) -> None:
@@ -98,7 +139,9 @@ def test_load_states_it_where_it_was_called(licensed: Path) -> None:
 def test_an_incremental_classifier_states_it(root: Path, tmp_path: Path) -> None:
     copied = license_bundle(incremental_bundle(root), tmp_path / "net", "CC-BY-NC-3.0")
     with pytest.warns(LicenseWarning, match=SAYS) as caught:
-        gmme_edge.load_incremental(copied).close()
+        classifier = gmme_edge.load_incremental(copied)
+    assert classifier.data_license == "CC-BY-NC-3.0"
+    classifier.close()
     assert caught[0].filename == __file__
 
 
@@ -106,7 +149,27 @@ def test_the_service_states_it(licensed: Path) -> None:
     from gmme_edge.service.listener import open_listener
 
     with pytest.warns(LicenseWarning, match=SAYS):
-        open_listener(licensed).close()
+        listener = open_listener(licensed)
+    assert listener.facts["data_license"] == "CC-BY-NC-3.0"
+    listener.close()
+
+
+def test_so_does_its_command(licensed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gmme_edge.service import server
+
+    monkeypatch.setattr(server, "serve", lambda *_: None)
+    assert f"note: net {SAYS}" in said(run("serve", licensed))
+
+
+def test_a_scan_states_it_where_it_was_called(licensed: Path, sound: Path, tmp_path: Path) -> None:
+    with pytest.warns(LicenseWarning, match=SAYS) as caught:
+        scan(
+            licensed,
+            [sound],
+            ScanSettings(output=tmp_path / "out"),
+            workers=WorkerSettings(workers=1),
+        )
+    assert caught[0].filename == __file__
 
 
 def test_commands_that_hear_state_it_once(licensed: Path, sound: Path, tmp_path: Path) -> None:
@@ -119,13 +182,21 @@ def test_commands_that_hear_state_it_once(licensed: Path, sound: Path, tmp_path:
         assert told.count(f"note: net {SAYS}") == 1, (words, told)
 
 
+def test_a_bundle_in_this_folder_has_a_name(
+    licensed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(licensed)
+    with pytest.warns(LicenseWarning, match=f"^net {SAYS}"):
+        gmme_edge.load(".").close()
+
+
 def test_its_card_states_it(licensed: Path) -> None:
     (licensed / "README.md").write_text("# net\n")
     done = run("models", licensed)
     assert SAYS in " ".join(done.output.split())
 
 
-def test_shipped_models_state_theirs_and_forbid_nothing() -> None:
+def test_shipped_models_state_theirs_and_restrict_nothing() -> None:
     stated = {name: Bundle.open(name).manifest.data_license for name in list_names()}
     assert stated == {
         "digits": "CC-BY-SA-4.0",
@@ -133,9 +204,9 @@ def test_shipped_models_state_theirs_and_forbid_nothing() -> None:
         "esc10": "CC-BY-3.0",
         "esc10-edge": "CC-BY-3.0",
     }
-    for name, noted in stated.items():  # for what is trained from them
+    for name, given in stated.items():  # for what is trained from them
         data = load_checkpoint(resolve(name)).training["data"]
-        assert data["license"] == noted
+        assert data["license"] == given
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         gmme_edge.load("digits").close()
@@ -155,6 +226,8 @@ def test_training_and_export_note_it(root: Path, tmp_path: Path) -> None:
     save_checkpoint(start, given.spec, given.model.state_dict(), given.labels, given.training)
     learn = ("train", "--dataset", "folder", "--data", tmp_path / "data", "--init", start)
     said(run(*learn, "-o", tmp_path / "ckpt", "--epochs", 1, "--data-license", "MIT", "-q"))
+    other = run(*learn, "-o", tmp_path / "ckpt", "--epochs", 1, "-q")  # would take it away
+    assert other.exit_code == 3 and "license" in other.stderr
     trained = load_checkpoint(tmp_path / "ckpt")
     assert trained.training["data"]["license"] == "CC-BY-NC-3.0 AND MIT"
     fresh = ("--model", "eat-s-gmme-k32c8", "--task", "speech-commands", "--epochs", 1, "-q")

@@ -132,7 +132,7 @@ class _Writer:
         noted = {
             "checkpoint_sha256": self.checkpoint.sha256,
             "source_sha256": self.source_sha256,
-            "data": self.checkpoint.training.get("data") or {},
+            "data": self.checkpoint.origin,
             "calibration_sha256": calibration.sha256 if calibration else "",
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "quantization": self.quantization,

@@ -30,6 +30,7 @@ from gmme_edge.bundle.reading import (
     read_bounded,
 )
 from gmme_edge.errors import BundleError, UsageError, reason
+from gmme_edge.licenses import warn_of_restriction
 from gmme_edge.pretrained import describe_choice, resolve
 
 __all__ = [
@@ -98,6 +99,11 @@ class Bundle:
             return Bundle(root, Manifest.from_dict(values))
         except BundleError as error:
             raise BundleError(f"{root}: {error.got}", error.expected, error.fix) from error
+
+    def warn_of_license(self, stacklevel: int = 2) -> None:
+        """A `LicenseWarning` where that of its data restricts commercial use."""
+        name = self.path.resolve().name
+        warn_of_restriction(name, self.manifest.data_license, stacklevel + 1)
 
     def save_manifest(self) -> None:
         from gmme_edge.files import write_json  # here and below: who runs a bundle writes none

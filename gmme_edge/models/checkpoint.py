@@ -52,10 +52,15 @@ class Checkpoint:
     def spec(self) -> ModelSpec:
         return self.model.spec
 
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What is noted of the data it was trained on; empty where nothing is."""
+        data = self.training.get("data")
+        return data if isinstance(data, dict) else {}
+
     def with_data_license(self, name: str) -> Checkpoint:
         """The same, noting that recordings it was trained on are under this licence, too."""
-        data = self.training.get("data") or {}
-        data = {**data, **noted(license_of(data), name)}
+        data = {**self.origin, **noted(license_of(self.origin), name)}
         return replace(self, training={**self.training, "data": data})
 
 

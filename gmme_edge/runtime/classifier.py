@@ -27,7 +27,6 @@ from gmme_edge.audio import (
 from gmme_edge.audio.windows import tame
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError, shorten
-from gmme_edge.licenses import warn_of_restriction
 from gmme_edge.public import own_errors, public
 from gmme_edge.runtime.analysis import Analysis, Prediction, Ranking
 from gmme_edge.runtime.backends import AUTO, BACKENDS, open_session
@@ -58,7 +57,8 @@ class Classifier:
         precision: the one that runs, such as ``int8-ort``.
         backend: what runs it, such as ``ort-cpu``.
         backend_reason: why, where ``auto`` chose it; else empty.
-        data_license: of the recordings it was trained on, such as ``CC-BY-4.0``; else empty.
+        data_license: of the recordings it was trained on, such as ``CC-BY-4.0``, as far as it is
+            stated.
 
     Every call raises:
         AudioError: a waveform that is empty, has other axes, or NaN or infinite samples.
@@ -221,7 +221,7 @@ def load(
 ) -> Classifier:
     """Open a bundle for classification; needs numpy and the backend's library only.
 
-    A `gmme_edge.licenses.LicenseWarning` says where its data forbid commercial use.
+    A `LicenseWarning` says where the licence of its data restricts commercial use.
 
     Args:
         bundle: its folder, a zip file of it, or the name of a shipped model, such as ``esc10``.
@@ -240,7 +240,7 @@ def load(
         MissingDependencyError, PlatformError: the backend cannot run here.
     """
     opened = Bundle.open(bundle, trust, sha256)
-    warn_of_restriction(opened.path.name, opened.manifest.data_license, stacklevel=3)
+    opened.warn_of_license(stacklevel=3)
     return open_classifier(opened, backend, precision, threads, rebuild)
 
 

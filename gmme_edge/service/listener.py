@@ -12,7 +12,6 @@ import numpy as np
 
 from gmme_edge.audio import Recording
 from gmme_edge.bundle.bundle import Bundle
-from gmme_edge.licenses import warn_of_restriction
 from gmme_edge.runtime.analysis import Analysis
 from gmme_edge.runtime.backends import AUTO, open_session
 from gmme_edge.runtime.choosing import choose_backend
@@ -78,6 +77,7 @@ class Listener:
             "sample_rate_hz": self.classifier.sample_rate_hz,
             "window_samples": self.classifier.window_samples,
             "labels": list(self.classifier.labels),
+            "data_license": self.classifier.data_license,
         }
         silence = np.zeros(self.classifier.window_samples, np.float32)
         self.classifier.analyze(silence, self.classifier.sample_rate_hz)  # the first run is slow
@@ -121,7 +121,7 @@ def open_listener(
         BundleError, MissingDependencyError, PlatformError: as `gmme_edge.load` does.
     """
     opened, network = Bundle.open(bundle), network or BackendSettings()
-    warn_of_restriction(opened.path.name, opened.manifest.data_license)
+    opened.warn_of_license()
     backend, why = network.backend, ""
     if backend == AUTO:
         backend, why, _ = choose_backend(opened, network.precision, network.threads, rebuild)

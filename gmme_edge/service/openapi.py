@@ -36,7 +36,10 @@ class Embedded(_Sound):
 
 
 class Health(TypedDict):
-    """Whether the service answers, and with what; the reason is empty where nobody chose."""
+    """Whether the service answers, and with what; the reason is empty where nobody chose.
+
+    The licence of the training's recordings is empty where it is not stated.
+    """
 
     status: Text
     model: Text
@@ -46,6 +49,7 @@ class Health(TypedDict):
     sample_rate_hz: Count
     window_samples: Count
     labels: list[str]
+    data_license: str
 
 
 class Told(TypedDict):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gmme_edge.errors import UsageError, reason, require
 from gmme_edge.inputs import read_text
+from gmme_edge.licenses import noted
 from gmme_edge.workflows.settings.conversion import ConversionSettings
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ def convert(state_dict: Path, output: Path, settings: ConversionSettings) -> Mod
     elif len(names) != spec.n_classes:
         raise UsageError(f"{settings.labels} has {len(names)} names for {spec.n_classes} classes.")
     network = load_reference_state(spec, read_state_dict(state_dict))
-    save_checkpoint(folder, spec, network.state_dict(), names, {"converted_from": state_dict.name})
+    training: dict[str, Any] = {"converted_from": state_dict.name}
+    if settings.data_license:
+        training["data"] = noted(settings.data_license)
+    save_checkpoint(folder, spec, network.state_dict(), names, training)
     return spec
 
 

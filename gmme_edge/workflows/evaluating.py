@@ -246,7 +246,7 @@ def _checkpoint(artifact: Path, settings: EvaluationSettings) -> _Candidate:
     return _Candidate(
         spec=checkpoint.spec,
         labels=checkpoint.labels,
-        origin=checkpoint.training.get("data") or {},
+        origin=checkpoint.origin,
         unfinished=unfinished_training(checkpoint.training),
         backend="torch",
         precision="fp32",

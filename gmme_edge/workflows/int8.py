@@ -82,8 +82,7 @@ def check_calibration_data(
         UsageError: the model's own test clips, unless `allow_seen`.
         DatasetError: not one of its classes is among the data set's.
     """
-    origin = checkpoint.training.get("data") or {}
-    refuse_own_test(origin, dataset, fold, source.training, allow_seen)
+    refuse_own_test(checkpoint.origin, dataset, fold, source.training, allow_seen)
     if not set(source.labels) & set(checkpoint.labels):
         raise DatasetError(
             f"{dataset} has none of the model's classes ({', '.join(checkpoint.labels[:3])}, …).",

@@ -15,7 +15,6 @@ from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import InputError, UsageError, require
 from gmme_edge.files import write_json
 from gmme_edge.inputs import read_json
-from gmme_edge.licenses import warn_of_restriction
 from gmme_edge.observer import SILENT, Observer
 from gmme_edge.pretrained import list_names
 from gmme_edge.public import public
@@ -91,7 +90,7 @@ def scan(
     rules = rules or EventSettings()
     _refuse_models(recordings)
     opened = Bundle.open(bundle)
-    warn_of_restriction(opened.path.name, opened.manifest.data_license)
+    opened.warn_of_license(stacklevel=3)
     settings = _renew(settings)
     settings, why = _settle_backend(opened, settings)
     if why:

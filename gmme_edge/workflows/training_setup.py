@@ -16,7 +16,7 @@ from gmme_edge.data.holdout import with_validation
 from gmme_edge.data.seen import FINGERPRINTS, fingerprints, inherit, judge_seen, needs_fingerprints
 from gmme_edge.data.store import WaveformStore
 from gmme_edge.errors import PlatformError, UsageError
-from gmme_edge.licenses import license_of, noted
+from gmme_edge.licenses import KEY, license_of, noted
 from gmme_edge.models.checkpoint import Checkpoint, load_checkpoint
 from gmme_edge.models.eat import EAT
 from gmme_edge.observer import Observer
@@ -60,9 +60,9 @@ class TrainingSetup:
             refuse_other_run(out, self._known(plan, fold, start))
         data = self._load(plan, fold)
         if source:
-            data = replace(data, facts=inherit(_origin(source), data.facts))
+            data = replace(data, facts=inherit(source.origin, data.facts))
         if taught_by:
-            licenses = noted(license_of(data.facts), license_of(_origin(taught_by)))
+            licenses = noted(license_of(data.facts), license_of(taught_by.origin))
             data = replace(data, facts={**data.facts, **licenses})
         place = Place(self.device, self.fabric, self._micro_batch(plan, out, len(data.train)))
         self.observer.stage("prepare the network")
@@ -86,6 +86,8 @@ class TrainingSetup:
         description: dict[str, Any] = {"dataset": settings.dataset, "fold": fold}
         if settings.validation_share is not None:
             description["validation_share"] = settings.validation_share
+        if settings.data_license is not None:  # who continues without it would take it away
+            description[KEY] = settings.data_license
         return description
 
     def _start(self, plan: Plan, source: Checkpoint | None, taught_by: Checkpoint | None) -> Start:
@@ -114,7 +116,7 @@ class TrainingSetup:
             return None
         checkpoint = load_checkpoint(source_path(name, fold))
         tests = [clip for clip in plan.dataset.clips if clip.split == "test"]
-        _refuse_leak(f"{option} {name}", _origin(checkpoint), self.job.data.dataset, fold, tests)
+        _refuse_leak(f"{option} {name}", checkpoint.origin, self.job.data.dataset, fold, tests)
         return checkpoint
 
     def _load(self, plan: Plan, fold: int | None) -> TrainingData:
@@ -215,11 +217,6 @@ def _hold_out(opened: Dataset, share: float) -> Dataset:
             "leave it out.",
         )
     return with_validation(opened, share=share)
-
-
-def _origin(checkpoint: Checkpoint) -> dict[str, Any]:
-    noted = checkpoint.training.get("data")
-    return noted if isinstance(noted, dict) else {}
 
 
 def _refuse_leak(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 from collections.abc import Callable
 from typing import Annotated
@@ -44,13 +45,14 @@ def listen(
     from gmme_edge.workflows import listening
 
     allowed = make_rebuild(rebuild, backend)
-    with warnings_as_notes(stderr.print):
+    note = functools.partial(stderr.print, soft_wrap=True)
+    with warnings_as_notes(note):
         opened = listening.open_listener(bundle, settings, backend, precision, allowed)
     with opened as classifier:
         if classifier.backend_reason:
             stderr.print(f"note: {classifier.backend_reason}", soft_wrap=True)
         stop = _stop_on_signals()
-        with watch_stream(json) as view, warnings_as_notes(stderr.print):
+        with watch_stream(json) as view, warnings_as_notes(note):
             network = listening.identify(bundle, classifier.precision) | {
                 "backend": classifier.backend,
                 "backend_reason": classifier.backend_reason,

@@ -55,9 +55,8 @@ def _show_card(name: str) -> None:
     if not card.is_file():
         raise BundleError(f"{card} does not exist.", "a bundle with a model card.")
     stdout.print(Markdown(read_text(card)))
-    licensed = bundle.manifest.data_license
-    if forbidden := restriction(bundle.path.name, licensed):
-        stdout.print(f"\nnote: {forbidden}", markup=False)
+    if restricts := restriction(bundle.path.resolve().name, bundle.manifest.data_license):
+        stdout.print(f"\nnote: {restricts}")
 
 
 def _show(shipped: list[dict[str, Any]], presets: list[dict[str, Any]]) -> None:

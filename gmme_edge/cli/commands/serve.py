@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from gmme_edge.cli.options.common import BundleArgument, RebuildOption, make_rebuild
 from gmme_edge.cli.options.signature import with_options
 from gmme_edge.errors import require
@@ -33,7 +35,7 @@ def serve(
     if settings.host not in _LOOPBACK and settings.token_file is None:
         stderr.print(f"note: anyone who reaches {settings.host} may use it; see --token-file")
     allowed = make_rebuild(rebuild, network.backend)
-    with warnings_as_notes(stderr.print):
+    with warnings_as_notes(functools.partial(stderr.print, soft_wrap=True)):
         listener = open_listener(bundle, network, batches, limits, allowed)
     if listener.facts["backend_reason"]:
         stderr.print(f"note: {listener.facts['backend_reason']}", soft_wrap=True)

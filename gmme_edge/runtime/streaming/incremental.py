@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from gmme_edge.audio.windows import tame
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.errors import UsageError
-from gmme_edge.licenses import warn_of_restriction
 from gmme_edge.pooling import softmax
 from gmme_edge.public import own_errors, public
 from gmme_edge.runtime.incremental_graphs import Frames, IncrementalGraphs, scale_for
@@ -62,6 +61,7 @@ class IncrementalClassifier:
         labels: class names in the order of the probabilities.
         sample_rate_hz: the model's own rate.
         window_samples, hop_samples: what the network sees at once; how far windows are apart.
+        data_license: as `Classifier.data_license`.
         whole, in_part: how many windows were computed so.
     """
 
@@ -73,6 +73,7 @@ class IncrementalClassifier:
         self._held = HeldPeak(hold_db)
         spec, self.labels = bundle.manifest.model, bundle.manifest.labels
         self.sample_rate_hz, self.window_samples = spec.sample_rate_hz, spec.n_samples
+        self.data_license = bundle.manifest.data_license
         self._graphs = IncrementalGraphs(bundle, threads)
         self.hop_samples = self._graphs.hop_samples
         self.whole = self.in_part = 0
@@ -170,6 +171,8 @@ def load_incremental(
 ) -> IncrementalClassifier:
     """Open a bundle's graphs that compute only what is new; for `gmme_edge.Stream`, on a CPU.
 
+    A `LicenseWarning` says where the licence of its data restricts commercial use.
+
     Args:
         bundle: as `gmme_edge.load` takes it, exported with ``--incremental-hop-ms``.
         threads: CPU threads of one call; None lets the engine choose.
@@ -183,5 +186,5 @@ def load_incremental(
         MissingDependencyError, PlatformError: ONNX Runtime cannot run them here.
     """
     opened = Bundle.open(bundle, trust, sha256)
-    warn_of_restriction(opened.path.name, opened.manifest.data_license, stacklevel=3)
+    opened.warn_of_license(stacklevel=3)
     return IncrementalClassifier(opened, threads, hold_db)

@@ -38,7 +38,7 @@ class LearningData(LabelledClips):
     data_license: str | None = setting(
         None,
         "The recordings' licence, such as CC-BY-NC-3.0; it goes with the checkpoint and its "
-        "bundles, and who loads one is told what it forbids.",
+        "bundles, and whoever loads one of these is told if it restricts commercial use.",
     )
 
     def check(self) -> None:
