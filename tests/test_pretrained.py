@@ -19,6 +19,7 @@ from gmme_edge import pretrained
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
 from gmme_edge.errors import BundleError, CheckpointError
+from gmme_edge.licenses import LicenseWarning
 from gmme_edge.models.checkpoint import open_checkpoint
 from gmme_edge.runtime.backends import open_session
 from gmme_edge.runtime.parity import verify_bundle
@@ -26,6 +27,7 @@ from tests.artifacts import RATE_HZ, WORDS, copy_bundle, edit_manifest, sounds, 
 
 MAX_BYTES = 21_000_000
 OURS = tuple(sorted(path.parent.name for path in pretrained.FOLDER.glob("*/manifest.json")))
+BESIDE = Path(__file__).parents[1] / "examples" / "models"  # trained on what forbids commercial use
 
 
 def run(*arguments: object) -> Result:
@@ -145,8 +147,8 @@ def test_models_shows_what_is_shipped(
     assert run("models", "nothing").exit_code == 3
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_a_model_of_this_package_is_whole(name: str) -> None:
+@pytest.mark.parametrize("name", [*OURS, *BESIDE.glob("*/")], ids=lambda name: Path(name).name)
+def test_a_model_of_this_project_is_whole(name: str | Path) -> None:
     bundle = Bundle.open(name)
     found = verify_bundle(
         bundle, lambda precision: open_session(bundle, "ort-cpu", precision), bundle.precisions
@@ -158,6 +160,20 @@ def test_a_model_of_this_package_is_whole(name: str) -> None:
     assert bundle.manifest.accuracy["fp32"]["n"] >= 80 and not bundle.manifest.untrained
     card = (bundle.path / "README.md").read_text(encoding="utf-8")
     assert "{{" not in card and "CC BY" in card
+    percent = int(bundle.manifest.accuracy["fp32"]["accuracy"] * 1000 + 0.5) / 10
+    assert f"test accuracy, FP32 | {percent} %" in card
+
+
+def test_a_model_beside_the_package_forbids_commercial_use() -> None:
+    """That is why it lies there and not in the wheel."""
+    found = sorted(BESIDE.glob("*/manifest.json"))
+    assert [path.parent.name for path in found] == ["esc50-edge"]
+    with pytest.warns(
+        LicenseWarning, match="esc50-edge was trained on recordings under CC-BY-NC-3.0"
+    ):
+        classifier = gmme_edge.load(found[0].parent)
+    assert len(classifier.labels) == 50 and "esc50-edge" not in pretrained.list_names()
+    classifier.close()
 
 
 def test_the_package_stays_small() -> None:
