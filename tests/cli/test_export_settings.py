@@ -116,7 +116,7 @@ def clips_of(split_fold: int, labels: tuple[str, ...] = ("dog", "rain")) -> Any:
 
 
 TRAINED: Any = SimpleNamespace(
-    labels=("dog", "rain"), training={"data": {"dataset": "esc50", "fold": 1}}
+    labels=("dog", "rain"), origin={"dataset": "esc50", "fold": 1}
 )
 
 
