@@ -115,9 +115,7 @@ def clips_of(split_fold: int, labels: tuple[str, ...] = ("dog", "rain")) -> Any:
     return Source(f"esc50, all folds but {split_fold}, train", Path(), labels, training, ())
 
 
-TRAINED: Any = SimpleNamespace(
-    labels=("dog", "rain"), origin={"dataset": "esc50", "fold": 1}
-)
+TRAINED: Any = SimpleNamespace(labels=("dog", "rain"), origin={"dataset": "esc50", "fold": 1})
 
 
 def test_a_models_own_test_clips_calibrate_only_where_that_is_allowed() -> None:
