@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,9 +72,3 @@ def restriction(network: str, name: str) -> str:
     if not _RESTRICTS_COMMERCE.search(name):
         return ""
     return f"{network} was trained on recordings under {name}, which restricts commercial use"
-
-
-def warn_of_restriction(network: str, name: str, stacklevel: int = 2) -> None:
-    """State `restriction`, if there is one, as a `LicenseWarning`."""
-    if restricts := restriction(network, name):
-        warnings.warn(restricts, LicenseWarning, stacklevel=stacklevel + 1)

@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 import gmme_edge
 from gmme_edge.bundle.bundle import Bundle
 from gmme_edge.cli.app import app
-from gmme_edge.data.seen import inherit
 from gmme_edge.errors import UsageError
 from gmme_edge.licenses import LicenseWarning, join_licenses, license_of, noted, restriction
 from gmme_edge.models.checkpoint import load_checkpoint
@@ -104,13 +103,6 @@ def test_many_are_read_again_or_refused() -> None:
     assert license_of(noted(*names)) == " AND ".join(names)
     with pytest.raises(UsageError, match="characters together"):
         noted(*names, *(name.lower() for name in names))
-
-
-def test_a_start_keeps_its_own() -> None:
-    origin = {"dataset": "esc50", "fold": 1, "license": "CC-BY-NC-3.0"}
-    assert inherit(origin, {"license": "MIT"})["license"] == "CC-BY-NC-3.0 AND MIT"
-    assert inherit(origin, {})["license"] == "CC-BY-NC-3.0"
-    assert "license" not in inherit({"dataset": "esc50", "fold": 1}, {})
 
 
 @pytest.mark.parametrize("name", [1, None, ["MIT"], "", " MIT", "M\x1b[31mIT", "x" * 4001])
@@ -230,9 +222,14 @@ def test_training_and_export_note_it(root: Path, tmp_path: Path) -> None:
     assert other.exit_code == 3 and "license" in other.stderr
     trained = load_checkpoint(tmp_path / "ckpt")
     assert trained.training["data"]["license"] == "CC-BY-NC-3.0 AND MIT"
+    said(run(*learn, "-o", tmp_path / "kept", "--epochs", 1, "-q"))
+    kept = load_checkpoint(tmp_path / "kept").training["data"]
+    assert kept["license"] == "CC-BY-NC-3.0"
     fresh = ("--model", "eat-s-gmme-k32c8", "--task", "speech-commands", "--epochs", 1, "-q")
     network = (*fresh, "--sample-rate", 8000, "--samples", 1024, "--factors", "2,2")
     taught = ("train", "--dataset", "folder", "--data", tmp_path / "data", *network)
+    said(run(*taught, "-o", tmp_path / "alone"))
+    assert "license" not in load_checkpoint(tmp_path / "alone").training["data"]
     said(run(*taught, "--teacher", tmp_path / "ckpt", "-o", tmp_path / "taught"))
     data = load_checkpoint(tmp_path / "taught").training["data"]
     assert data["license"] == "CC-BY-NC-3.0 AND MIT"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from gmme_edge.bundle.reading import (
     read_bounded,
 )
 from gmme_edge.errors import BundleError, UsageError, reason
-from gmme_edge.licenses import warn_of_restriction
+from gmme_edge.licenses import LicenseWarning, restriction
 from gmme_edge.pretrained import describe_choice, resolve
 
 __all__ = [
@@ -100,10 +101,15 @@ class Bundle:
         except BundleError as error:
             raise BundleError(f"{root}: {error.got}", error.expected, error.fix) from error
 
+    @property
+    def restriction(self) -> str:
+        """What its user should know of its data's licence, as a sentence; else empty."""
+        return restriction(self.path.resolve().name, self.manifest.data_license)
+
     def warn_of_license(self, stacklevel: int = 2) -> None:
-        """A `LicenseWarning` where that of its data restricts commercial use."""
-        name = self.path.resolve().name
-        warn_of_restriction(name, self.manifest.data_license, stacklevel + 1)
+        """State `restriction`, if there is one, as a `LicenseWarning`."""
+        if restricts := self.restriction:
+            warnings.warn(restricts, LicenseWarning, stacklevel=stacklevel + 1)
 
     def save_manifest(self) -> None:
         from gmme_edge.files import write_json  # here and below: who runs a bundle writes none

@@ -17,7 +17,6 @@ from gmme_edge.data.dataset import Clip
 from gmme_edge.data.registry import division_of
 from gmme_edge.errors import UsageError
 from gmme_edge.files import sha256_of
-from gmme_edge.licenses import license_of, noted
 
 FINGERPRINTS = "fingerprints"
 BEFORE = "before"  # the data sets and folds of the networks that a training started from
@@ -49,8 +48,6 @@ def fingerprints(paths: Iterable[Path]) -> str:
 def inherit(origin: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
     """`facts` of a training that starts from a network of this `origin`, whose clips it knows too.
 
-    Licences of the data add up.
-
     Args:
         origin: ``training["data"]`` of that network's checkpoint; may be empty.
     """
@@ -60,8 +57,7 @@ def inherit(origin: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, An
     if division_of(str(origin.get("dataset"))):
         own = {"dataset": origin["dataset"], "fold": origin.get("fold")}
         earlier += [own] if own not in earlier else []
-    licenses = noted(license_of(origin), license_of(facts))
-    return {**merged, **({BEFORE: earlier} if earlier else {}), **licenses}
+    return {**merged, **({BEFORE: earlier} if earlier else {})}
 
 
 def needs_fingerprints(dataset: str) -> bool:

@@ -59,11 +59,10 @@ class TrainingSetup:
         if not self.job.run.restart:  # before the clips, which may take minutes
             refuse_other_run(out, self._known(plan, fold, start))
         data = self._load(plan, fold)
-        if source:
-            data = replace(data, facts=inherit(source.origin, data.facts))
-        if taught_by:
-            licenses = noted(license_of(data.facts), license_of(taught_by.origin))
-            data = replace(data, facts={**data.facts, **licenses})
+        facts = inherit(source.origin, data.facts) if source else dict(data.facts)
+        trained = [license_of(each.origin) for each in (source, taught_by) if each]
+        licenses = noted(*trained, self.job.data.data_license or "")
+        data = replace(data, facts={**facts, **licenses})
         place = Place(self.device, self.fabric, self._micro_batch(plan, out, len(data.train)))
         self.observer.stage("prepare the network")
         return Trainer(plan.spec, data, plan.recipe, out, place, start, journal)
@@ -143,7 +142,6 @@ class TrainingSetup:
         if needs_fingerprints(settings.dataset):
             self.observer.stage("fingerprint the training clips")
             facts[FINGERPRINTS] = fingerprints(stores[0].paths)
-        facts |= noted(settings.data_license or "")
         monitor = stores[1] if len(stores) > 1 else None
         return TrainingData(stores[0], monitor, opened.labels, description, facts)
 

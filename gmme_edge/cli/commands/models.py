@@ -48,15 +48,14 @@ def _show_card(name: str) -> None:
     from gmme_edge.cli.views.console import stdout
     from gmme_edge.errors import BundleError
     from gmme_edge.inputs import read_text
-    from gmme_edge.licenses import restriction
 
     bundle = Bundle.open(name)
     card = bundle.path / "README.md"
     if not card.is_file():
         raise BundleError(f"{card} does not exist.", "a bundle with a model card.")
     stdout.print(Markdown(read_text(card)))
-    if restricts := restriction(bundle.path.resolve().name, bundle.manifest.data_license):
-        stdout.print(f"\nnote: {restricts}")
+    if bundle.restriction:
+        stdout.print(f"\nnote: {bundle.restriction}")
 
 
 def _show(shipped: list[dict[str, Any]], presets: list[dict[str, Any]]) -> None:
