@@ -37,6 +37,16 @@ def convert(weights: Path, out: Path, *more: str, task: str = "speech-commands")
     return CliRunner().invoke(app, [*command, *more])
 
 
+def test_the_licence_of_its_recordings_is_noted(state: dict[str, Tensor], tmp_path: Path) -> None:
+    save_file(state, tmp_path / "w.safetensors")
+    words = (tmp_path / "w.safetensors", tmp_path / "out", "--data-license")
+    refused = convert(*words, " ")
+    assert refused.exit_code == 2 and "--data-license is ' '" in refused.stderr
+    assert not (tmp_path / "out").exists()
+    assert convert(*words, "CC-BY-NC-3.0").exit_code == 0
+    assert load_checkpoint(tmp_path / "out").origin == {"license": "CC-BY-NC-3.0"}
+
+
 @pytest.mark.parametrize("form", ["weights.safetensors", "weights.pt", "prefixed.pth"])
 def test_converted_checkpoint_gives_the_same_logits(
     network: EAT, state: dict[str, Tensor], tmp_path: Path, form: str
