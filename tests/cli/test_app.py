@@ -60,10 +60,11 @@ def test_every_command_explains_itself(command: str) -> None:
 def test_help_has_a_named_panel_and_words_for_every_option(command: str) -> None:
     built = typer.main.get_command(app).commands[command]  # type: ignore[attr-defined]
     context = built.make_context(command, [], resilient_parsing=True)
+    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "80"}).stdout
     for option in built.get_params(context):
         if option.param_type_name == "option":
             assert option.rich_help_panel and option.help, option.name
-    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "80"}).stdout
+            assert all(f"{flag} " in shown for flag in option.opts + option.secondary_opts)
     assert "Example: gmme-edge" in shown and "─ Output ─" in shown
     assert "─ Options ─" not in shown
     assert all(len(line) <= 80 for line in shown.splitlines())

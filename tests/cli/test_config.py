@@ -74,13 +74,14 @@ def test_what_no_command_takes_names_file_and_key(place: Path, text: str, named:
     assert str(place / NAME) in done.stderr and named in done.stderr
 
 
-def test_a_value_out_of_bounds_names_file_and_key(place: Path) -> None:
+def test_a_value_out_of_bounds_names_option_bounds_and_file(place: Path) -> None:
     (place / NAME).write_text("[profile]\nrepetitions = 0\n")
     done = CliRunner().invoke(app, ["profile", "digits"])
     assert done.exit_code == 2
-    assert f"{place / NAME}: [profile] repetitions" in done.stderr
+    assert "--repetitions is 0" in done.stderr and f"[profile] of {place / NAME}" in done.stderr
+    assert "at least 1 and at most 1e+06" in done.stderr
     typed = CliRunner().invoke(app, ["profile", "digits", "--repetitions", "-1"])
-    assert typed.exit_code == 2 and NAME not in typed.stderr
+    assert typed.exit_code == 2 and "--repetitions is -1" in typed.stderr
 
 
 def test_what_settings_refuse_names_the_file(place: Path) -> None:

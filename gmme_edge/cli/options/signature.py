@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from gmme_edge.settings import Settings, settings_of
+from gmme_edge.settings import Setting, Settings, settings_of
 
 _Command = Callable[..., None]
 
@@ -73,6 +73,14 @@ def _inner_groups(group: type[Settings]) -> dict[str, type[Settings]]:
     return {name: hint for name, hint in get_type_hints(group).items() if _is_group(hint)}
 
 
+def _range(known: Setting) -> str | None:
+    """What `--help` says of a number's bounds; the group checks them, in words of its own."""
+    if known.least is None:
+        return None
+    far = known.most is None or known.most >= 1e6
+    return f"from {known.least:g}" if far else f"{known.least:g}..{known.most:g}"
+
+
 def _option(
     each: dataclasses.Field[Any],
     hint: Any,  # noqa: ANN401 - a type, to be annotated
@@ -82,9 +90,7 @@ def _option(
     option = typer.Option(
         *known.flags,
         help=known.help,
-        metavar=known.metavar or "|".join(known.choices) or None,
-        min=known.least,
-        max=known.most,
+        metavar=known.metavar or "|".join(known.choices) or _range(known),
         rich_help_panel=known.panel or panel or None,
     )
     default: Any = each.default

@@ -25,7 +25,10 @@ class SensitivitySettings(Settings):
 
     output: Path = setting(MISSING, "Where to write.", "-o", "--output", panel="Output")
     precision: str = setting(
-        "int8-ort", "int8-ort or int8-tensorrt.", choices=("int8-ort", "int8-tensorrt")
+        "int8-ort",
+        "int8-ort or int8-tensorrt.",
+        choices=("int8-ort", "int8-tensorrt"),
+        metavar="DIALECT",
     )
     layers: bool = setting(False, "Per layer, not per block.", "--layers")
     accuracy: bool = setting(
