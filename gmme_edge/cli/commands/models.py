@@ -101,6 +101,6 @@ def _accuracy(measured: dict[str, Any] | None) -> str:
     low, high = measured["interval"]
     fold = f" fold {measured['fold']}" if measured["fold"] else ""
     return (
-        f"{measured['accuracy']:.1%} ({low:.1%} to {high:.1%}) on {measured['n']} clips of "
+        f"{measured['accuracy']:.2%} ({low:.1%} to {high:.1%}) on {measured['n']} clips of "
         f"{measured['dataset']} {measured['split']}{fold}"
     )
