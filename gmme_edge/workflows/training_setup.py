@@ -73,10 +73,12 @@ class TrainingSetup:
 
     def _known(self, plan: Plan, fold: int | None, start: Start) -> dict[str, Any]:
         """As much of `Trainer.identity` as no clip is needed for."""
+        optional = dict.fromkeys(("validation_share", KEY))  # not given differs from given
+        described = {**optional, **self._describe_data(fold)}
         return {
             "model": plan.spec.to_dict(),
             "recipe": plan.recipe.to_dict(),
-            "data": {**self._describe_data(fold), "labels": list(plan.dataset.labels)},
+            "data": {**described, "labels": list(plan.dataset.labels)},
             **start.identity,
         }
 
