@@ -1,4 +1,7 @@
-"""Around every command: errors become a message and an exit code; `--quiet` is understood."""
+"""Around every command: errors become a message and an exit code; `--quiet` is understood.
+
+SIGTERM, which stops containers and services, and SIGHUP end a command as Ctrl-C does.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from gmme_edge.errors import (
     UsageError,
     translate,
 )
+from gmme_edge.interrupt import interrupt_on_signal
 from gmme_edge.observer import ToldInterrupt
 
 _QuietOption = Annotated[
@@ -59,7 +63,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         try:
             if used:
                 stderr.print(f"options of [{name}] from {used}", soft_wrap=True)
-            command(**given)
+            with interrupt_on_signal():
+                command(**given)
             sys.stdout.flush()
         except KeyboardInterrupt as interrupt:
             if not isinstance(interrupt, ToldInterrupt):

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from gmme_edge.errors import UsageError, require
 from gmme_edge.files import write_json
+from gmme_edge.interrupt import interrupt_on_signal
 from gmme_edge.observer import SILENT, ToldInterrupt
 from gmme_edge.public import public
 from gmme_edge.report.paired import PairedResult, Tested, compare_pair, load_tested, parse_tested
 from gmme_edge.training.folds import RESULT, is_result
 from gmme_edge.training.run.claim import claim_folder, refuse_foreign, refuse_loss
-from gmme_edge.training.run.interrupt import interrupt_on_signal
 from gmme_edge.training.run.journal import Journal
 from gmme_edge.workflows.training_curves import CURVES, is_curves, write_curves
 from gmme_edge.workflows.training_observer import Tolerant, TrainingObserver

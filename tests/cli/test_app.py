@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -177,6 +178,16 @@ def test_ctrl_c_is_130() -> None:
     for error, told in ((KeyboardInterrupt(), "interrupted\n"), (ToldInterrupt(), "")):
         result = run_raising(error)
         assert (result.exit_code, result.stderr) == (130, told)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_what_ends_a_service_ends_a_command_as_ctrl_c_does(number: int) -> None:
+    before = signal.getsignal(number)
+    inner = typer.Typer()
+    inner.command()(guarded(lambda: signal.raise_signal(number)))
+    result = CliRunner().invoke(inner, [])
+    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -260,7 +260,14 @@ def test_the_progress_tells_the_sound_that_was_heard(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_at_once_and_keeps_what_was_heard(archive: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "to"),
+    [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill), (signal.SIGTERM, os.killpg)],
+    ids=["Ctrl-C", "SIGTERM", "SIGTERM to the workers too"],
+)
+def test_a_signal_ends_at_once_and_keeps_what_was_heard(
+    number: int, to: Callable[[int, int], None], archive: Path, tmp_path: Path
+) -> None:
     many = tmp_path / "many"
     for i in range(8):
         shutil.copytree(archive, many / str(i))
@@ -271,9 +278,10 @@ def test_ctrl_c_ends_at_once_and_keeps_what_was_heard(archive: Path, tmp_path: P
     while not (tmp_path / "out/journal.sqlite").exists() or not noted(tmp_path / "out"):
         assert process.poll() is None, "it ended before it could be interrupted"
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
+    to(process.pid, number)
     _, told = process.communicate(timeout=60)
-    assert process.returncode == 130 and "Traceback" not in told, told
+    assert process.returncode == 130, told
+    assert not re.search("Traceback|Warning", told) and "the same command goes on" in told, told
     assert 0 < noted(tmp_path / "out") < 48
 
 

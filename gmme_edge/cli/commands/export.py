@@ -25,10 +25,9 @@ def export(
     from gmme_edge.cli.views.console import emit_json, stdout, tell_written
     from gmme_edge.cli.views.export import describe_bundle, describe_next, refuse_partial
     from gmme_edge.cli.views.observer import watch
-    from gmme_edge.training.run.interrupt import interrupt_on_signal
     from gmme_edge.workflows import exporting
 
-    with interrupt_on_signal(), watch() as observer:
+    with watch() as observer:
         exported = exporting.export(source, settings, observer)
     if json:
         emit_json(exported.bundle.manifest.to_dict())

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import signal
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from gmme_edge.cli.options.common import JsonOption, RebuildOption, make_rebuild
 from gmme_edge.cli.options.signature import with_options
+from gmme_edge.interrupt import stop_on_signal
 from gmme_edge.runtime.backends import BACKEND_NAMES
 from gmme_edge.workflows.settings.listening import EventSettings, ListenSettings
 
@@ -48,18 +47,19 @@ def listen(
     note = functools.partial(stderr.print, soft_wrap=True)
     with warnings_as_notes(note):
         opened = listening.open_listener(bundle, settings, backend, precision, allowed)
-    with opened as classifier:
+    with opened as classifier, stop_on_signal() as asked:
         if classifier.backend_reason:
             stderr.print(f"note: {classifier.backend_reason}", soft_wrap=True)
-        stop = _stop_on_signals()
         with watch_stream(json) as view, warnings_as_notes(note):
             network = listening.identify(bundle, classifier.precision) | {
                 "backend": classifier.backend,
                 "backend_reason": classifier.backend_reason,
             }
-            stream = listening.listen(classifier, rules, settings, view.show, stop, network)
+            stream = listening.listen(
+                classifier, rules, settings, view.show, lambda: asked.requested, network
+            )
         view.sum_up(stream, getattr(classifier, "in_part", None))
-    if stop() and settings.file is not None:
+    if asked.requested and settings.file is not None:
         raise KeyboardInterrupt
 
 
@@ -77,16 +77,3 @@ def _show_devices(json: bool) -> None:
     for one in devices:
         table.add_row(*(str(one[key]) for key in ("device", "name", "channels", "rate_hz")))
     stdout.print(table if devices else "No microphone was found.")
-
-
-def _stop_on_signals() -> Callable[[], bool]:
-    """Whether Ctrl-C or SIGTERM asked to end; a second Ctrl-C ends at once."""
-    asked: list[int] = []
-
-    def note(number: int, _: object) -> None:
-        asked.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, note)
-    return lambda: bool(asked)

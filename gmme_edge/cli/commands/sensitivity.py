@@ -23,10 +23,9 @@ def sensitivity(
     from gmme_edge.cli.views.console import emit_json, stdout, tell_written
     from gmme_edge.cli.views.observer import watch
     from gmme_edge.cli.views.sensitivity import sensitivity_table
-    from gmme_edge.training.run.interrupt import interrupt_on_signal
     from gmme_edge.workflows.sensitivity import measure_sensitivity
 
-    with interrupt_on_signal(), watch() as observer:
+    with watch() as observer:
         result = measure_sensitivity(checkpoint, clips, settings, observer)
     if json:
         emit_json(result.document)

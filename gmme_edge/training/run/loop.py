@@ -13,6 +13,7 @@ from gmme_edge import __version__
 from gmme_edge.data.store import WaveformStore
 from gmme_edge.errors import UsageError
 from gmme_edge.evaluation import score_store
+from gmme_edge.interrupt import stop_on_signal
 from gmme_edge.models.checkpoint import save_checkpoint
 from gmme_edge.models.eat import torch_predictor
 from gmme_edge.spec import ModelSpec
@@ -30,7 +31,6 @@ from gmme_edge.training.run.ema import Ema
 from gmme_edge.training.run.inputs import Place as Place
 from gmme_edge.training.run.inputs import Start as Start
 from gmme_edge.training.run.inputs import TrainingData as TrainingData
-from gmme_edge.training.run.interrupt import stop_on_signal
 from gmme_edge.training.run.journal import Journal
 from gmme_edge.training.run.loss import batch_loss
 from gmme_edge.training.run.optimizer import one_cycle, parameter_groups, set_train_mode
@@ -129,7 +129,7 @@ class Trainer:
         state, processes = self.state, self.processes
         self._open(restart)
         clock = Clock(state.step)
-        with torch.random.fork_rng(devices=[]), stop_on_signal() as stop:
+        with torch.random.fork_rng(devices=[]), stop_on_signal("stopping after this step") as stop:
             while state.step < self.total_steps:
                 loss, norm = self._step()
                 if state.step % self.steps_per_epoch == 0:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal as a request that the loop answers between two steps."""
+"""Ctrl-C, SIGTERM, a closed terminal: an interrupt, or a request that is met between two steps."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _Handler = Callable[[int, FrameType | None], None]
 
 
 @contextlib.contextmanager
-def stop_on_signal() -> Iterator[StopRequest]:
-    """Catch the first SIGINT, SIGTERM or SIGHUP; a second one interrupts at once.
+def stop_on_signal(said: str = "") -> Iterator[StopRequest]:
+    """Catch the first SIGINT, SIGTERM or SIGHUP, and say `said`; a second one interrupts at once.
 
     A signal that is ignored, as `nohup` ignores SIGHUP, stays so. Outside the main thread, where
     Python delivers no signals, this changes nothing.
@@ -32,7 +32,8 @@ def stop_on_signal() -> Iterator[StopRequest]:
         if request.requested:
             raise KeyboardInterrupt
         request.requested = True
-        _say(b"\nstopping after this step; once more stops at once\n")
+        if said:
+            _say(f"\n{said}; once more stops at once\n".encode())
 
     with _handling(handle):
         yield request
