@@ -41,7 +41,7 @@ def stop_on_signal(said: str = "") -> Iterator[StopRequest]:
 
 @contextlib.contextmanager
 def interrupt_on_signal() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise `KeyboardInterrupt`, as Ctrl-C does: while nothing is to save."""
+    """SIGTERM and SIGHUP raise `KeyboardInterrupt`, as Ctrl-C does."""
 
     def handle(_signum: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -84,6 +84,14 @@ def test_a_value_out_of_bounds_names_option_bounds_and_file(place: Path) -> None
     assert typed.exit_code == 2 and "--repetitions is -1" in typed.stderr
 
 
+def test_what_the_parser_refuses_names_file_and_key(place: Path) -> None:
+    (place / NAME).write_text("[demo]\nepochs = 0\n")
+    done = CliRunner().invoke(app, ["demo"])
+    assert done.exit_code == 2 and f"{place / NAME}: [demo] epochs" in done.stderr
+    typed = CliRunner().invoke(app, ["demo", "--epochs", "-1"])
+    assert typed.exit_code == 2 and NAME not in typed.stderr
+
+
 def test_what_settings_refuse_names_the_file(place: Path) -> None:
     (place / NAME).write_text("[compare]\nfail_if = 'speed'\n")
     done = compare("--json")
